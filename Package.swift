@@ -1,0 +1,34 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+// A target is a layer; a lower one never imports a higher one (docs/architecture.md has the map).
+
+let pure: [SwiftSetting] = [.strictMemorySafety()]
+
+let package = Package(
+  name: "holdfast",
+  products: [
+    .executable(name: "holdfast", targets: ["CLI"])
+  ],
+  targets: [
+    .target(name: "CLinux"),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .target(name: "Platform", dependencies: ["CLinux"]),
+    .target(name: "Telemetry", swiftSettings: pure),
+    .target(name: "HTTP", swiftSettings: pure),
+    .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
+    .target(name: "IO", dependencies: ["Platform"]),
+    .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
+    .target(
+      name: "Proxy",
+      dependencies: ["Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage"]),
+    .executableTarget(name: "CLI", dependencies: ["Proxy"]),
+
+    .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
+    .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
+    .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP"]),
+    .testTarget(name: "IOTests", dependencies: ["IO", "Platform"]),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
+  ]
+)
