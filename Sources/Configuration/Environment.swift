@@ -15,7 +15,8 @@ extension ThreadCount {
 extension StoreSettings {
   /// `/var/cache/holdfast` for root; for others what the XDG base directory specification says.
   package static func defaultPath(
-    environment: [String: String] = ProcessInfo.processInfo.environment, isRoot: Bool = getuid() == 0
+    environment: [String: String] = ProcessInfo.processInfo.environment,
+    isRoot: Bool = getuid() == 0
   ) -> String {
     if isRoot { return "/var/cache/holdfast" }
     // The specification says that a relative XDG_CACHE_HOME is to be ignored.
@@ -37,3 +38,5 @@ func absolutePath(_ path: String, from directory: String) -> String {
   if !path.hasPrefix("/") { path = directory + "/" + path }
   return URL(fileURLWithPath: path).standardizedFileURL.path
 }
+
+func currentDirectory() -> String { FileManager.default.currentDirectoryPath }

@@ -89,7 +89,8 @@ extension Duration {
     let (number, unit) = try splitQuantity(text, noun: "a time", example: "30s")
     guard let scale = Self.unitNames.first(where: { $0.name == unit })?.nanoseconds else {
       if unit.isEmpty {
-        throw Misreading("has no unit; write \(number)s for seconds or \(number)ms for milliseconds")
+        throw Misreading(
+          "has no unit; write \(number)s for seconds or \(number)ms for milliseconds")
       }
       throw Misreading("has a unit that is not known; the units are ms, s, m, h and d")
     }
