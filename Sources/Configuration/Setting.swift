@@ -53,6 +53,8 @@ package struct Setting<Root: Sendable>: Sendable {
   package let form: String
   /// The default as YAML, or in words where it depends on the machine.
   package let defaultText: String
+  /// Whether `defaultText` is YAML.
+  package let hasLiteralDefault: Bool
   /// A value one might write, as YAML.
   package let example: String
   /// What it does, in one or two sentences.
@@ -100,6 +102,7 @@ package struct Setting<Root: Sendable>: Sendable {
     self.key = key
     self.form = Value.form
     self.defaultText = defaultText ?? defaults[keyPath: path].yaml
+    self.hasLiteralDefault = defaultText == nil
     self.example = example
     self.meaning = meaning
     self.bounds = bounds
