@@ -1,1 +1,2 @@
-print("holdfast")
+import Telemetry
+print(MetricsPage.markdown(), terminator: "")

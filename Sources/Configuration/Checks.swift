@@ -13,7 +13,7 @@ extension ConfigurationReader {
         "\(configuration.limits.requestLine.text) leaves no room for fields in limits.head, which is \(configuration.limits.head.text)",
         key: "limits.request-line", at: place(of: "limits.request-line"))
     }
-    if configuration.store.memory > configuration.store.size {
+    if isGiven("store.memory"), configuration.store.memory > configuration.store.size {
       report(
         "\(configuration.store.memory.text) is more than store.size (\(configuration.store.size.text)); the rest is never used",
         key: "store.memory", at: place(of: "store.memory"), severity: .warning)

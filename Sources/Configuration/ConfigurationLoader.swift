@@ -1,6 +1,7 @@
 // From a file and options to a configuration that can be used, or to all that is wrong with it.
 
 import Foundation
+import Platform
 import Yams
 
 /// One value from the command line; wins over the file.
@@ -41,7 +42,7 @@ package enum ConfigurationLoader {
     do {
       data = try Data(contentsOf: url)
     } catch {
-      throw failure("cannot be read: \(reason(error))", file: file)
+      throw failure("cannot be read: \(reason(file, error))", file: file)
     }
     guard data.count <= largestFile else {
       throw failure("is larger than 1 MiB and cannot be a configuration", file: file)
@@ -82,11 +83,16 @@ package enum ConfigurationLoader {
     return diagnostics
   }
 
-  private static func reason(_ error: any Error) -> String {
-    let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-    let code = underlying?.domain == NSPOSIXErrorDomain ? underlying?.code : nil
-    if let code { return String(cString: strerror(Int32(truncatingIfNeeded: code))) }
-    return error.localizedDescription
+  /// The kernel's reason, which Foundation words at length or not at all.
+  private static func reason(_ file: String, _ error: any Error) -> String {
+    do throws(Errno) {
+      _ = try File.open(file, [.read, .followLinks])
+    } catch {
+      return error.message
+    }
+    var isDirectory: ObjCBool = false
+    _ = FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory)
+    return isDirectory.boolValue ? "it is a directory" : error.localizedDescription
   }
 }
 

@@ -63,8 +63,12 @@ package enum ReferencePages {
     page += "| Key | Value | Default | Meaning |\n|---|---|---|---|\n"
     for setting in settings { page += row(setting, prefix: "") }
     page += "\n```yaml\n"
+    if let name = settings.first?.key.split(separator: ".").dropLast().first {
+      page += "\(name):\n"
+    }
     for setting in settings {
-      page += "\(nested(setting.key)): \(setting.example)\(closing(setting.key))\n"
+      let parts = setting.key.split(separator: ".")
+      page += "\(parts.count > 1 ? "  " : "")\(parts.last ?? ""): \(setting.example)\n"
     }
     return page + "```\n"
   }
@@ -83,13 +87,6 @@ package enum ReferencePages {
     let restart = setting.application == .restart ? " *restart*" : ""
     return "| `\(prefix)\(setting.key)` | \(value) | \(standard) | \(setting.meaning)\(restart) |\n"
   }
-
-  /// `store: { size` for `store.size`, so that an example can be pasted as one line.
-  private static func nested(_ key: String) -> String {
-    key.split(separator: ".").joined(separator: ": { ")
-  }
-
-  private static func closing(_ key: String) -> String { key.contains(".") ? " }" : "" }
 
   // MARK: config/holdfast.yaml
 
