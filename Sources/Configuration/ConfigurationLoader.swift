@@ -108,7 +108,7 @@ extension ConfigurationReader {
     case "mirrors":
       applyMirrors(override.values, to: &configuration)
       return
-    case "listen":
+    case "listen", "clients", "destinations.private":
       node = .sequence(.init(words))
     default:
       guard let word = words.last else { return }

@@ -1,12 +1,13 @@
 // What the defaults take from the machine: cores and directories.
 
 import Foundation
+import Platform
 
 extension ThreadCount {
   /// The number of worker threads to start.
   package var resolved: Int {
     switch self {
-    case .automatic: max(1, ProcessInfo.processInfo.activeProcessorCount)
+    case .automatic: ProcessLimits.processorCount()
     case .fixed(let count): count
     }
   }

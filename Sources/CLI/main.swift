@@ -1,2 +1,0 @@
-import Telemetry
-print(MetricsPage.markdown(), terminator: "")
