@@ -142,7 +142,7 @@ public func fuzzRequestHead(_ bytes: [UInt8]) {
   if case .complete = MessageParser.parseRequest(bytes.span, into: &head) {
     _ = MessageFraming.ofRequest(head, in: bytes.span)
     _ = ConnectionOptions.persists(head, in: bytes.span)
-    _ = Expectation.of(head, in: bytes.span)
+    _ = RequestExpectation.of(head, in: bytes.span)
     _ = Via(pseudonym: "holdfast-1")?.isLoop(head, in: bytes.span)
     var fields = FieldSection(copying: head, of: bytes.span)
     HopByHop.removeAll(from: &fields)
