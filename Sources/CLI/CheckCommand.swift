@@ -25,15 +25,15 @@ struct CheckCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    do {
+    do throws(Diagnostics) {
       let loaded = try options.load()
       Console.print(
         json
           ? CheckReport.json(loaded.configuration, loaded.warnings)
           : CheckReport.text(loaded, file: options.common.config, style: Console.style))
-    } catch let diagnostics as Diagnostics {
-      guard json else { throw Failure(diagnostics) }
-      Console.print(CheckReport.json(nil, diagnostics))
+    } catch {
+      guard json else { throw Failure(error) }
+      Console.print(CheckReport.json(nil, error))
       throw ExitCode.failure
     }
   }

@@ -25,7 +25,7 @@ struct ServeCommand: ParsableCommand {
     let loaded = try load()
     if !loaded.warnings.all.isEmpty { Console.complain(loaded.warnings.description) }
     Console.complain(Banner.text(loaded.configuration))
-    try Launch.run(loaded.configuration) { try options.load() }
+    try Launch.run(loaded.configuration) { () throws(Diagnostics) in try options.load() }
   }
 
   private func load() throws -> ConfigurationLoader.Loaded {
