@@ -9,6 +9,7 @@ struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Check a configuration, and say what it lets whom reach.",
+    usage: "holdfast check [<options>]",
     discussion: """
       Takes the same options as serve and starts nothing. Every mistake is shown with its line and what \
       would be right; the exit code is 1 if there is one.
