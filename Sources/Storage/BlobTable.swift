@@ -9,14 +9,14 @@ import Platform
 import Synchronization
 
 package final class BlobTable: Sendable {
-  private struct Row {
+  fileprivate struct Row {
     var reference: BlobReference
     var references: UInt32
     /// The bytes were compared with the name in this run, or the store was closed cleanly.
     var isTrusted: Bool
   }
 
-  private struct Rows {
+  fileprivate struct Rows {
     var rows: [Row?] = []
     var free: [UInt32] = []
     var byDigest: [Digest: UInt32] = [:]
@@ -135,7 +135,7 @@ package final class BlobTable: Sendable {
           return (id, existing)
         }
         // Ours is known to be right: it takes the place of what may be damaged.
-        do {
+        do throws(Errno) {
           try move(partial, to: path(reference.digest))
         } catch {
           release(id)

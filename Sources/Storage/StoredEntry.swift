@@ -44,7 +44,7 @@ public final class StoredEntry: Sendable {
     self.key = key
     self.hash = hash
     self.response = response
-    variance = VarianceCoding.encode(response)
+    variance = VarianceCoding.encode(response.variance)
     variantHash = VarianceCoding.hash(variance, seed: seed)
 
     var head: [UInt8] = []
