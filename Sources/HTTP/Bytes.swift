@@ -5,6 +5,11 @@
 // after a check of their own that the eight bytes are there. Words are read little-endian, so that
 // the lowest byte is the first one.
 
+@usableFromInline let CR: UInt8 = 0x0D
+@usableFromInline let LF: UInt8 = 0x0A
+@usableFromInline let SP: UInt8 = 0x20
+@usableFromInline let HTAB: UInt8 = 0x09
+
 extension Span where Element == UInt8 {
   /// The eight bytes from `offset`, the first one lowest.
   ///
@@ -95,6 +100,57 @@ extension Span where Element == UInt8 {
       if unsafe self[index] != literal.utf8Start[index] { return false }
     }
     return true
+  }
+
+  /// The first position in `start..<end` with a control byte other than HTAB, or `end`.
+  ///
+  /// That is where a field value ends: at its CR, or at something that must not be there.
+  @inlinable
+  func firstControl(from start: Int, to end: Int) -> Int {
+    var at = start
+    while at < end {
+      if at <= end - 8 {
+        let word = word(at: at)
+        // Sets the highest bit of each byte below 0x20 or equal to 0x7F. A borrow can only make
+        // bits above the first true one wrong, and only the lowest is used.
+        let deletes = word ^ 0x7F7F_7F7F_7F7F_7F7F
+        let hits =
+          ((word &- 0x2020_2020_2020_2020) & ~word | (deletes &- 0x0101_0101_0101_0101) & ~deletes)
+          & 0x8080_8080_8080_8080
+        if hits == 0 {
+          at += 8
+          continue
+        }
+        at += hits.trailingZeroBitCount / 8
+      }
+      if !self[at].isFieldValueCharacter { return at }
+      at += 1
+    }
+    return end
+  }
+
+  /// The first position in `start..<end` that is not a visible ASCII character, or `end`: where a
+  /// request target ends.
+  @inlinable
+  func firstInvisible(from start: Int, to end: Int) -> Int {
+    var at = start
+    while at < end {
+      if at <= end - 8 {
+        let word = word(at: at)
+        let deletes = word ^ 0x7F7F_7F7F_7F7F_7F7F
+        let hits =
+          ((word &- 0x2121_2121_2121_2121) & ~word | (deletes &- 0x0101_0101_0101_0101) & ~deletes
+            | word) & 0x8080_8080_8080_8080
+        if hits == 0 {
+          at += 8
+          continue
+        }
+        return at + hits.trailingZeroBitCount / 8
+      }
+      if self[at] <= SP || self[at] >= 0x7F { return at }
+      at += 1
+    }
+    return end
   }
 
   /// The range without the spaces and tabs at both ends (OWS, RFC 9110 §5.6.3).

@@ -39,28 +39,14 @@ public struct ParsedHead: ~Copyable {
   /// How many bytes the head takes, with the empty line, once it is complete.
   public internal(set) var headCount = 0
 
-  /// How far the search for the end of the head has got, so that a head that arrives a byte at a
-  /// time is not searched from its start each time. Counts from the start of the bytes.
-  var scanned = 0
-
   public init() {}
 
-  /// Forgets the message, and any search that had begun.
-  @inlinable
+  /// Forgets the fields. The parser does this by itself.
   public mutating func reset() {
-    clear()
-    forgetSearch()
-  }
-
-  @usableFromInline
-  mutating func clear() {
     count = 0
     names = FieldNameSet()
     headCount = 0
   }
-
-  @usableFromInline
-  mutating func forgetSearch() { scanned = 0 }
 
   /// The slot of the field at `index`, in the order of the message.
   public func slot(at index: Int) -> FieldSlot {
