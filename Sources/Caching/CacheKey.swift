@@ -63,7 +63,7 @@ public struct KeyHasher: Sendable, BitwiseCopyable {
   public func hash(_ buffer: UnsafeRawBufferPointer) -> UInt64 {
     var state = seed ^ Self.first
     var offset = 0
-    let count = unsafe buffer.count
+    let count = buffer.count
     while offset &+ 8 <= count {
       let word = unsafe UInt64(
         littleEndian: buffer.loadUnaligned(fromByteOffset: offset, as: UInt64.self))

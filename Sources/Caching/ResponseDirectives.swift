@@ -48,7 +48,7 @@ public struct ResponseDirectives: Sendable, Hashable {
     if let targeted = fields.combinedValue(.cdnCacheControl),
       let dictionary = try? StructuredField.dictionary(targeted.span), !dictionary.pairs.isEmpty
     {
-      self.init(targeted: dictionary)
+      apply(targeted: dictionary)
       return
     }
     for value in fields.all(.cacheControl) { add(cacheControl: value.span) }
@@ -140,7 +140,7 @@ public struct ResponseDirectives: Sendable, Hashable {
 
   // MARK: CDN-Cache-Control
 
-  private init(targeted dictionary: StructuredField.Dictionary) {
+  private mutating func apply(targeted dictionary: StructuredField.Dictionary) {
     flags = .targeted
     for pair in dictionary.pairs {
       let name = Array(pair.key.utf8)

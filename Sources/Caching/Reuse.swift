@@ -20,7 +20,7 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
   case notAllowed
 
   /// What permits a stale answer (§4.2.4).
-  public enum Grounds: UInt8, CaseIterable, Sendable {
+  public enum Grounds: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// The client accepts it: `max-stale`.
     case maxStale
     /// The origin accepts it while it is asked again: `stale-while-revalidate`. The caller has to
@@ -36,7 +36,7 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
   }
 
   /// Why upstream has to be asked.
-  public enum Reason: UInt8, CaseIterable, Sendable {
+  public enum Reason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case stale
     case responseNoCache
     case requestNoCache

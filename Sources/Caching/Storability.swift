@@ -60,6 +60,16 @@ public enum Storability: Sendable {
       }
     }
 
+    /// Whether another request for the same target might get a storable answer.
+    public var isAboutRequest: Bool {
+      switch self {
+      case .method, .requestNoStore, .authorization, .requestBound, .variesOnCredentials: true
+      case .interim, .partial, .notModified, .notUnderstood, .responseNoStore, .privateResponse,
+        .varyEverything, .setCookie, .noLifetime, .neverReusable:
+        false
+      }
+    }
+
     /// What the rule says, for people.
     public var sentence: String {
       switch self {

@@ -38,7 +38,9 @@ public enum Validation {
   public enum Freshening: Sendable {
     /// Store this in its place, with the same content.
     case updated(StoredResponse)
-    /// It may be used for the request at hand but not be kept: what the origin says now forbids it.
+    /// It may be used for the request at hand but not be kept so. Where the reason lies in that
+    /// request alone (`Storability.Reason.isAboutRequest`) the stored response stays as it was, for
+    /// others; else the origin forbids now what it allowed, and it has to be removed.
     case unstorable(StoredResponse, Storability.Reason)
     /// The answer speaks of another version. Fetch again, without conditions.
     case unrelated
@@ -78,7 +80,9 @@ public enum Validation {
       new.entityTag == stored.validators.entityTag,
       new.lastModified == stored.validators.lastModified
     else { return .unrelated }
-    if let length = fields.only(.contentLength)?.span.decimal, length != stored.contentLength {
+    if let length = fields.only(.contentLength).flatMap({ $0.span.decimal }),
+      length != stored.contentLength
+    {
       return .unrelated
     }
     return update(
@@ -116,11 +120,11 @@ public enum Validation {
   // exempt others it needs to stay consistent: a 304 carries no content, so what it says about the
   // coding, type or range of one (RFC 9110 §15.4.5 tells servers not to) is about nothing, and some
   // frameworks put a default there. The stored entity tag stays: it was the strong one if there was
-  // any.
+  // any. Set-Cookie is never stored.
   private static func isKept(_ name: FieldName) -> Bool {
     switch name {
     case .contentLength, .contentEncoding, .contentType, .contentRange, .transferEncoding, .etag,
-      .reprDigest, .contentDigest, .digest:
+      .reprDigest, .contentDigest, .digest, .setCookie:
       true
     default: false
     }

@@ -19,10 +19,12 @@ public struct Variance: Sendable, Hashable {
     let normalised: [UInt8]?
 
     public init(name: [UInt8], value: [UInt8]?) {
-      self.name = name.map(\.lowercased)
-      known = FieldName.recognise(self.name.span)
+      let lowerCase = name.map(\.lowercased)
+      let known = FieldName.recognise(lowerCase.span)
+      self.name = lowerCase
+      self.known = known
       self.value = value
-      normalised = value.map { [known] in Variance.normalise($0, of: known) }
+      normalised = value.map { Variance.normalise($0, of: known) }
     }
 
     public static func == (left: Selector, right: Selector) -> Bool {
