@@ -21,7 +21,7 @@ package final class LogQueue: Sendable {
     fileprivate var upTo = 0
   }
 
-  private struct State {
+  fileprivate struct State {
     var work = Work()
     var bytes = 0
     var submitted = 0
@@ -36,6 +36,9 @@ package final class LogQueue: Sendable {
   init(limit: Int) {
     self.limit = limit
   }
+
+  /// Whether a small response would still be taken.
+  var hasRoom: Bool { monitor.withLock { $0.bytes < limit && !$0.work.isStopping } }
 
   /// False when the queue is full.
   func offer(_ item: Item, bytes: Int) -> Bool {

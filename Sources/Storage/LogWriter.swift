@@ -5,6 +5,7 @@
 // A record that cannot be written is dropped from memory too: what is served as stored is stored. A tombstone that
 // cannot be written is owed and tried again with every batch.
 
+import Glibc
 import Platform
 
 /// Lives on the log thread and is touched by no other.
@@ -40,7 +41,7 @@ package final class LogWriter {
   func run() {
     while true {
       let isUrgent = core.queue.waitForWork()
-      if !isUrgent && core.options.linger > .zero { pause(core.options.linger) }
+      if !isUrgent && core.options.linger > .zero { sleep(core.options.linger) }
       let work = core.queue.take()
       for (hash, key) in owed { appendTombstone(key: key, hash: hash) }
       owed = [:]
@@ -62,6 +63,12 @@ package final class LogWriter {
       }
       core.queue.done(work)
     }
+  }
+
+  private func sleep(_ duration: Duration) {
+    var time = timespec()
+    time.tv_nsec = Int(min(duration.wholeNanoseconds, 999_999_999))
+    nanosleep(&time, nil)
   }
 
   // MARK: Appending
@@ -157,9 +164,7 @@ package final class LogWriter {
     batchFooter = []
     batchTombstones = []
     do throws(Errno) {
-      try bytes.withUnsafeBytes { bytes throws(Errno) in
-        try File.writeFully(active.descriptor, bytes, at: Int64(active.end))
-      }
+      try File.writeFully(active.descriptor, bytes, at: Int64(active.end))
     } catch {
       // What got onto the disk of it will be written over; its sequence numbers are not used again, so
       // none of it can be taken for what comes after.
@@ -207,13 +212,19 @@ package final class LogWriter {
     guard SegmentHeader.length + length + footerEntryLength + overhead <= core.segmentSize else {
       return false
     }
-    return begin()
+    guard begin(), let active else { return false }
+    return active.end + batch.count + length + footerLength + footerEntryLength + overhead
+      <= core.segmentSize
   }
 
   private func begin() -> Bool {
     let size = Int64(core.segmentSize)
     if !core.space.reserveForLog(size) {
-      if !isReclaiming { makeRoom(for: 0) }
+      if !isReclaiming {
+        makeRoom(for: 0)
+        // Reclaiming may have begun a segment for what it kept.
+        if active != nil { return true }
+      }
       guard core.space.reserveForLog(size) else {
         core.troubles.note(.capReached)
         return false
@@ -250,12 +261,10 @@ package final class LogWriter {
   private func prepare(_ file: OpenFile, id: UInt32) throws(Errno) {
     do throws(Errno) {
       try File.allocate(file.rawValue, count: Int64(core.segmentSize))
-    } catch where !error.isOutOfSpace {
+    } catch  where !error.isOutOfSpace {
       // Not every file system can; then a full disk shows when we write.
     }
-    try SegmentHeader.encode(segment: id, store: core.seed).withUnsafeBytes { bytes throws(Errno) in
-      try File.writeFully(file.rawValue, bytes, at: 0)
-    }
+    try File.writeFully(file.rawValue, SegmentHeader.encode(segment: id, store: core.seed), at: 0)
   }
 
   /// Ends the active segment: its keys at its end, and all of it on the disk.
@@ -273,7 +282,7 @@ package final class LogWriter {
   /// Removes the files of blobs that lost their last reference.
   func removeDoomed() {
     for digest in core.doomed.take() {
-      do {
+      do throws(Errno) {
         _ = try core.blobs.removeUnreferenced(digest)
       } catch {
         core.troubles.note(error)
@@ -301,9 +310,7 @@ enum SegmentSealer {
         entries, at: segment.end, sequence: sequence, seed: core.seed)
     else { return }
     do throws(Errno) {
-      try bytes.withUnsafeBytes { bytes throws(Errno) in
-        try File.writeFully(segment.descriptor, bytes, at: Int64(segment.end))
-      }
+      try File.writeFully(segment.descriptor, bytes, at: Int64(segment.end))
       let length = Int64(segment.end + bytes.count)
       try File.truncate(segment.descriptor, to: length)
       let surplus = segment.taken - Space.onDisk(length)

@@ -8,7 +8,7 @@ import Caching
 import Synchronization
 
 /// What the store has for a key.
-public enum Lookup {
+public enum Lookup: Sendable {
   case absent
   /// In memory.
   case hot(VariantSet)
@@ -42,8 +42,8 @@ struct ShardState: ~Copyable {
     self.blobCost = blobCost
   }
 
-  mutating func lookup(_ key: UnsafeRawBufferPointer, _ hash: UInt64) -> Lookup {
-    if let set = hot.use(hash, key: key) {
+  mutating func lookup(_ key: Borrowed, _ hash: UInt64) -> Lookup {
+    if let set = hot.use(hash, key: key.bytes) {
       hotHits &+= 1
       return .hot(set)
     }

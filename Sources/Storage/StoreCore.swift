@@ -47,7 +47,12 @@ package final class StoreCore: Sendable {
   let queue: LogQueue
   let doomed: DoomedBlobs
   let counters = Counters()
+  /// The start-up scan is complete.
   let isRecovered = Atomic<Bool>(false)
+  let recovered = Gate()
+  /// `space` knows of all blobs; until then nobody may take any for a body.
+  let areBlobsCounted = Gate()
+  private let stopping = Atomic<Bool>(false)
   private let nextTicket = Atomic<UInt32>(0)
   let partials = PartialNames()
 
@@ -84,6 +89,11 @@ package final class StoreCore: Sendable {
   @inline(__always)
   func shard(_ hash: UInt64) -> Shard { shards[Int(truncatingIfNeeded: hash & shardMask)] }
 
+  var isStopping: Bool {
+    get { stopping.load(ordering: .relaxed) }
+    set { stopping.store(newValue, ordering: .relaxed) }
+  }
+
   func ticket() -> UInt32 {
     IndexEntry.ticket(nextTicket.wrappingAdd(1, ordering: .relaxed).newValue)
   }
@@ -103,7 +113,9 @@ package final class StoreCore: Sendable {
 
   /// Takes space for a body; reclaims if there is none. Blocks.
   func reserve(_ bytes: Int64) -> Bool {
+    areBlobsCounted.pass()
     if space.reserve(bytes) { return true }
+    recovered.pass()
     queue.makeRoom(for: bytes)
     return space.reserve(bytes)
   }
@@ -137,9 +149,29 @@ final class DoomedBlobs: Sendable {
   }
 }
 
-/// Names for growing bodies, unique within a run.
+/// Names for growing bodies, unique over restarts.
 final class PartialNames: Sendable {
+  private let prefix = String(UInt64.random(in: 0...UInt64.max), radix: 36) + "-"
   private let next = Atomic<UInt64>(0)
 
-  func take() -> String { String(next.wrappingAdd(1, ordering: .relaxed).newValue) }
+  func take() -> String { prefix + String(next.wrappingAdd(1, ordering: .relaxed).newValue) }
+
+  func isOurs(_ name: String) -> Bool { name.hasPrefix(prefix) }
+}
+
+/// Closed at first; once open, it stays so.
+final class Gate: Sendable {
+  private let isOpen = Atomic<Bool>(false)
+  private let monitor = Monitor(())
+
+  func open() {
+    monitor.withLock { _ in isOpen.store(true, ordering: .releasing) }
+    monitor.wakeAll()
+  }
+
+  /// Waits until it is open.
+  func pass() {
+    if isOpen.load(ordering: .acquiring) { return }
+    monitor.wait { _ in isOpen.load(ordering: .acquiring) ? () : nil }
+  }
 }
