@@ -88,7 +88,9 @@ public final class Store: Sendable {
 
   /// Writes what is still in memory, seals the log and marks the store as left in order. Blocks. Closing again does nothing.
   public func close() {
-    guard !isClosed.exchange(true, ordering: .relaxed), !core.options.readOnly else { return }
+    guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+    defer { core.format.unlock() }
+    if core.options.readOnly { return }
     core.isStopping = true
     core.queue.stop()
     for thread in threads.withLock({ $0 }) { thread.join() }
