@@ -162,8 +162,9 @@ import Testing
     try store.putBlob("http://a/", bytes(20_000))
     store.flush()
     #expect(try File.status(at: fixture.options.path).mode == 0o700)
-    for path in try fixture.blobFiles() + [fixture.segmentPath(1), fixture.options.path + "/format"]
-    {
+    for path in try fixture.blobFiles() + [
+      fixture.segmentPath(1), fixture.options.path + "/format",
+    ] {
       #expect(try File.status(at: path).mode == 0o600)
     }
     store.close()
