@@ -37,7 +37,7 @@ let package = Package(
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Proxy", "Configuration", "Storage", "Telemetry", "HTTP", "Platform",
+        "Proxy", "Configuration", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -54,7 +54,7 @@ let package = Package(
     .testTarget(
       name: "CLITests",
       dependencies: [
-        "CLI", "Configuration", "Platform", "Storage",
+        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
   ]

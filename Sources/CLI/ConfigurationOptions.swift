@@ -4,7 +4,7 @@ import ArgumentParser
 import Configuration
 
 /// The file and the store: what every command that touches a store needs.
-struct StoreOptions: ParsableArguments {
+struct ConfigurationOptions: ParsableArguments {
   @Option(
     name: [.customShort("c"), .long],
     help: ArgumentHelp("Read this configuration.", valueName: "file"))
@@ -16,20 +16,11 @@ struct StoreOptions: ParsableArguments {
   var overrides: [Override] {
     store.map { [Override(option: "--store", key: "store.path", values: [$0])] } ?? []
   }
-
-  /// The configuration, or a failure that shows every mistake.
-  func load() throws -> Configuration {
-    do {
-      return try ConfigurationLoader.load(file: config, overrides: overrides).configuration
-    } catch {
-      throw Failure(error)
-    }
-  }
 }
 
 /// Everything that `serve` and `check` take.
 struct ServeOptions: ParsableArguments {
-  @OptionGroup var common: StoreOptions
+  @OptionGroup var common: ConfigurationOptions
 
   @Option(
     help: ArgumentHelp(

@@ -2,7 +2,7 @@
 //
 //   GET  /api/store?prefix=P|url=U     a line of JSON for each stored response
 //   GET  /api/store/entry?url=U        a line of JSON for each variant, with its fields
-//   POST /api/store/verify             one JSON object
+//   POST /api/store/verify[?repair=true]              one JSON object
 //   POST /api/store/purge?prefix=P|url=U|all=true     one JSON object
 
 import Foundation
@@ -10,21 +10,23 @@ import Foundation
 struct RunningStore: StoreAccess {
   let client: AdminClient
 
-  func list(_ selector: StoreSelector, _ body: (StoredSummary) throws -> Void) throws {
+  func list(_ selector: StoreSelector, _ body: (StoreRow) throws -> Void) throws {
     for query in Self.queries(selector) {
       for line in try ask("GET", "/api/store", query).lines {
-        try body(decode(StoredSummary.self, from: Array(line)))
+        try body(decode(StoreRow.self, from: Array(line)))
       }
     }
   }
 
-  func show(_ url: String) throws -> [StoredDetail] {
+  func show(_ url: String) throws -> [StoreDetail] {
     try ask("GET", "/api/store/entry", [("url", url)], absent: 404).lines
-      .map { try decode(StoredDetail.self, from: Array($0)) }
+      .map { try decode(StoreDetail.self, from: Array($0)) }
   }
 
-  func verify() throws -> StoreVerification {
-    try decode(StoreVerification.self, from: ask("POST", "/api/store/verify", []).content)
+  func verify(repair: Bool) throws -> StoreVerification {
+    let query = repair ? [("repair", "true")] : []
+    return try decode(
+      StoreVerification.self, from: ask("POST", "/api/store/verify", query).content)
   }
 
   func purge(_ selector: StoreSelector) throws -> StorePurge {

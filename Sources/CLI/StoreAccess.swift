@@ -32,62 +32,67 @@ enum StoreSelector: Equatable {
   }
 }
 
-/// What the commands know of one stored response.
-struct StoredSummary: Codable, Equatable, Sendable {
+/// One stored response in a list.
+struct StoreRow: Codable, Equatable, Sendable {
   var url: String
   var status: Int
   /// Length of the content.
   var bytes: Int64
   /// When it was received or last confirmed, in seconds since 1970.
   var stored: Int64
-  /// Until when it is fresh, in seconds since 1970.
-  var freshUntil: Int64
-  /// The media type.
-  var type: String?
+  /// Whether requests with other fields may get other variants.
+  var varies: Bool
   /// The content's SHA-256, when it has a file of its own.
   var sha256: String?
 }
 
 /// One stored response with everything that is kept of it.
-struct StoredDetail: Codable, Equatable, Sendable {
+struct StoreDetail: Codable, Equatable, Sendable {
   struct Field: Codable, Equatable, Sendable {
     var name: String
     var value: String?
   }
 
-  var summary: StoredSummary
+  var url: String
+  var status: Int
+  var bytes: Int64
+  var stored: Int64
+  /// Until when it is fresh, in seconds since 1970.
+  var freshUntil: Int64
+  var sha256: String?
   /// The request fields it was selected by, with their values then.
-  var varies: [Field]
+  var selectedBy: [Field]
   var fields: [Field]
 }
 
 /// What a check of the whole store found.
 struct StoreVerification: Codable, Equatable, Sendable {
-  struct Damage: Codable, Equatable, Sendable {
-    /// The file, relative to the store.
-    var file: String
-    var problem: String
-  }
-
   var responses: Int
   var bodies: Int
+  /// Of the bodies.
   var bytes: Int64
-  var damage: [Damage]
+  /// What is damaged, and how.
+  var damage: [String]
+  /// What an unclean stop has left behind: harmless, and gone after the next start.
+  var leftovers: [String]
+  /// Whether the damage was let go of.
+  var repaired: Bool
 }
 
 /// What was purged.
 struct StorePurge: Codable, Equatable, Sendable {
   var responses: Int
+  /// Of their content.
   var bytes: Int64
 }
 
 /// The operations of the store commands.
 protocol StoreAccess {
   /// Calls `body` for every stored response that is meant, in no order.
-  func list(_ selector: StoreSelector, _ body: (StoredSummary) throws -> Void) throws
+  func list(_ selector: StoreSelector, _ body: (StoreRow) throws -> Void) throws
   /// All variants stored for one target URI.
-  func show(_ url: String) throws -> [StoredDetail]
+  func show(_ url: String) throws -> [StoreDetail]
   /// Reads everything and compares it with its checksums and names.
-  func verify() throws -> StoreVerification
+  func verify(repair: Bool) throws -> StoreVerification
   func purge(_ selector: StoreSelector) throws -> StorePurge
 }

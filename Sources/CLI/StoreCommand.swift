@@ -41,7 +41,7 @@ struct StoreListCommand: ParsableCommand {
       "A host, or the beginning of a URL; everything if left out.", valueName: "where"))
   var target: String?
 
-  @OptionGroup var options: StoreOptions
+  @OptionGroup var locator: StoreLocator
 
   @Option(
     help: ArgumentHelp(
@@ -52,15 +52,15 @@ struct StoreListCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let store = try StoreOpener.open(options.load())
+    let store = try locator.open(.read)
     let selector = target.map { StoreSelector($0, isPrefix: true) } ?? .all
     if json {
       try store.list(selector) { Console.print(JSONLine.text($0)) }
       return
     }
-    var rows: [StoredSummary] = []
+    var rows: [StoreRow] = []
     try store.list(selector) { rows.append($0) }
-    Console.print(StoreReport.list(rows, order: sort, now: currentSeconds(), style: Console.style))
+    Console.print(StoreReport.list(rows, order: sort, now: secondsNow(), style: Console.style))
   }
 }
 
@@ -76,20 +76,20 @@ struct StoreShowCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("The whole URL.", valueName: "url"))
   var url: String
 
-  @OptionGroup var options: StoreOptions
+  @OptionGroup var locator: StoreLocator
 
   @Flag(help: "Print one JSON object per variant.")
   var json = false
 
   func run() throws {
     let uri = try StoreTarget.normalised(url)
-    let variants = try StoreOpener.open(options.load()).show(uri)
+    let variants = try locator.open(.read).show(uri)
     if variants.isEmpty { throw Failure("nothing is stored for \(uri)") }
     for variant in variants {
       Console.print(
         json
           ? JSONLine.text(variant)
-          : StoreReport.show(variant, now: currentSeconds(), style: Console.style))
+          : StoreReport.show(variant, now: secondsNow(), style: Console.style))
     }
   }
 }
@@ -99,23 +99,27 @@ struct StoreVerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Read the whole store and compare it with its checksums.",
     discussion: """
-      Changes nothing. The exit code is 1 if something is damaged; what is, is never served, because \
-      the running instance checks as well.
+      Changes nothing unless --repair is given. The exit code is 1 if something is damaged and was not \
+      repaired.
 
       EXAMPLES:
         holdfast store verify
         holdfast store verify --store /srv/holdfast --json
+        holdfast store verify --repair
       """)
 
-  @OptionGroup var options: StoreOptions
+  @Flag(help: "Let go of what is damaged, and keep the rest.")
+  var repair = false
+
+  @OptionGroup var locator: StoreLocator
 
   @Flag(help: "Print one JSON object.")
   var json = false
 
   func run() throws {
-    let result = try StoreOpener.open(options.load()).verify()
+    let result = try locator.open(repair ? .write : .read).verify(repair: repair)
     Console.print(json ? JSONLine.text(result) : StoreReport.verify(result, style: Console.style))
-    if !result.damage.isEmpty { throw ExitCode.failure }
+    if !result.damage.isEmpty, !result.repaired { throw ExitCode.failure }
   }
 }
 
@@ -143,7 +147,7 @@ struct StorePurgeCommand: ParsableCommand {
   @Flag(help: "Drop everything.")
   var all = false
 
-  @OptionGroup var options: StoreOptions
+  @OptionGroup var locator: StoreLocator
 
   @Flag(help: "Print one JSON object.")
   var json = false
@@ -160,7 +164,7 @@ struct StorePurgeCommand: ParsableCommand {
   func run() throws {
     var selector = target.map { StoreSelector($0, isPrefix: prefix) } ?? .all
     if case .exact(let url) = selector { selector = .exact(try StoreTarget.normalised(url)) }
-    let result = try StoreOpener.open(options.load()).purge(selector)
+    let result = try locator.open(.write).purge(selector)
     Console.print(
       json
         ? JSONLine.text(result)

@@ -5,12 +5,12 @@ import Foundation
 import HTTP
 
 /// Seconds since 1970.
-func currentSeconds() -> Int64 { Int64(Date().timeIntervalSince1970) }
+func secondsNow() -> Int64 { Int64(Date().timeIntervalSince1970) }
 
 enum StoreReport {
   /// A table with a line of totals.
   static func list(
-    _ rows: [StoredSummary], order: StoreListCommand.Order, now: Int64, style: Style
+    _ rows: [StoreRow], order: StoreListCommand.Order, now: Int64, style: Style
   ) -> String {
     if rows.isEmpty { return "nothing is stored there" }
     let sorted = rows.sorted { left, right in
@@ -21,13 +21,12 @@ enum StoreReport {
       }
     }
     var table = Table([
-      ("SIZE", .right), ("STATUS", .left), ("STORED", .left), ("FRESH", .left), ("TYPE", .left),
-      ("URL", .left),
+      ("SIZE", .right), ("STATUS", .left), ("STORED", .left), ("VARIES", .left), ("URL", .left),
     ])
     for row in sorted {
       table.rows.append([
         ByteCount(row.bytes).rounded, "\(row.status)", "\(age(seconds: now - row.stored)) ago",
-        freshness(row, now: now), row.type ?? "-", row.url,
+        row.varies ? "yes" : "no", printable(row.url),
       ])
     }
     let bytes = rows.reduce(Int64(0)) { $0 + $1.bytes }
@@ -35,40 +34,36 @@ enum StoreReport {
     return "\(table.text(style))\n\(style.bold(total))"
   }
 
-  /// `for 2h`, or `no` for what has to be validated first.
-  private static func freshness(_ row: StoredSummary, now: Int64) -> String {
-    row.freshUntil > now ? "for \(age(seconds: row.freshUntil - now))" : "no"
-  }
-
-  static func show(_ detail: StoredDetail, now: Int64, style: Style) -> String {
-    let summary = detail.summary
+  static func show(_ detail: StoreDetail, now: Int64, style: Style) -> String {
     var facts = Facts()
-    facts.add("status", "\(summary.status)")
-    facts.add("content", "\(ByteCount(summary.bytes).rounded) (\(summary.bytes) bytes)")
+    facts.add("status", "\(detail.status)")
+    facts.add("content", "\(ByteCount(detail.bytes).rounded) (\(detail.bytes) bytes)")
     facts.add(
-      "body", summary.sha256.map { "blobs/\($0.prefix(2))/\($0)" } ?? "in the log, with its record")
-    facts.add("stored", "\(date(summary.stored)) (\(age(seconds: now - summary.stored)) ago)")
+      "body", detail.sha256.map { "blobs/\($0.prefix(2))/\($0)" } ?? "in the log, with its record")
+    facts.add("stored", "\(date(detail.stored)) (\(age(seconds: now - detail.stored)) ago)")
     facts.add(
       "fresh",
-      summary.freshUntil > now
-        ? "until \(date(summary.freshUntil)) (for \(age(seconds: summary.freshUntil - now)))"
-        : "no, since \(date(summary.freshUntil)): validated before its next use")
-    if !detail.varies.isEmpty {
+      detail.freshUntil > now
+        ? "until \(date(detail.freshUntil)) (for \(age(seconds: detail.freshUntil - now)))"
+        : "no, since \(date(detail.freshUntil)): validated before its next use")
+    if !detail.selectedBy.isEmpty {
       facts.add(
-        "selected by", lines: detail.varies.map { "\($0.name): \($0.value ?? "(not sent)")" })
+        "selected by", lines: detail.selectedBy.map { "\($0.name): \($0.value ?? "(not sent)")" })
     }
     facts.add("fields", lines: detail.fields.map { "\($0.name): \(printable($0.value ?? ""))" })
-    return "\(style.bold(summary.url))\n\(facts.text(style))"
+    return "\(style.bold(printable(detail.url)))\n\(facts.text(style))"
   }
 
   static func verify(_ result: StoreVerification, style: Style) -> String {
-    var lines = result.damage.map { "\(style.bad("damaged"))  \($0.file): \($0.problem)" }
+    var lines = result.damage.map { "\(style.bad("damaged"))    \($0)" }
+    lines += result.leftovers.map { "\(style.dim("left over"))  \($0)" }
     let what =
-      "\(counted(result.responses, "response")), \(counted(result.bodies, "file")) of content, \(ByteCount(result.bytes).rounded)"
-    lines.append(
+      "\(counted(result.responses, "response")), \(counted(result.bodies, "body file")), \(ByteCount(result.bytes).rounded)"
+    let verdict =
       result.damage.isEmpty
-        ? "\(what): \(style.good("all whole"))"
-        : "\(what): \(style.bad(counted(result.damage.count, "problem")))")
+      ? style.good("all whole")
+      : style.bad(counted(result.damage.count, "problem")) + (result.repaired ? ", repaired" : "")
+    lines.append("\(what): \(verdict)")
     return lines.joined(separator: "\n")
   }
 

@@ -141,14 +141,14 @@ package enum Reference {
     ),
 
     Setting(
-      "log.format", \.log.format, in: defaults, .reload, example: "json",
+      "log.format", \.log.format, in: defaults, .restart, example: "json",
       "`text` is for people, `json` writes one object per line."),
     Setting(
-      "log.access", \.log.access, in: defaults, .reload, example: "/var/log/holdfast/access.log",
-      "Where the access log goes, one line per request: `stdout`, `stderr`, `none`, or a file to append to, which is opened anew on SIGHUP."
+      "log.access", \.log.access, in: defaults, .restart, example: "/var/log/holdfast/access.log",
+      "Where the access log goes, one line per request: `stdout`, `stderr`, `none`, or a file to append to."
     ),
     Setting(
-      "log.level", \.log.level, in: defaults, .reload, example: "debug",
+      "log.level", \.log.level, in: defaults, .restart, example: "debug",
       "Least severe messages that are written. They go to stderr."),
   ]
 
