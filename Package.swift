@@ -54,7 +54,7 @@ let package = Package(
     .testTarget(
       name: "CLITests",
       dependencies: [
-        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage",
+        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
   ]

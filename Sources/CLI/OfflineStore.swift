@@ -2,6 +2,7 @@
 
 import Caching
 import HTTP
+import Proxy
 import Storage
 
 struct OfflineStore: StoreAccess {
@@ -60,38 +61,30 @@ struct OfflineStore: StoreAccess {
       throw Failure("\(error)")
     }
     defer { store.close() }
-    return Self.verification(report)
-  }
-
-  static func verification(_ report: VerifyReport) -> StoreVerification {
-    let damage =
-      report.damagedRecords.map { "log/\($0): a record does not match its checksum" }
-      + report.damagedSegments.map { "log/\($0): cannot be read to its end" }
-      + report.damagedBlobs.map { "blobs/\($0.hex.prefix(2))/\($0.hex): not what its name says" }
-      + report.unreadable.map { "\($0): cannot be read" }
-    let leftovers =
-      report.orphans.map { "blobs/\($0.hex.prefix(2))/\($0.hex): no record names it" }
-      + report.unsealed.map { "log/\($0): was being written" }
+    let findings = StoreAPI.findings(report)
     return StoreVerification(
-      responses: report.records, bodies: report.blobs, bytes: report.blobBytes, damage: damage,
-      leftovers: leftovers, repaired: report.repaired)
+      responses: report.records, bodies: report.blobs, bytes: report.blobBytes,
+      damage: findings.damage, leftovers: findings.leftovers, repaired: report.repaired)
   }
 
   func purge(_ selector: StoreSelector) throws -> StorePurge {
-    var result = StorePurge(responses: 0, bytes: 0)
-    try list(selector) { result.bytes += $0.bytes }
-    let selections: [Store.Selection] =
+    let selections: [StoreAPI.Selection] =
       switch selector {
-      case .all: [.prefix([])]
+      case .all: [.all]
       case .exact(let url): [.exact(Array(url.utf8))]
       case .prefix(let prefixes): prefixes.map { .prefix(Array($0.utf8)) }
       }
+    var sum = StorePurge(responses: 0, bytes: 0)
     do throws(StoreError) {
-      for selection in selections { result.responses += try store.purge(selection) }
+      for selection in selections {
+        let part = try StoreAPI.purge(store, selection)
+        sum.responses += part.responses
+        sum.bytes += part.bytes
+      }
     } catch {
       throw Failure("\(error)")
     }
     store.close()
-    return result
+    return sum
   }
 }

@@ -1,9 +1,4 @@
-// The store of a running instance, through its admin API.
-//
-//   GET  /api/store?prefix=P|url=U     a line of JSON for each stored response
-//   GET  /api/store/entry?url=U        a line of JSON for each variant, with its fields
-//   POST /api/store/verify[?repair=true]              one JSON object
-//   POST /api/store/purge?prefix=P|url=U|all=true     one JSON object
+// The store of a running instance, through its admin API, which `StoreAPI` describes.
 
 import Foundation
 

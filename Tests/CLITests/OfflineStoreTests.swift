@@ -5,6 +5,7 @@ import Caching
 import Configuration
 import Foundation
 import HTTP
+import Proxy
 import Storage
 import Testing
 
@@ -85,6 +86,49 @@ final class OfflineStoreTests {
         == StorePurge(responses: 1, bytes: 10))
     #expect(try open(.write).purge(.all) == StorePurge(responses: 1, bytes: 1))
     #expect(try urls().isEmpty)
+  }
+
+  @Test("the admin API tells the same as the command on disk")
+  func adminAPI() throws {
+    var offline: [StoreRow] = []
+    try open(.read).list(.all) { offline.append($0) }
+    let detail = try open(.read).show("http://a.example.org/y")
+    let found = try open(.read).verify(repair: false)
+
+    let store = try Store.open(StoreOptions(path: directory, size: 64 << 20))
+    defer { store.close() }
+    func decoded<Value: Decodable>(_ type: Value.Type, _ bytes: [UInt8]) throws -> [Value] {
+      try bytes.split(separator: UInt8(ascii: "\n"))
+        .map { try JSONDecoder().decode(type, from: Data($0)) }
+    }
+    #expect(try decoded(StoreRow.self, StoreAPI.list(store, .all)) == offline)
+    #expect(
+      try decoded(StoreDetail.self, StoreAPI.show(store, Array("http://a.example.org/y".utf8)))
+        == detail)
+    #expect(
+      try decoded(StoreVerification.self, StoreAPI.verify(store, repair: false)).first?.responses
+        == found.responses)
+    let purge = try StoreAPI.purge(store, .prefix(Array("http://a.".utf8)))
+    #expect(
+      try decoded(StorePurge.self, StoreAPI.purged(purge)) == [StorePurge(responses: 2, bytes: 15)])
+  }
+
+  @Test("what is written as JSON is read back unchanged")
+  func json() throws {
+    var object = JSONObject()
+    object.add("a\"\\\n", "\u{0}\u{1B}\u{7F}é\u{2028}")
+    object.add("list", ["", "x"])
+    object.add("none", [JSONObject]())
+    object.add("inner", JSONObject())
+    object.add("number", Int64.min)
+    object.add("flag", true)
+    let read = try #require(
+      try JSONSerialization.jsonObject(with: Data(object.line)) as? [String: Any])
+    #expect(read["a\"\\\n"] as? String == "\u{0}\u{1B}\u{7F}é\u{2028}")
+    #expect(read["list"] as? [String] == ["", "x"])
+    #expect((read["none"] as? [Any])?.isEmpty == true)
+    #expect(read["number"] as? Int64 == Int64.min)
+    #expect(read["flag"] as? Bool == true)
   }
 
   @Test("a store that is not there is not made")
