@@ -193,6 +193,22 @@ public struct Authority: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Where a CONNECT request goes. The port must be given (RFC 9110 §9.3.6), and a Host that is not
+  /// valid is refused although it has no say (RFC 9112 §3.2).
+  public static func ofConnect(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>
+  ) throws(Refusal) -> Authority {
+    guard case .authority(let range) = RequestTarget.parse(head, in: bytes) else {
+      throw Refusal(.targetFormNotAllowed, .request)
+    }
+    if let host = head.first(.host)?.value, !host.isEmpty,
+      case .fault(let reason) = AuthorityRange.parse(bytes, host)
+    {
+      throw Refusal(reason, .request)
+    }
+    return try parse(bytes, range)
+  }
+
   /// Parses text as from a configuration; nil when it is not valid.
   public init?(_ text: String, defaultPort: UInt16? = nil) {
     let bytes = Array(text.utf8)
