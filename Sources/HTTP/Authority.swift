@@ -1,9 +1,9 @@
 // Host and port as they stand in a target, a Host field or a CONNECT request.
 //
 // Only what can be resolved gets through: names of letters, digits, `-`, `_`, `.` and `~`, dotted
-// IPv4, bracketed IPv6. RFC 3986 would also allow percent-encoding and sub-delims in a name; none of these is
-// ever part of a host on the network, and all of them have been used to make two parsers see two
-// hosts. For the same reason a name whose last label is a number is refused unless it is a proper
+// IPv4, bracketed IPv6. RFC 3986 would also allow percent-encoding and sub-delims in a name; none
+// of these is ever part of a host on the network, and all of them have been used to make two
+// parsers see two hosts. For the same reason a name whose last label is a number is refused unless it is a proper
 // IPv4 address: resolvers read `127.1` and `0x7f000001` as addresses too.
 
 /// Where host and port lie in some bytes.

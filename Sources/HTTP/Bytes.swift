@@ -5,9 +5,14 @@
 // after a check of their own that the eight bytes are there. Words are read little-endian, so that
 // the lowest byte is the first one.
 
+// The names every RFC on HTTP uses.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let CR: UInt8 = 0x0D
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let LF: UInt8 = 0x0A
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let SP: UInt8 = 0x20
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let HTAB: UInt8 = 0x09
 
 extension Span where Element == UInt8 {

@@ -10,9 +10,9 @@
 //   In the path sub-delims are decoded as well, because clients disagree about them: Go sends `!`
 //   as `%21`, apt sends `+` as `%2b`, others send both bare. In the query they stay as they are:
 //   there `&`, `=` and `+` are structure, and `%26` is not `&`. `%2F` is never `/`.
-// - A target in which some `%` is not followed by two hex digits is no URI, but is seen; its path and
-//   query are kept as they are. Decoding around such a `%` could spell an escape that nobody sent
-//   (`%E%39` would become `%E9`) and so give two targets one key.
+// - A target in which some `%` is not followed by two hex digits is no URI, but is seen; its path
+//   and query are kept as they are. Decoding around such a `%` could spell an escape that nobody
+//   sent (`%E%39` would become `%E9`) and so give two targets one key.
 //
 // Dot segments are kept. Removing them makes two targets one key that the origin may well answer
 // differently, and the rules that go by path would judge another path than the one sent; keeping

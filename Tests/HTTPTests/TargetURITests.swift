@@ -1,3 +1,5 @@
+// Target URIs, their keys, and the hosts and ports in them.
+
 import HTTP
 import Testing
 
