@@ -149,6 +149,20 @@ struct ResourcePolicyTests {
         == .fresh(age: DeltaSeconds.maximum))
   }
 
+  @Test("a failure to get an immutable resource is not immutable", arguments: [302, 404, 503])
+  func failures(status: Int) {
+    let freshness = stored(.cacheControl("max-age=60"), status: Status(UInt16(status))).freshness
+    func outcome(after seconds: Int64, _ directives: RequestDirectives = .none) -> Reuse {
+      Reuse.decide(freshness, directives, now: arrival + seconds, policy: .immutable)
+    }
+    #expect(outcome(after: 59) == .fresh(age: 59))
+    #expect(outcome(after: 60) == .mustValidate(.stale))
+    #expect(
+      outcome(after: 1, RequestDirectives(.cacheControl("no-cache")))
+        == .mustValidate(.requestNoCache))
+    #expect(storability([:], status: Status(UInt16(status)), policy: .immutable) != "storable")
+  }
+
   @Test("lifetimes are brought into bounds")
   func bounds() {
     var policy = ResourcePolicy.standard

@@ -128,4 +128,19 @@ struct PreconditionsTests {
     let two: FieldSection = ["If-Range": "\"v1\"", "if-range": "\"v1\""]
     #expect(!Preconditions.allowsRange(two, validators: strong, now: 0))
   }
+
+  @Test("a parsed head is judged as its copy is")
+  func parsedHead() {
+    let text =
+      "GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"v0\"\r\nIf-Range: \"v0\"\r\n"
+      + "if-none-match: W/\"v1\"\r\n\r\n"
+    let bytes = Array(text.utf8)
+    var head = ParsedHead()
+    _ = MessageParser.parseRequest(bytes.span, into: &head)
+    let outcome = Preconditions.evaluate(
+      head, of: bytes.span, method: .get, validators: strong, now: modified)
+    let range = Preconditions.allowsRange(head, of: bytes.span, validators: strong, now: modified)
+    #expect(outcome == .notModified)
+    #expect(!range)
+  }
 }
