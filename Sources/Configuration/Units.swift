@@ -3,6 +3,8 @@
 // A unit is always required: a bare 30 leaves open whether seconds or milliseconds are meant.
 // One whole number and one unit, nothing else, so that a value can be compared by eye.
 
+import Platform
+
 /// Why a value could not be understood: what it should have looked like.
 package struct Misreading: Error, Equatable {
   /// Completes the sentence `"<value>" …`, for example `is not a size; write …`.
@@ -97,14 +99,6 @@ extension Duration {
     let (nanoseconds, overflow) = number.multipliedReportingOverflow(by: scale)
     if overflow { throw Misreading("is longer than can be counted") }
     self = .nanoseconds(nanoseconds)
-  }
-
-  /// In nanoseconds; what does not fit becomes the largest number.
-  package var wholeNanoseconds: Int64 {
-    let (seconds, sub) = (components.seconds, components.attoseconds / 1_000_000_000)
-    let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    let (sum, overflow2) = product.addingReportingOverflow(sub)
-    return overflow || overflow2 ? (seconds < 0 ? .min : .max) : sum
   }
 
   /// Exactly this time in the largest unit that divides it: what `init(reading:)` takes.

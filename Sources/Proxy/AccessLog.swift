@@ -7,6 +7,7 @@ import HTTP
 import IO
 import Platform
 import Synchronization
+import Telemetry
 
 /// What is known of a request when its answer is over.
 struct AccessRecord {
@@ -24,6 +25,30 @@ struct AccessRecord {
   var upstreamBytes: UInt64 = 0
   var ending = ClientEnding.finished
   var error: ProxyError?
+
+  var methodClass: MethodClass {
+    switch method.span {
+    case let name where name.equals("GET"): .get
+    case let name where name.equals("HEAD"): .head
+    case let name where name.equals("CONNECT"): .connect
+    case let name where name.equals("POST") || name.equals("PUT") || name.equals("DELETE") || name.equals("PATCH"):
+      .write
+    default: .other
+    }
+  }
+
+  var verdict: CacheVerdict {
+    if way == .tunnel, error == nil { return .tunnel }
+    switch handling {
+    case .hit: return .hit
+    case .stale: return .stale
+    case .validated: return .validated
+    case .collapsed: return .collapsed
+    case .miss: return .miss
+    case .bypass: return .bypass
+    case .error: return status.kind == .clientError ? .refused : .error
+    }
+  }
 }
 
 /// Puts lines together.

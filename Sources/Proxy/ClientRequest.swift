@@ -16,8 +16,8 @@ struct ClientRequest {
   var directives: RequestDirectives
   /// Of the target URI, hashed.
   var key: CacheKey
-  /// The client waits for 100 before it sends its content (RFC 9110 §10.1.1).
-  var expectsContinue: Bool
+  /// The client wants to go on using the connection (RFC 9112 §9.3).
+  var keepsAlive: Bool
 
   var target: TargetURI { route.target }
 

@@ -9,6 +9,7 @@
 import HTTP
 import IO
 import Platform
+import Telemetry
 
 /// What is sent to an origin.
 struct OriginRequest {
@@ -93,7 +94,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     self.request = request
     self.consumer = consumer
     requestSent = request.framing == .none
-    startedAt = loop.now
+    startedAt = worker.loop.now
     super.init(loop: worker.loop)
   }
 

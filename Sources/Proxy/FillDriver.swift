@@ -53,7 +53,7 @@ final class FillDriver: ExchangeConsumer {
     self.request = request
     self.stale = stale
     self.leader = leader
-    requestTime = loop.wallSeconds
+    requestTime = worker.loop.wallSeconds
     super.init(loop: worker.loop)
   }
 

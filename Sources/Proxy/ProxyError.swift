@@ -76,6 +76,13 @@ struct ProxyError: Error, Sendable {
       status: .forbidden)
   }
 
+  static let unknownExpectation = ProxyError(
+    .requestError, "the request expects something this proxy does not know (Expect)",
+    status: .expectationFailed)
+
+  static let noTunnelHere = ProxyError(
+    .requestDenied, "this listener serves one origin only and opens no tunnels", status: .methodNotAllowed)
+
   static let secureOrigin = ProxyError(
     .proxyConfigurationError,
     "this version reaches https origins through CONNECT only; ask for the http address, or use"

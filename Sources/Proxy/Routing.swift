@@ -17,7 +17,7 @@ enum ListenerRole: Sendable {
 struct Route {
   /// Which of the ways in it took; the word in the access log.
   enum Way: String {
-    case forward, mirror, prefix, origin
+    case forward, mirror, prefix, origin, tunnel
   }
 
   var target: TargetURI
@@ -59,16 +59,18 @@ struct Router: Sendable {
     switch role {
     case .origin(let base):
       guard bytes[first] == 0x2F else { return 0 }
-      outcome = unsafe TargetKey.write(prefix: base.key.span, path: bytes, target, into: buffer)
+      let prefix = base.key
+      outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .proxy where bytes[first] != 0x2F:
-      outcome = unsafe TargetKey.write(head, in: bytes, origin: Span(), into: buffer)
+      let nothing: [UInt8] = []
+      outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
     case .proxy:
       let segment = Self.firstSegment(of: target, in: bytes)
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
         guard !Self.mayClimb(rest, in: bytes) else { return 0 }
-        outcome = unsafe TargetKey.write(
-          prefix: mirrors[mirror].keyPrefix.span, path: bytes, rest, into: buffer)
+        let prefix = mirrors[mirror].keyPrefix
+        outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
       } else if Self.isHost(segment, in: bytes) {
         outcome = unsafe TargetKey.write(
           Self.prefixScheme(segment, in: bytes), authority: segment, pathAndQuery: rest, in: bytes,
@@ -176,8 +178,9 @@ struct Router: Sendable {
   // MARK: Pieces
 
   private func mirror(named segment: Range<Int>, in bytes: borrowing Span<UInt8>) -> Int? {
-    for index in mirrors.indices where bytes.extracting(segment).equals(mirrors[index].name.span) {
-      return index
+    for index in mirrors.indices {
+      let name = mirrors[index].name
+      if bytes.extracting(segment).equals(name.span) { return index }
     }
     return nil
   }
@@ -209,8 +212,8 @@ struct Router: Sendable {
   private static func prefixScheme(
     _ segment: Range<Int>, in bytes: borrowing Span<UInt8>
   ) -> Scheme {
-    let port = bytes.extracting(segment)
-    return port.count > 4 && port.extracting(port.count - 4..<port.count).equals(":443")
+    guard segment.count > 4 else { return .http }
+    return bytes.extracting(segment.upperBound - 4..<segment.upperBound).equals(":443")
       ? .https : .http
   }
 

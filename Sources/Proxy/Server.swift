@@ -110,10 +110,10 @@ package final class Server: Sendable {
 
   private static func openAccessLog(_ log: LogSettings) throws(Errno) -> AccessLogWriter? {
     switch log.access {
-    case .none: nil
-    case .stdout: try AccessLogWriter(descriptor: 1)
-    case .stderr: try AccessLogWriter(descriptor: 2)
-    case .file(let path): try AccessLogWriter(descriptor: File.openLog(path))
+    case .none: return nil
+    case .stdout: return try AccessLogWriter(descriptor: 1)
+    case .stderr: return try AccessLogWriter(descriptor: 2)
+    case .file(let path): return try AccessLogWriter(descriptor: File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release())
     }
   }
 
@@ -121,7 +121,10 @@ package final class Server: Sendable {
   private static func pseudonym() -> Via {
     let number = UInt32.random(in: .min ... .max)
     let digits = String(number, radix: 36)
-    return Via(pseudonym: "holdfast-\(digits)") ?? Via.fallback
+    guard let via = Via(pseudonym: "holdfast-\(digits)") else {
+      preconditionFailure("letters and digits make a token")
+    }
+    return via
   }
 
   // MARK: Running
@@ -171,4 +174,54 @@ package final class Server: Sendable {
 
   /// Numbers that are looked up when somebody asks for the metrics.
   package func refreshGauges() { Gauges.refresh(registry.shared, store: store, fills: shared.fills) }
+
+  /// Runs a job on a thread that may block.
+  /// - Returns: false when too many wait already.
+  func onPool(_ job: @escaping @Sendable () -> Void) -> Bool { shared.disk.submit(job) }
+
+  /// What is wrong with the store, each kind at most once a minute.
+  func storeTroubles() -> [String] {
+    store.troubles(now: .now()).map { report in
+      report.errno.map { "\(report.trouble.sentence) (\($0), \(report.count) times)" }
+        ?? "\(report.trouble.sentence) (\(report.count) times)"
+    }
+  }
+
+  /// `/api/status`.
+  func statusJSON(isDraining: Bool) -> String {
+    let statistics = store.statistics
+    let listeners = addresses.map { "\"\($0)\"" }.joined(separator: ",")
+    return """
+      {"name":"\(Program.name)","version":"\(Program.version)",\
+      "state":"\(isDraining ? "draining" : "serving")","listen":[\(listeners)],\
+      "connections":\(shared.connectionCount.load(ordering: .relaxed)),"fills":\(shared.fills.running),\
+      "store":{"path":\(JSONText.quoted(settings.store.path)),"entries":\(statistics.entries),\
+      "bytes":\(statistics.usedBytes),"limit":\(statistics.limitBytes),\
+      "memory":\(statistics.hotBytes),"recovered":\(statistics.isRecovered)},\
+      "memory":\(ProcessLimits.residentMemory())}
+
+      """
+  }
+}
+
+/// The little JSON that is written without a library.
+enum JSONText {
+  static func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case "\n": result += "\\n"
+      default:
+        if scalar.value < 0x20 {
+          let digits = String(scalar.value, radix: 16)
+          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        } else {
+          result.unicodeScalars.append(scalar)
+        }
+      }
+    }
+    return result + "\""
+  }
 }

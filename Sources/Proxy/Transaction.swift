@@ -124,7 +124,7 @@ struct Transaction {
   // MARK: Events
 
   mutating func begin() -> Effects {
-    precondition(state.isIdle, "a transaction begins once, not in \(state)")
+    guard case .idle = state else { preconditionFailure("a transaction begins once, not in \(state)") }
     guard traits.isCacheable else {
       state = .awaitingOrigin
       return Effects(origin: .relay)
@@ -264,11 +264,7 @@ struct Transaction {
     case .nothing, .stale, .otherVariant, .cold:
       // A record that is still cold after loading was lost on the way: a miss.
       guard !traits.onlyIfCached else {
-        return fail(
-          ProxyError(
-            .internalResponse,
-            "nothing stored answers this request, and it asked for stored answers only"
-              + " (only-if-cached)"))
+        return fail(.nothingStored)
       }
       return goUpstream()
     }
@@ -287,12 +283,5 @@ struct Transaction {
     state = .answering
     handling = .error
     return Effects(client: .sendError(error))
-  }
-}
-
-extension Transaction.State {
-  var isIdle: Bool {
-    if case .idle = self { return true }
-    return false
   }
 }

@@ -111,6 +111,8 @@ final class TransactionDriver: ExchangeConsumer {
       if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
     case .fillNews:
       fillChanged()
+    case .settings, .drain:
+      break
     }
     client.advance()
   }
@@ -297,7 +299,7 @@ final class TransactionDriver: ExchangeConsumer {
       cacheStatus: cacheStatus(response, now: now), delimiter: delimiter,
       keepsAlive: client.keepsAlive, version: request.version)
     worker.scratch.append(head)
-    if worker.scratch.room < FillDriver.inlineLimit { client.flushScratch() }
+    if worker.scratch.room < Store.inlineLimit + 1024 { client.flushScratch() }
   }
 
   private var unknownLength: Answers.Delimiter { request.version == .http11 ? .chunked : .close }
