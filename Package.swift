@@ -38,6 +38,7 @@ let package = Package(
       name: "CLI",
       dependencies: [
         "Proxy", "Configuration", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 

@@ -28,6 +28,62 @@ package enum StoreAPI {
     }
   }
 
+  // MARK: Requests
+
+  /// Answers requests below `/api/store`; nil for every other path.
+  package static func handler(_ store: Store) -> AdminHandler {
+    { request in
+      do throws(StoreError) {
+        return try answer(request, store)
+      } catch {
+        return AdminAnswer(status: 500, text: "\(error)\n")
+      }
+    }
+  }
+
+  private static let lines = "application/x-ndjson"
+
+  private static func answer(
+    _ request: AdminRequest, _ store: Store
+  ) throws(StoreError) -> AdminAnswer? {
+    let selection =
+      request.value("url").map { Selection.exact(key($0)) }
+      ?? request.value("prefix").map { .prefix(Array($0.utf8)) }
+    switch (request.method, request.path) {
+    case ("GET", "/api/store"):
+      return AdminAnswer(type: lines, content: list(store, selection ?? .all))
+    case ("GET", "/api/store/entry"):
+      guard let url = request.value("url") else {
+        return AdminAnswer(status: 400, text: "say which one with ?url=\n")
+      }
+      let variants = show(store, key(url))
+      if variants.isEmpty {
+        return AdminAnswer(status: 404, text: "nothing is stored for that URL\n")
+      }
+      return AdminAnswer(type: lines, content: variants)
+    case ("POST", "/api/store/verify"):
+      return AdminAnswer(content: try verify(store, repair: request.value("repair") == "true"))
+    case ("POST", "/api/store/purge"):
+      // A forgotten parameter must not empty the store.
+      let all = request.value("all") == "true" ? Selection.all : nil
+      guard let selection = selection ?? all else {
+        return AdminAnswer(status: 400, text: "say what with ?url=, ?prefix= or ?all=true\n")
+      }
+      return AdminAnswer(content: purged(try purge(store, selection)))
+    case (_, "/api/store"), (_, "/api/store/entry"):
+      return AdminAnswer(status: 405, text: "only GET is allowed here\n")
+    case (_, "/api/store/verify"), (_, "/api/store/purge"):
+      return AdminAnswer(status: 405, text: "only POST is allowed here\n")
+    default:
+      return nil
+    }
+  }
+
+  /// A URL in the form it is stored under; as it stands when it is none.
+  private static func key(_ url: String) -> [UInt8] { TargetURI(url)?.key ?? Array(url.utf8) }
+
+  // MARK: Answers
+
   /// A line for each stored response.
   package static func list(_ store: Store, _ selection: Selection) -> [UInt8] {
     var lines: [UInt8] = []

@@ -113,6 +113,30 @@ final class OfflineStoreTests {
       try decoded(StorePurge.self, StoreAPI.purged(purge)) == [StorePurge(responses: 2, bytes: 15)])
   }
 
+  @Test("the admin API answers by path and method, and purges nothing that was not named")
+  func adminRequests() throws {
+    let store = try Store.open(StoreOptions(path: directory, size: 64 << 20))
+    defer { store.close() }
+    let handler = StoreAPI.handler(store)
+    func ask(_ method: String, _ path: String, _ query: (String, String)...) -> UInt16? {
+      handler(
+        AdminRequest(
+          method: method, path: path, query: query.map { (name: $0.0, value: $0.1) }))?.status
+    }
+    #expect(ask("GET", "/api/store") == 200)
+    #expect(ask("GET", "/api/store/entry") == 400)
+    #expect(ask("GET", "/api/store/entry", ("url", "http://a.example.org/none")) == 404)
+    #expect(ask("GET", "/api/store/entry", ("url", "HTTP://A.example.org:80/y")) == 200)
+    #expect(ask("POST", "/api/store") == 405)
+    #expect(ask("GET", "/api/store/purge", ("all", "true")) == 405)
+    #expect(ask("POST", "/api/store/purge") == 400)
+    #expect(ask("POST", "/api/store/verify") == 200)
+    #expect(ask("GET", "/api/other") == nil)
+    #expect(store.statistics.entries == 3)
+    #expect(ask("POST", "/api/store/purge", ("all", "true")) == 200)
+    #expect(store.statistics.entries == 0)
+  }
+
   @Test("what is written as JSON is read back unchanged")
   func json() throws {
     var object = JSONObject()
