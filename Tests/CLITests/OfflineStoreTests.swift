@@ -5,11 +5,11 @@ import Caching
 import Configuration
 import Foundation
 import HTTP
-import Proxy
 import Storage
 import Testing
 
 @testable import CLI
+@testable import Proxy
 
 @Suite("The store commands on disk")
 final class OfflineStoreTests {
