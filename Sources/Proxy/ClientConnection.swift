@@ -94,6 +94,9 @@ final class ClientConnection: LoopObject {
 
   override func timerFired() {
     switch phase {
+    case .waiting where !output.isEmpty:
+      worker.metrics.add(.timeouts, .write)
+      close(.clientStalled)
     case .waiting where input.isEmpty:
       worker.metrics.add(.timeouts, .idle)
       close(.finished)
@@ -249,11 +252,13 @@ final class ClientConnection: LoopObject {
     content = ContentSource()
     if keepsAlive {
       phase = .waiting
-      loop.setInterest(self, output.isEmpty ? .read : [.read, .write])
+      guard output.isEmpty else {
+        waitForSocket()
+        return
+      }
+      loop.setInterest(self, .read)
       loop.arm(
-        self,
-        after: input.isEmpty
-          ? worker.settings.idleTimeout : worker.settings.headerTimeout)
+        self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
     } else {
       endsAfterOutput = true
       if output.isEmpty { linger() }
@@ -319,8 +324,8 @@ final class ClientConnection: LoopObject {
 
   func waitForSocket() {
     waitsForSocket = true
-    let reads: Interest = phase == .waiting || driver?.wantsContent == true ? [.read] : []
-    loop.setInterest(self, reads.union(.write))
+    // Who does not take answers is not asked for more requests: that bounds what can pile up here.
+    loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
     loop.arm(self, after: worker.settings.writeTimeout)
   }
 
@@ -328,7 +333,11 @@ final class ClientConnection: LoopObject {
   private func settleInterest() {
     guard waitsForSocket, phase == .waiting || phase == .answering else { return }
     waitsForSocket = false
-    loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? [.read] : [])
+    loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? .read : [])
+    if phase == .waiting {
+      loop.arm(
+        self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
+    }
   }
 
   // MARK: Request content
@@ -357,7 +366,7 @@ final class ClientConnection: LoopObject {
   }
 
   /// Gives what was read already to the driver, as far as it is content and is wanted.
-  func offerInput() {
+  private func offerInput() {
     while let driver, driver.wantsContent, !input.isEmpty {
       let used = driver.contentArrived(input.bytes)
       input.consume(used)

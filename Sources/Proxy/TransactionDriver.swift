@@ -449,7 +449,7 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeWantsContent(_ exchange: Exchange) {
     guard !content.isFinished, !isOver else { return }
     client.listenForContent(true)
-    client.offerInput()
+    client.advance()
   }
 
   /// - Returns: how many of the bytes were content; the rest belongs to the next request.
