@@ -31,7 +31,8 @@ struct AccessRecord {
     case let name where name.equals("GET"): .get
     case let name where name.equals("HEAD"): .head
     case let name where name.equals("CONNECT"): .connect
-    case let name where name.equals("POST") || name.equals("PUT") || name.equals("DELETE") || name.equals("PATCH"):
+    case let name
+    where name.equals("POST") || name.equals("PUT") || name.equals("DELETE") || name.equals("PATCH"):
       .write
     default: .other
     }
@@ -79,7 +80,7 @@ struct AccessLogFormatter {
     line.append(0x20)
     MessageWriter.appendDecimal(UInt64(record.status.rawValue), to: &line)
     line.append(0x20)
-    line.append(contentsOf: record.handling.rawValue.utf8)
+    line.append(contentsOf: record.verdict.labelValue.utf8)
     line.append(0x20)
     MessageWriter.appendDecimal(record.sentBytes, to: &line)
     line.append(0x20)
@@ -107,9 +108,10 @@ struct AccessLogFormatter {
     Self.appendQuoted(record.method, to: &line)
     line.append(contentsOf: ",\"url.full\":".utf8)
     Self.appendQuoted(record.target, to: &line)
-    line.append(contentsOf: ",\"way\":\"\(record.way.rawValue)\",\"http.response.status_code\":".utf8)
+    line.append(
+      contentsOf: ",\"way\":\"\(record.way.rawValue)\",\"http.response.status_code\":".utf8)
     MessageWriter.appendDecimal(UInt64(record.status.rawValue), to: &line)
-    line.append(contentsOf: ",\"cache\":\"\(record.handling.rawValue)\",\"sent\":".utf8)
+    line.append(contentsOf: ",\"cache\":\"\(record.verdict.labelValue)\",\"sent\":".utf8)
     MessageWriter.appendDecimal(record.sentBytes, to: &line)
     line.append(contentsOf: ",\"upstream\":".utf8)
     MessageWriter.appendDecimal(record.upstreamBytes, to: &line)

@@ -49,7 +49,8 @@ package final class AdminListener: Listener {
   package var isDraining = false
 
   package init(
-    loop: EventLoop, socket: consuming FileDescriptor, server: Server, handler: @escaping AdminHandler
+    loop: EventLoop, socket: consuming FileDescriptor, server: Server,
+    handler: @escaping AdminHandler
   ) throws(Errno) {
     self.server = server
     self.handler = handler
@@ -81,7 +82,8 @@ package final class AdminListener: Listener {
       let mailbox = loop.mailbox
       let id = connection.id
       let isTaken = server.onPool {
-        let answer = handler(request) ?? AdminAnswer(status: 404, text: "there is no such path here\n")
+        let answer =
+          handler(request) ?? AdminAnswer(status: 404, text: "there is no such path here\n")
         mailbox.post(Letter(to: id, subject: 0, payload: AdminConnection.Parcel(answer)))
       }
       if !isTaken { connection.send(AdminAnswer(status: 503, text: "too busy; try again\n")) }
@@ -118,7 +120,9 @@ private final class AdminConnection: LoopObject {
 
   override func ready(_ readiness: Readiness) {
     if readiness.contains(.write) { flush() }
-    guard isRegistered, !readiness.isDisjoint(with: [.read, .error, .hangUp, .peerFinish]) else { return }
+    guard isRegistered, !readiness.isDisjoint(with: [.read, .error, .hangUp, .peerFinish]) else {
+      return
+    }
     switch Socket.receive(descriptor, into: loop.receiveBuffer) {
     case .bytes(let count):
       // After the answer whatever still comes is thrown away, so that closing does not reset it.
@@ -208,7 +212,8 @@ enum AdminTarget {
       method: method, path: String(decoding: parts.first ?? [], as: UTF8.self), query: [])
     guard parts.count == 2 else { return request }
     for pair in parts[1].split(separator: UInt8(ascii: "&")) {
-      let sides = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+      let sides = pair.split(
+        separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
       request.query.append((decoded(sides[0]), sides.count == 2 ? decoded(sides[1]) : ""))
     }
     return request

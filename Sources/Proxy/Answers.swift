@@ -28,7 +28,8 @@ enum Answers {
   /// Decides how a response answers a request.
   /// - Parameter length: of the representation; nil while it is not known.
   static func plan(
-    _ request: ClientRequest, _ response: StoredResponse, length: Int64?, received: Int64, now: Int64
+    _ request: ClientRequest, _ response: StoredResponse, length: Int64?, received: Int64,
+    now: Int64
   ) -> Plan {
     let outcome = Preconditions.evaluate(
       request.fields, method: request.method, status: response.status,
@@ -139,7 +140,8 @@ enum Answers {
     head.append(contentsOf: [13, 10])
     switch delimiter {
     case .asIs, .close: break
-    case .length(let length): MessageWriter.appendField(.contentLength, UInt64(max(0, length)), to: &head)
+    case .length(let length):
+      MessageWriter.appendField(.contentLength, UInt64(max(0, length)), to: &head)
     case .chunked: head.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8)
     }
     appendConnection(&head, keepsAlive: keepsAlive, version: version)
@@ -172,12 +174,14 @@ enum Answers {
     version: Version
   ) -> [UInt8] {
     let phrase = error.status.reasonPhrase
-    let body = "\(error.status) \(phrase)\n\n\(capitalised(error.detail)).\n\nHoldfast (\(error.type.rawValue))\n"
+    let body =
+      "\(error.status) \(phrase)\n\n\(capitalised(error.detail)).\n\nHoldfast (\(error.type.rawValue))\n"
     var head: [UInt8] = []
     MessageWriter.appendStatusLine(error.status, to: &head)
     head.append(contentsOf: "Date: ".utf8)
     head.append(contentsOf: HTTPDate.bytes(date))
-    head.append(contentsOf: "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n".utf8)
+    head.append(
+      contentsOf: "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n".utf8)
     head.append(contentsOf: "Proxy-Status: ".utf8)
     ProxyStatus(error: error.type, details: error.detail).serialise(into: &head)
     head.append(contentsOf: [13, 10])

@@ -94,6 +94,9 @@ final class ClientConnection: LoopObject {
 
   override func timerFired() {
     switch phase {
+    case .waiting where !output.isEmpty:
+      worker.metrics.add(.timeouts, .write)
+      close(.clientStalled)
     case .waiting where input.isEmpty:
       worker.metrics.add(.timeouts, .idle)
       close(.finished)
@@ -196,28 +199,30 @@ final class ClientConnection: LoopObject {
 
   /// The long way: routes the request, and has a driver or a tunnel answer it.
   private func beginTransaction(_ bytes: UnsafeRawBufferPointer) {
+    let head = worker.parsedHead
     let span = Span<UInt8>(_unsafeBytes: bytes)
-    do throws(ProxyError) {
-      switch try RequestIntake.read(worker.parsedHead.pointee, in: span, role: role, worker: worker) {
-      case .request(let request):
-        beginAnswer(keepsAlive: request.keepsAlive)
-        let driver = TransactionDriver(
-          worker: worker, client: self, request: request,
+    switch RequestIntake.read(head.pointee, in: span, role: role, worker: worker) {
+    case .request(let request):
+      beginAnswer(keepsAlive: request.keepsAlive)
+      let driver = TransactionDriver(
+        worker: worker, client: self, request: request,
+        record: AccessRecord(
+          client: peer, method: request.methodBytes, target: request.target.key,
+          way: request.route.way, startedAt: loop.now))
+      self.driver = driver
+      driver.start()
+    case .tunnel(let authority):
+      beginTunnel(
+        Tunnel(
+          worker: worker, client: self, authority: authority,
           record: AccessRecord(
-            client: peer, method: request.methodBytes, target: request.target.key,
-            way: request.route.way, startedAt: loop.now))
-        self.driver = driver
-        driver.start()
-      case .tunnel(let authority):
-        beginTunnel(
-          Tunnel(
-            worker: worker, client: self, authority: authority,
-            record: AccessRecord(
-              client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
-              way: .tunnel, startedAt: loop.now)))
-      }
-    } catch {
-      refuse(error)
+            client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
+            way: .tunnel, startedAt: loop.now)))
+    case .refused(let error, let keepsAlive):
+      refuse(
+        error, keepsAlive: keepsAlive,
+        method: [UInt8](bytes[head.pointee.methodRange]),
+        target: [UInt8](bytes[head.pointee.targetRange]))
     }
   }
 
@@ -247,11 +252,13 @@ final class ClientConnection: LoopObject {
     content = ContentSource()
     if keepsAlive {
       phase = .waiting
-      loop.setInterest(self, output.isEmpty ? .read : [.read, .write])
+      guard output.isEmpty else {
+        waitForSocket()
+        return
+      }
+      loop.setInterest(self, .read)
       loop.arm(
-        self,
-        after: input.isEmpty
-          ? worker.settings.idleTimeout : worker.settings.headerTimeout)
+        self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
     } else {
       endsAfterOutput = true
       if output.isEmpty { linger() }
@@ -317,8 +324,8 @@ final class ClientConnection: LoopObject {
 
   func waitForSocket() {
     waitsForSocket = true
-    let reads: Interest = phase == .waiting || driver?.wantsContent == true ? [.read] : []
-    loop.setInterest(self, reads.union(.write))
+    // Who does not take answers is not asked for more requests: that bounds what can pile up here.
+    loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
     loop.arm(self, after: worker.settings.writeTimeout)
   }
 
@@ -326,7 +333,11 @@ final class ClientConnection: LoopObject {
   private func settleInterest() {
     guard waitsForSocket, phase == .waiting || phase == .answering else { return }
     waitsForSocket = false
-    loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? [.read] : [])
+    loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? .read : [])
+    if phase == .waiting {
+      loop.arm(
+        self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
+    }
   }
 
   // MARK: Request content
@@ -344,7 +355,9 @@ final class ClientConnection: LoopObject {
       worker.metrics.add(.downstreamReceived, UInt64(count))
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
       let used = driver.contentArrived(bytes)
-      if phase != .closed, used < count { input.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
+      if phase != .closed, used < count {
+        input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+      }
     case .wouldBlock:
       return
     case .endOfStream, .failed:
@@ -353,7 +366,7 @@ final class ClientConnection: LoopObject {
   }
 
   /// Gives what was read already to the driver, as far as it is content and is wanted.
-  func offerInput() {
+  private func offerInput() {
     while let driver, driver.wantsContent, !input.isEmpty {
       let used = driver.contentArrived(input.bytes)
       input.consume(used)
@@ -372,18 +385,20 @@ final class ClientConnection: LoopObject {
 
   // MARK: Ending
 
-  /// Answers with an error and ends the connection: after it nothing the client sent can be trusted to
-  /// be a request.
-  func refuse(_ error: ProxyError) {
+  /// Answers with an error. Unless `keepsAlive`, nothing after it on this connection can be trusted to be
+  /// a request.
+  private func refuse(
+    _ error: ProxyError, keepsAlive: Bool = false, method: [UInt8] = [UInt8(ascii: "-")],
+    target: [UInt8] = [UInt8(ascii: "-")]
+  ) {
     guard phase == .waiting else { return }
-    beginAnswer(keepsAlive: false)
+    beginAnswer(keepsAlive: keepsAlive)
     let answer = Answers.error(
-      error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: false, isHead: false,
-      version: .http11)
+      error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: self.keepsAlive,
+      isHead: method.elementsEqual("HEAD".utf8), version: .http11)
     answer.withUnsafeBytes { write($0) }
     var record = AccessRecord(
-      client: peer, method: [UInt8(ascii: "-")], target: [UInt8(ascii: "-")], way: .forward,
-      startedAt: loop.now)
+      client: peer, method: method, target: target, way: .forward, startedAt: loop.now)
     record.status = error.status
     record.error = error
     record.handling = .error

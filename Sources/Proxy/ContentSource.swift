@@ -113,7 +113,8 @@ extension ClientConnection {
     let buffer = loop.sendBuffer
     let window = UnsafeMutableRawBufferPointer(
       rebasing: buffer[0..<Int(min(Int64(buffer.count), left))])
-    switch body.next(at: content.offset, into: window, for: Follower(mailbox: loop.mailbox, id: id)) {
+    switch body.next(at: content.offset, into: window, for: Follower(mailbox: loop.mailbox, id: id))
+    {
     case .copied(let count):
       if content.isChunked { writeChunkHeader(count) }
       write(UnsafeRawBufferPointer(rebasing: window[0..<count]), more: content.isChunked)

@@ -72,7 +72,8 @@ final class FillDriver: ExchangeConsumer {
 
   // MARK: The origin's head
 
-  override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection) {
+  override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
+  {
     leader?.relayInformational(status: status, fields: fields)
   }
 
@@ -111,7 +112,8 @@ final class FillDriver: ExchangeConsumer {
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)
       exchange?.cancel()
-      let again = FillDriver(worker: worker, fill: fill, request: request, stale: nil, leader: leader)
+      let again = FillDriver(
+        worker: worker, fill: fill, request: request, stale: nil, leader: leader)
       state = .over
       worker.metrics.subtract(.fillsRunning)
       retire()
@@ -154,7 +156,9 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// The answer is not for sharing: its leader takes it over, the others ask for themselves.
-  private func yield(_ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString) {
+  private func yield(
+    _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString
+  ) {
     state = .over
     let begun = body?.memoryContent ?? []
     let isComplete = isContentComplete
@@ -272,7 +276,8 @@ final class FillDriver: ExchangeConsumer {
         return
       }
       let response = body.response.completed(length: finished.length)
-      end(.stored(worker.store.save(fill.key, response: response, body: .blob(finished))), .finished)
+      end(
+        .stored(worker.store.save(fill.key, response: response, body: .blob(finished))), .finished)
     }
   }
 
@@ -285,7 +290,11 @@ final class FillDriver: ExchangeConsumer {
       piece = body.moveToFile(blob)
       handOver()
       announce()
-      if isContentComplete { commit() } else if inFlight <= Self.inFlightLimit { exchange?.resume() }
+      if isContentComplete {
+        commit()
+      } else if inFlight <= Self.inFlightLimit {
+        exchange?.resume()
+      }
     case .awaitingHead, .committing, .over:
       blob.abandon()
     }

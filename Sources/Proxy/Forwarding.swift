@@ -18,7 +18,8 @@ enum Forwarding {
   static func relayedRequest(_ request: ClientRequest, via: Via) -> OriginRequest {
     var fields = request.fields
     HopByHop.removeAll(from: &fields, keepingTrailer: request.framing == .chunked)
-    return make(request, fields: fields, method: request.methodBytes, framing: request.framing, via: via)
+    return make(
+      request, fields: fields, method: request.methodBytes, framing: request.framing, via: via)
   }
 
   /// The request whose answer may be stored for all.
@@ -34,7 +35,8 @@ enum Forwarding {
   }
 
   private static func make(
-    _ request: ClientRequest, fields: FieldSection, method: [UInt8], framing: MessageFraming, via: Via
+    _ request: ClientRequest, fields: FieldSection, method: [UInt8], framing: MessageFraming,
+    via: Via
   ) -> OriginRequest {
     var fields = fields
     fields.remove(.host)

@@ -102,7 +102,9 @@ final class GrowingBody: Sendable {
   }
 
   /// What a reader at `offset` can do; `follower` is written to if the answer is to wait.
-  func next(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer, for follower: Follower) -> Next {
+  func next(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer, for follower: Follower)
+    -> Next
+  {
     state.withLock { state in
       if offset < Int64(state.memory.count) {
         let start = Int(offset)

@@ -26,11 +26,13 @@ extension ClientConnection {
       head.pointee.names.isDisjoint(with: Self.slowFields)
     else { return false }
     let span = Span<UInt8>(_unsafeBytes: bytes)
-    let keyCount = worker.router.writeKey(head.pointee, in: span, role: role, into: worker.keyBuffer)
+    let keyCount = worker.router.writeKey(
+      head.pointee, in: span, role: role, into: worker.keyBuffer)
     guard keyCount > 0 else { return false }
     let key = UnsafeRawBufferPointer(start: worker.keyBuffer.baseAddress, count: keyCount)
     let hash = worker.hasher.hash(key)
-    guard case .hot(let set) = worker.store.lookup(keyBytes: key, hash: hash), let entry = set.entries.first,
+    guard case .hot(let set) = worker.store.lookup(keyBytes: key, hash: hash),
+      let entry = set.entries.first,
       entry.response.status == .ok
     else { return false }
     let response = entry.response
@@ -77,7 +79,8 @@ extension ClientConnection {
     return true
   }
 
-  private func hitRecord(_ method: Method, _ key: UnsafeRawBufferPointer, sent: Int) -> AccessRecord {
+  private func hitRecord(_ method: Method, _ key: UnsafeRawBufferPointer, sent: Int) -> AccessRecord
+  {
     var record = AccessRecord(
       client: peer, method: method == .get ? [0x47, 0x45, 0x54] : [0x48, 0x45, 0x41, 0x44],
       target: [UInt8](key), way: .forward, startedAt: loop.now)

@@ -67,7 +67,8 @@ final class ListenerSockets: Sendable {
     } catch {
       let advice =
         switch error {
-        case .addressInUse: "another program listens there; end it, or choose another address with --listen"
+        case .addressInUse:
+          "another program listens there; end it, or choose another address with --listen"
         case .accessDenied: "ports below 1024 need a privilege; choose a higher one"
         case .addressNotAvailable: "this machine has no such address"
         default: error.message

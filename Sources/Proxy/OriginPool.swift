@@ -103,7 +103,8 @@ final class OriginPool {
   }
 
   func drop(_ connection: OriginConnection) {
-    if var kept = idle[connection.origin], let index = kept.firstIndex(where: { $0 === connection }) {
+    if var kept = idle[connection.origin], let index = kept.firstIndex(where: { $0 === connection })
+    {
       kept.remove(at: index)
       idle[connection.origin] = kept.isEmpty ? nil : kept
       idleCount -= 1

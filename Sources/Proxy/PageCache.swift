@@ -11,8 +11,10 @@ enum PageCache {
     withUnsafeTemporaryAllocation(byteCount: blockSize, alignment: 4096) { buffer in
       var done = 0
       while done < count {
-        let window = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<min(blockSize, count - done)])
-        guard let read = try? File.pread(descriptor, into: window, at: offset + Int64(done)), read > 0
+        let window = UnsafeMutableRawBufferPointer(
+          rebasing: buffer[0..<min(blockSize, count - done)])
+        guard let read = try? File.pread(descriptor, into: window, at: offset + Int64(done)),
+          read > 0
         else { return }
         done += read
       }

@@ -48,7 +48,8 @@ struct ProxyError: Error, Sendable {
 
   static func notAllowedClient(_ client: SocketAddress) -> ProxyError {
     ProxyError(
-      .requestDenied, "\(client.ip) is not among `clients` in the configuration", status: .forbidden)
+      .requestDenied, "\(client.ip) is not among `clients` in the configuration", status: .forbidden
+    )
   }
 
   static func tooManyConnections(_ limit: Int) -> ProxyError {
@@ -81,7 +82,8 @@ struct ProxyError: Error, Sendable {
     status: .expectationFailed)
 
   static let noTunnelHere = ProxyError(
-    .requestDenied, "this listener serves one origin only and opens no tunnels", status: .methodNotAllowed)
+    .requestDenied, "this listener serves one origin only and opens no tunnels",
+    status: .methodNotAllowed)
 
   static let secureOrigin = ProxyError(
     .proxyConfigurationError,
@@ -103,7 +105,8 @@ struct ProxyError: Error, Sendable {
   static func resolving(_ host: String, _ failure: Resolver.Failure) -> ProxyError {
     let type: ProxyStatus.ErrorType = failure == .timedOut ? .dnsTimeout : .dnsError
     let isOurs = failure == .overloaded || failure == .stopped
-    return ProxyError(type, "\(host): \(failure.message)", status: isOurs ? .serviceUnavailable : nil)
+    return ProxyError(
+      type, "\(host): \(failure.message)", status: isOurs ? .serviceUnavailable : nil)
   }
 
   static func prohibited(_ host: String, _ addresses: [IPAddress]) -> ProxyError {
@@ -160,7 +163,8 @@ struct ProxyError: Error, Sendable {
   static func silent(_ authority: String, _ limit: Duration, inHead: Bool) -> ProxyError {
     inHead
       ? ProxyError(
-        .responseTimeout, "\(authority) did not answer within \(limit.inWords) (`upstream.read-timeout`)")
+        .responseTimeout,
+        "\(authority) did not answer within \(limit.inWords) (`upstream.read-timeout`)")
       : ProxyError(
         .connectionReadTimeout,
         "\(authority) stopped sending for \(limit.inWords) (`upstream.read-timeout`)")
@@ -182,7 +186,8 @@ extension Duration {
     let milliseconds = wholeNanoseconds / 1_000_000
     if milliseconds >= 120_000, milliseconds % 60_000 == 0 { return "\(milliseconds / 60_000) min" }
     if milliseconds % 1000 == 0 { return "\(milliseconds / 1000) s" }
-    return milliseconds < 1000 ? "\(milliseconds) ms" : "\(milliseconds / 1000).\(milliseconds % 1000 / 100) s"
+    return milliseconds < 1000
+      ? "\(milliseconds) ms" : "\(milliseconds / 1000).\(milliseconds % 1000 / 100) s"
   }
 }
 

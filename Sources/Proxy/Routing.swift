@@ -125,7 +125,8 @@ struct Router: Sendable {
   private func routePath(
     _ range: Range<Int>, in bytes: borrowing Span<UInt8>
   ) throws(ProxyError) -> Route {
-    if let tunnelled = RequestTarget.tunnelledHTTPS(in: bytes, range.lowerBound + 1..<range.upperBound),
+    if let tunnelled = RequestTarget.tunnelledHTTPS(
+      in: bytes, range.lowerBound + 1..<range.upperBound),
       case .absolute(let scheme, let authority, let path) = tunnelled
     {
       return Route(

@@ -53,7 +53,8 @@ private final class Housekeeper: LoopObject {
   private var drainEnds: Instant?
 
   init(
-    loop: EventLoop, server: Server, admin: AdminListener?, signals: consuming Signals, logger: Logger,
+    loop: EventLoop, server: Server, admin: AdminListener?, signals: consuming Signals,
+    logger: Logger,
     reload: @escaping () -> Configuration?
   ) {
     self.server = server
@@ -98,7 +99,8 @@ private final class Housekeeper: LoopObject {
       return
     }
     let limit = server.settings.limits.drainTimeout
-    logger.notice("finishing what is begun, for at most \(limit.inWords); signal again to end at once")
+    logger.notice(
+      "finishing what is begun, for at most \(limit.inWords); signal again to end at once")
     drainEnds = loop.now + limit
     admin?.isDraining = true
     server.drain()

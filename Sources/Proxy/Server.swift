@@ -65,7 +65,8 @@ package final class Server: Sendable {
         store: store, disk: try DiskPool(),
         resolver: try lookup.map { try Resolver(lookup: $0) } ?? Resolver(), registry: registry,
         accessLog: try Self.openAccessLog(configuration.log), logger: logger,
-        via: Self.pseudonym(), onDrained: {
+        via: Self.pseudonym(),
+        onDrained: {
           drained.withLock { $0 += 1 }
           drained.wakeAll()
         })
@@ -113,7 +114,10 @@ package final class Server: Sendable {
     case .none: return nil
     case .stdout: return try AccessLogWriter(descriptor: 1)
     case .stderr: return try AccessLogWriter(descriptor: 2)
-    case .file(let path): return try AccessLogWriter(descriptor: File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release())
+    case .file(let path):
+      return try AccessLogWriter(
+        descriptor: File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release()
+      )
     }
   }
 
@@ -173,7 +177,9 @@ package final class Server: Sendable {
   }
 
   /// Numbers that are looked up when somebody asks for the metrics.
-  package func refreshGauges() { Gauges.refresh(registry.shared, store: store, fills: shared.fills) }
+  package func refreshGauges() {
+    Gauges.refresh(registry.shared, store: store, fills: shared.fills)
+  }
 
   /// Runs a job on a thread that may block.
   /// - Returns: false when too many wait already.

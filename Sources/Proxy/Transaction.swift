@@ -124,7 +124,9 @@ struct Transaction {
   // MARK: Events
 
   mutating func begin() -> Effects {
-    guard case .idle = state else { preconditionFailure("a transaction begins once, not in \(state)") }
+    guard case .idle = state else {
+      preconditionFailure("a transaction begins once, not in \(state)")
+    }
     guard traits.isCacheable else {
       state = .awaitingOrigin
       return Effects(origin: .relay)

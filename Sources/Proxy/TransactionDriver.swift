@@ -119,7 +119,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   /// Picks the variant this request selects, and decides whether it may be used.
   private func judge(_ set: VariantSet) {
-    guard let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }) else {
+    guard let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) })
+    else {
       validationReason = .varyMiss
       carryOut(machine.storeAnswered(.otherVariant))
       return
@@ -200,7 +201,8 @@ final class TransactionDriver: ExchangeConsumer {
     case .unshared:
       goAlone()
     case .failed(let error):
-      carryOut(machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
+      carryOut(
+        machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
     }
     if !isOver { client.advance() }
   }
@@ -249,6 +251,7 @@ final class TransactionDriver: ExchangeConsumer {
     let plan = Answers.plan(request, entry.response, length: length, received: length, now: now)
     begin(plan, entry.response, length: length, now: now)
     guard let content = plan.content, client.phase == .answering else {
+      client.flushScratch()
       answerSent()
       return
     }
@@ -272,11 +275,13 @@ final class TransactionDriver: ExchangeConsumer {
       request, body.response, length: length, received: 0, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
     guard let content = plan.content, client.phase == .answering else {
+      client.flushScratch()
       answerSent()
       return
     }
     client.content = ContentSource(
-      growing: body, from: content.lowerBound, to: content.upperBound == .max ? nil : content.upperBound,
+      growing: body, from: content.lowerBound,
+      to: content.upperBound == .max ? nil : content.upperBound,
       isChunked: length == nil && request.version == .http11)
     client.flushScratch()
     client.advance()
@@ -315,7 +320,8 @@ final class TransactionDriver: ExchangeConsumer {
         isCollapsed: isCollapsed)
     case .miss, .collapsed:
       return CacheStatus(
-        forwarded: validationReason, forwardStatus: response.status, timeToLive: left, isStored: true,
+        forwarded: validationReason, forwardStatus: response.status, timeToLive: left,
+        isStored: true,
         isCollapsed: isCollapsed)
     case .bypass, .error:
       return CacheStatus(forwarded: .bypass)
@@ -332,7 +338,8 @@ final class TransactionDriver: ExchangeConsumer {
     exchange.start()
   }
 
-  override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection) {
+  override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
+  {
     relayInformational(status: status, fields: fields)
   }
 
@@ -370,7 +377,9 @@ final class TransactionDriver: ExchangeConsumer {
       cacheStatus: CacheStatus(forwarded: reason, forwardStatus: head.status, detail: relayDetail),
       delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
     client.content = .relay
-    answer.withUnsafeBytes { client.write($0, more: head.framing != .none && head.framing != .length(0)) }
+    answer.withUnsafeBytes {
+      client.write($0, more: head.framing != .none && head.framing != .length(0))
+    }
   }
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
@@ -440,7 +449,7 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeWantsContent(_ exchange: Exchange) {
     guard !content.isFinished, !isOver else { return }
     client.listenForContent(true)
-    client.offerInput()
+    client.advance()
   }
 
   /// - Returns: how many of the bytes were content; the rest belongs to the next request.

@@ -92,7 +92,8 @@ final class Worker: LoopObject {
     logFormatter = AccessLogFormatter(format: settings.configuration.log.format)
     parsedHead = .allocate(capacity: 1)
     parsedHead.initialize(to: ParsedHead())
-    keyBuffer = .allocate(capacity: TargetKey.roomNeeded + Int(clamping: settings.configuration.limits.head.bytes))
+    keyBuffer = .allocate(
+      capacity: TargetKey.roomNeeded + Int(clamping: settings.configuration.limits.head.bytes))
     timeText = .allocate(byteCount: 20, alignment: 8)
     super.init(loop: loop)
     pool = OriginPool(worker: self)
@@ -205,13 +206,17 @@ final class Worker: LoopObject {
 
   // MARK: Parsing
 
-  func parseRequest(_ bytes: UnsafeRawBufferPointer, resuming cursor: inout HeadCursor) -> HeadOutcome {
+  func parseRequest(_ bytes: UnsafeRawBufferPointer, resuming cursor: inout HeadCursor)
+    -> HeadOutcome
+  {
     MessageParser.parseRequest(
       Span<UInt8>(_unsafeBytes: bytes), into: &parsedHead.pointee, resuming: &cursor,
       limits: settings.headLimits)
   }
 
-  func parseResponse(_ bytes: UnsafeRawBufferPointer, resuming cursor: inout HeadCursor) -> HeadOutcome {
+  func parseResponse(_ bytes: UnsafeRawBufferPointer, resuming cursor: inout HeadCursor)
+    -> HeadOutcome
+  {
     MessageParser.parseResponse(
       Span<UInt8>(_unsafeBytes: bytes), into: &parsedHead.pointee, resuming: &cursor,
       limits: settings.headLimits)
@@ -263,7 +268,8 @@ final class Worker: LoopObject {
     metrics.add(.requests, record.methodClass, verdict)
     metrics.add(.responses, StatusClass(status: record.status.rawValue))
     let elapsed = loop.now - record.startedAt
-    metrics.observe(.requestDuration, verdict, nanoseconds: UInt64(clamping: elapsed.wholeNanoseconds))
+    metrics.observe(
+      .requestDuration, verdict, nanoseconds: UInt64(clamping: elapsed.wholeNanoseconds))
     if verdict == .hit || verdict == .stale || verdict == .validated {
       metrics.add(.storeServed, record.sentBytes)
     }
