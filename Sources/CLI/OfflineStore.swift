@@ -63,7 +63,7 @@ struct OfflineStore: StoreAccess {
     defer { store.close() }
     let findings = StoreAPI.findings(report)
     return StoreVerification(
-      responses: report.records, bodies: report.blobs, bytes: report.blobBytes,
+      records: report.records, bodies: report.blobs, bytes: report.blobBytes,
       damage: findings.damage, leftovers: findings.leftovers, repaired: report.repaired)
   }
 

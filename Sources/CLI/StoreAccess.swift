@@ -67,7 +67,8 @@ struct StoreDetail: Codable, Equatable, Sendable {
 
 /// What a check of the whole store found.
 struct StoreVerification: Codable, Equatable, Sendable {
-  var responses: Int
+  /// In the log: those of purged and replaced responses count until they are reclaimed.
+  var records: Int
   var bodies: Int
   /// Of the bodies.
   var bytes: Int64

@@ -58,7 +58,7 @@ enum StoreReport {
     var lines = result.damage.map { "\(style.bad("damaged"))    \($0)" }
     lines += result.leftovers.map { "\(style.dim("left over"))  \($0)" }
     let what =
-      "\(counted(result.responses, "response")), \(counted(result.bodies, "body file")), \(ByteCount(result.bytes).rounded)"
+      "\(counted(result.records, "record")), \(counted(result.bodies, "body file")), \(ByteCount(result.bytes).rounded)"
     let verdict =
       result.damage.isEmpty
       ? style.good("all whole")

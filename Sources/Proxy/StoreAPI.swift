@@ -140,7 +140,7 @@ package enum StoreAPI {
   static func verification(_ report: VerifyReport) -> [UInt8] {
     let findings = findings(report)
     var object = JSONObject()
-    object.add("responses", Int64(report.records))
+    object.add("records", Int64(report.records))
     object.add("bodies", Int64(report.blobs))
     object.add("bytes", report.blobBytes)
     object.add("damage", findings.damage)

@@ -71,7 +71,7 @@ final class OfflineStoreTests {
   @Test("finds a sound store whole")
   func verify() throws {
     let result = try open(.read).verify(repair: false)
-    #expect(result.responses == 3)
+    #expect(result.records == 3)
     #expect(result.damage.isEmpty)
   }
 
@@ -106,8 +106,8 @@ final class OfflineStoreTests {
       try decoded(StoreDetail.self, StoreAPI.show(store, Array("http://a.example.org/y".utf8)))
         == detail)
     #expect(
-      try decoded(StoreVerification.self, StoreAPI.verify(store, repair: false)).first?.responses
-        == found.responses)
+      try decoded(StoreVerification.self, StoreAPI.verify(store, repair: false)).first?.records
+        == found.records)
     let purge = try StoreAPI.purge(store, .prefix(Array("http://a.".utf8)))
     #expect(
       try decoded(StorePurge.self, StoreAPI.purged(purge)) == [StorePurge(responses: 2, bytes: 15)])

@@ -63,16 +63,16 @@ struct StoreReportTests {
   @Test("a check names what is damaged")
   func verify() {
     var result = StoreVerification(
-      responses: 2, bodies: 1, bytes: 4_404_019, damage: [], leftovers: [], repaired: false)
+      records: 2, bodies: 1, bytes: 4_404_019, damage: [], leftovers: [], repaired: false)
     #expect(
-      StoreReport.verify(result, style: .plain) == "2 responses, 1 body file, 4.2 MiB: all whole")
+      StoreReport.verify(result, style: .plain) == "2 records, 1 body file, 4.2 MiB: all whole")
     result.damage = ["blobs/ab/ab12: not what its name says"]
     result.leftovers = ["log/00000001: was being written"]
     #expect(
       StoreReport.verify(result, style: .plain) == """
         damaged    blobs/ab/ab12: not what its name says
         left over  log/00000001: was being written
-        2 responses, 1 body file, 4.2 MiB: 1 problem
+        2 records, 1 body file, 4.2 MiB: 1 problem
         """)
     result.repaired = true
     #expect(StoreReport.verify(result, style: .plain).hasSuffix("1 problem, repaired"))
