@@ -1,3 +1,5 @@
+// Directives of both sides, written in every way they are seen: nonsense is read strictly.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,5 @@
+// Keys and the quality of their hash.
+
 import Testing
 
 @testable import Caching

@@ -1,3 +1,5 @@
+// Lifetimes, ages, and that a stored response can be rebuilt from what the store keeps.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,5 @@
+// What unsafe requests spoil, and whose cache nobody may empty.
+
 import HTTP
 import Testing
 

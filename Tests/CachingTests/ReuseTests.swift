@@ -1,3 +1,5 @@
+// Whether a stored response answers a request now, and what a resource policy changes about it.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,5 @@
+// What is stored and what is not, one rule of RFC 9111 §3 after the other.
+
 import HTTP
 import Testing
 

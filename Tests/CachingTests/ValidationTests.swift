@@ -1,3 +1,5 @@
+// Conditional requests of the cache, and what 304 and HEAD answers do to a stored response.
+
 import HTTP
 import Testing
 

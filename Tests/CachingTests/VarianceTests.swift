@@ -1,3 +1,5 @@
+// Which requests select a stored response.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,5 @@
+// Range and Content-Range: reading, resolving against known and growing lengths, no amplification.
+
 import Testing
 
 @testable import HTTP

@@ -1,3 +1,5 @@
+// Dates in and out: the three forms, what is none of them, the whole calendar round and back.
+
 import Testing
 
 @testable import HTTP

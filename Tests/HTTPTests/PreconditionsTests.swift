@@ -1,3 +1,5 @@
+// Conditional requests, in the order of RFC 9110 §13.2.2, step by step.
+
 import Testing
 
 @testable import HTTP

@@ -1,3 +1,5 @@
+// Structured fields in, Cache-Status and Proxy-Status out.
+
 import Testing
 
 @testable import HTTP

@@ -1,3 +1,5 @@
+// Entity tags and dates as validators: what is one, and when two of them match.
+
 import Testing
 
 @testable import HTTP
