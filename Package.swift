@@ -25,8 +25,11 @@ let package = Package(
       dependencies: ["Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage"]),
     .executableTarget(name: "CLI", dependencies: ["Proxy"]),
 
+    // What a fuzzer calls; the corpora beside it are replayed by the tests.
+    .target(name: "FuzzEntries", dependencies: ["HTTP"], path: "Tests/Fuzz/Entries"),
+
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
-    .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
+    .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
