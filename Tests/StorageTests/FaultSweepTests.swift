@@ -26,7 +26,8 @@
         let model = Model()
         exercise(fixture, model)
         plan.remove()
-        try check(fixture, model, "call \(number) with \(errno)\(repeats ? " and all after it" : "")")
+        try check(
+          fixture, model, "call \(number) with \(errno)\(repeats ? " and all after it" : "")")
         if plan.fired == 0 { break }
         number += stride
       }
@@ -68,7 +69,8 @@
           store.save(store.key(key), response: response(), body: .inline(data))
         }
         if number % 2 == 0 { store.flush() }
-        if let found = store.get(key)?.entries.first?.bytes {
+        // Empty: it was our own reading of the blob that failed.
+        if let found = store.get(key)?.entries.first?.bytes, !found.isEmpty {
           #expect(model.versions[key]?.contains(found) == true)
         }
         _ = store.get("http://old/\(number % 20)")
@@ -106,7 +108,8 @@
       #expect(store.text("http://after/") == "after", what)
       #expect(store.get("http://after/blob")?.entries.first?.bytes == bytes(30_000), what)
       #expect(try fixture.onDisk() <= 400_000, what)
-      #expect(store.statistics.usedBytes == (try fixture.onDisk()) || true)
+      store.close()
+      #expect(store.statistics.usedBytes == (try fixture.onDisk()), what)
     }
   }
 #endif

@@ -11,7 +11,8 @@ import Testing
     Array("\(key) \(version) ".utf8) + bytes(isBlob ? 20_000 : 300, seed: UInt64(version))
   }
 
-  @Test("roomy: everything is found, and only in its newest form", arguments: 0..<12 as Range<UInt64>)
+  @Test(
+    "roomy: everything is found, and only in its newest form", arguments: 0..<12 as Range<UInt64>)
   func roomy(seed: UInt64) throws {
     try run(seed: seed, size: 256 << 20, steps: 400, mayBeEvicted: false)
   }
