@@ -21,6 +21,8 @@ public struct StoreOptions: Sendable {
   public var readOnly = false
   /// How long the log thread lets responses gather before it writes them.
   package var linger: Duration = .milliseconds(10)
+  /// How long closing may take to bring new blobs to the disk. If it is not enough they are checked after the next start.
+  public var syncTime: Duration = .seconds(5)
   /// Instead of the one that follows from `size`: for tests.
   package var segmentSize: Int?
   package var queueLimit = LogLimits.queue
