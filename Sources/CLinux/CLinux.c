@@ -1,1 +1,2 @@
+// All of CLinux is inline in its header; this file is what makes it a target.
 #include "CLinux.h"

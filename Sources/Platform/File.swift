@@ -1,0 +1,228 @@
+// Files and directories: thin typed calls, each of which fails with an `Errno` and can be made to fail by a `FaultPlan`.
+//
+// Opening does not follow a symbolic link in the last component unless asked to, and every descriptor closes on
+// exec. Nothing here may run on an event loop except `isResident` and reads of pages that are in memory.
+
+import CLinux
+import Glibc
+
+/// Calls on files and directories.
+public enum File {
+  /// How to open.
+  public struct Options: OptionSet, Sendable {
+    public let rawValue: Int32
+
+    public init(rawValue: Int32) {
+      self.rawValue = rawValue
+    }
+
+    /// Read only; the absence of the two below.
+    public static let read: Options = []
+    public static let write = Options(rawValue: O_WRONLY)
+    public static let readWrite = Options(rawValue: O_RDWR)
+    public static let create = Options(rawValue: O_CREAT)
+    /// With `create`: fail with `EEXIST` when the name is taken.
+    public static let exclusive = Options(rawValue: O_EXCL)
+    public static let truncate = Options(rawValue: O_TRUNC)
+    public static let append = Options(rawValue: O_APPEND)
+    /// Fail with `ENOTDIR` when it is not a directory.
+    public static let directory = Options(rawValue: O_DIRECTORY)
+    /// Follow a symbolic link in the last component. Not a flag of the kernel: its absence is.
+    public static let followLinks = Options(rawValue: 1 << 30)
+  }
+
+  // MARK: Opening
+
+  /// Opens a file.
+  /// - Parameter mode: who may do what with a file that is created, before the process's mask.
+  public static func open(
+    _ path: String, _ options: Options = .read, mode: UInt32 = 0o600
+  ) throws(Errno) -> FileDescriptor {
+    try open(path, in: AT_FDCWD, options, mode: mode)
+  }
+
+  /// Opens a file by a path that begins at an open directory.
+  public static func open(
+    _ path: String, in directory: Int32, _ options: Options = .read, mode: UInt32 = 0o600
+  ) throws(Errno) -> FileDescriptor {
+    #if DEBUG
+      if let errno = planned(.open, path, directory) { throw errno }
+    #endif
+    var flags = options.subtracting(.followLinks).rawValue
+    if !options.contains(.followLinks) { flags |= O_NOFOLLOW }
+    return try FileDescriptor(result: linux_openat(directory, path, flags, mode_t(mode)))
+  }
+
+  // MARK: Reading and writing
+
+  /// Reads at an offset, at most as much as fits.
+  /// - Returns: how many bytes; 0 at the end of the file.
+  public static func pread(
+    _ fd: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: Int64
+  ) throws(Errno) -> Int {
+    try fault(.read, fd)
+    return try check(linux_pread(fd, buffer.baseAddress, buffer.count, off_t(offset)))
+  }
+
+  /// Reads at an offset until the buffer is full or the file ends.
+  /// - Returns: how many bytes.
+  public static func readFully(
+    _ fd: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: Int64
+  ) throws(Errno) -> Int {
+    var done = 0
+    while done < buffer.count {
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+      let count = try pread(fd, into: rest, at: offset + Int64(done))
+      if count == 0 { break }
+      done += count
+    }
+    return done
+  }
+
+  /// Writes at an offset.
+  /// - Returns: how many bytes were taken, which may be fewer than given.
+  public static func pwrite(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, at offset: Int64)
+    throws(Errno) -> Int
+  {
+    try fault(.write, fd)
+    return try check(linux_pwrite(fd, bytes.baseAddress, bytes.count, off_t(offset)))
+  }
+
+  /// Writes several stretches at an offset, as if they were one; at most 1024 (IOV_MAX).
+  /// - Returns: how many bytes were taken, which may be fewer than given.
+  public static func pwritev(_ fd: Int32, _ parts: UnsafeBufferPointer<iovec>, at offset: Int64)
+    throws(Errno) -> Int
+  {
+    try fault(.write, fd)
+    return try check(
+      linux_pwritev(fd, parts.baseAddress, Int32(clamping: parts.count), off_t(offset)))
+  }
+
+  /// Writes everything at an offset.
+  public static func writeFully(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, at offset: Int64)
+    throws(Errno)
+  {
+    var done = 0
+    while done < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+      let count = try pwrite(fd, rest, at: offset + Int64(done))
+      // Regular files always take something; a file system that does not is broken, and asking on would not end.
+      if count == 0 { throw .inputOutput }
+      done += count
+    }
+  }
+
+  /// Writes at the descriptor's own position: for logs, pipes and standard output.
+  public static func write(_ fd: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+    try fault(.write, fd)
+    return try check(linux_write(fd, bytes.baseAddress, bytes.count))
+  }
+
+  /// Waits until the bytes, and what is needed to read them again, are on the disk.
+  public static func fdatasync(_ fd: Int32) throws(Errno) {
+    try fault(.sync, fd)
+    try check(linux_fdatasync(fd))
+  }
+
+  /// Waits until bytes and attributes are on the disk; on a directory: until its names are.
+  public static func fsync(_ fd: Int32) throws(Errno) {
+    try fault(.sync, fd)
+    try check(linux_fsync(fd))
+  }
+
+  /// Cuts or extends the file.
+  public static func truncate(_ fd: Int32, to length: Int64) throws(Errno) {
+    try fault(.truncate, fd)
+    try check(linux_ftruncate(fd, off_t(length)))
+  }
+
+  /// Reserves blocks, so that writing there cannot run out of space.
+  /// - Parameter keepingLength: the file stays as long as it is. `EOPNOTSUPP` where the file system cannot reserve.
+  public static func allocate(
+    _ fd: Int32, from offset: Int64 = 0, count: Int64, keepingLength: Bool = true
+  ) throws(Errno) {
+    try fault(.allocate, fd)
+    try check(linux_allocate(fd, off_t(offset), off_t(count), keepingLength ? 1 : 0))
+  }
+
+  /// Locks the file for this open descriptor alone (`flock`); the lock ends with the descriptor.
+  /// - Returns: false when somebody else holds it.
+  public static func lock(_ fd: Int32) throws(Errno) -> Bool {
+    try fault(.lock, fd)
+    let result = linux_flock(fd, LOCK_EX | LOCK_NB)
+    if result < 0, Errno.from(result) == .wouldBlock { return false }
+    try check(result)
+    return true
+  }
+
+  // MARK: The page cache
+
+  /// Whether the bytes can be read without waiting for the disk.
+  ///
+  /// Asks cachestat(2) where the kernel has it (6.5), else tries the first and the last byte with `RWF_NOWAIT`.
+  /// An answer, not a promise: the pages may be dropped before they are read.
+  public static func isResident(_ fd: Int32, offset: Int64, count: Int) -> Bool {
+    guard count > 0, offset >= 0 else { return true }
+    var statistics = linux_cachestat()
+    let result = linux_cachestat(fd, UInt64(offset), UInt64(count), &statistics)
+    if result == 0 {
+      let pageSize = 4096
+      let first = offset / Int64(pageSize)
+      let last = (offset + Int64(count) - 1) / Int64(pageSize)
+      // With pages larger than 4 KiB the count is smaller; the probe below then decides.
+      if statistics.cached >= UInt64(last - first + 1) { return true }
+      if getpagesize() == pageSize { return false }
+    }
+    return linux_probe_cached(fd, off_t(offset)) == 1
+      && linux_probe_cached(fd, off_t(offset + Int64(count) - 1)) == 1
+  }
+
+  /// Asks the kernel to read these bytes into memory.
+  public static func readAhead(_ fd: Int32, offset: Int64, count: Int) {
+    _ = posix_fadvise(fd, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
+  }
+
+  /// Tells the kernel that these bytes will not be wanted soon; written ones must be synced before.
+  public static func dropCached(_ fd: Int32, offset: Int64, count: Int) {
+    _ = posix_fadvise(fd, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
+  }
+}
+
+// MARK: - What the calls share
+
+extension File {
+  @discardableResult
+  static func check(_ result: Int) throws(Errno) -> Int {
+    guard result >= 0 else { throw Errno.from(result) }
+    return result
+  }
+
+  /// The result of a C call that answers -1 and sets `errno`.
+  static func check(_ result: Int32) throws(Errno) {
+    guard result < 0 else { return }
+    throw Errno.from(-Int(Glibc.errno))
+  }
+
+  @inline(__always)
+  static func fault(_ call: FaultPlan.Call, _ fd: Int32) throws(Errno) {
+    #if DEBUG
+      if let errno = FaultPlan.failure(of: call, descriptor: fd) { throw errno }
+    #endif
+  }
+
+  @inline(__always)
+  static func fault(_ call: FaultPlan.Call, path: String, in directory: Int32 = AT_FDCWD)
+    throws(Errno)
+  {
+    #if DEBUG
+      if let errno = planned(call, path, directory) { throw errno }
+    #endif
+  }
+
+  private static func planned(_ call: FaultPlan.Call, _ path: String, _ directory: Int32) -> Errno?
+  {
+    // A path that begins at a descriptor lies where the descriptor does.
+    path.hasPrefix("/") || directory == AT_FDCWD
+      ? FaultPlan.failure(of: call, path: path) : FaultPlan.failure(of: call, descriptor: directory)
+  }
+}

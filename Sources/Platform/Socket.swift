@@ -1,0 +1,266 @@
+// TCP sockets: calls made per request on raw descriptors, calls made once per connection beside them.
+//
+// The hot calls repeat after EINTR, never raise SIGPIPE, and answer with trivial values instead of throwing.
+// Options that the kernel copies from a listening socket to the accepted ones (TCP_NODELAY, keep-alive) are set
+// once on the listener, which saves a system call per connection.
+
+import CLinux
+import Glibc
+
+/// Calls on TCP sockets. All sockets are non-blocking and close on exec.
+public enum Socket {
+  /// What accepting brought.
+  public enum AcceptResult: Sendable {
+    /// A connection, whose descriptor the caller now has to close.
+    case accepted(Int32, peer: SocketAddress)
+    case wouldBlock
+    /// `ECONNABORTED` when the peer left while waiting: harmless, accept again.
+    /// `EMFILE` and `ENFILE` when there is no descriptor left: the connection stays in the queue.
+    case failed(Errno)
+  }
+
+  // MARK: Per request
+
+  /// Reads what is there, at most as much as fits.
+  public static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
+    transfer(linux_recv(fd, buffer.baseAddress, buffer.count, 0), of: buffer.count)
+  }
+
+  /// Reads without taking: the same bytes come again with the next `receive`.
+  public static func peek(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
+    transfer(linux_recv(fd, buffer.baseAddress, buffer.count, Int32(MSG_PEEK)), of: buffer.count)
+  }
+
+  /// Writes as much as the socket takes.
+  /// - Parameter more: the rest follows at once, so a segment that is not full may wait for it (`MSG_MORE`).
+  public static func send(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, more: Bool = false)
+    -> Transfer
+  {
+    written(linux_send(fd, bytes.baseAddress, bytes.count, more ? 1 : 0))
+  }
+
+  /// Writes two stretches with one call, as if they were one.
+  public static func send(
+    _ fd: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer,
+    more: Bool = false
+  ) -> Transfer {
+    written(
+      linux_send2(
+        fd, first.baseAddress, first.count, second.baseAddress, second.count, more ? 1 : 0))
+  }
+
+  /// Writes three stretches with one call, as if they were one: stored head, fields of this answer, content.
+  public static func send(
+    _ fd: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer,
+    _ third: UnsafeRawBufferPointer, more: Bool = false
+  ) -> Transfer {
+    written(
+      linux_send3(
+        fd, first.baseAddress, first.count, second.baseAddress, second.count, third.baseAddress,
+        third.count, more ? 1 : 0))
+  }
+
+  /// Writes any number of stretches (up to 1024, IOV_MAX) with one call.
+  public static func send(_ fd: Int32, parts: UnsafeBufferPointer<iovec>, more: Bool = false)
+    -> Transfer
+  {
+    written(linux_sendmsg(fd, parts.baseAddress, parts.count, more ? 1 : 0))
+  }
+
+  /// Hands bytes of a file to the socket inside the kernel.
+  /// - Returns: `.endOfStream` when the file has no byte at `offset`: it is shorter than the caller believed.
+  public static func sendFile(to fd: Int32, from file: Int32, offset: Int64, count: Int) -> Transfer
+  {
+    transfer(linux_sendfile(fd, file, off_t(offset), count), of: count)
+  }
+
+  /// Takes one connection from the queue of a listening socket.
+  public static func accept(_ listener: Int32) -> AcceptResult {
+    var storage = sockaddr_storage()
+    var length: socklen_t = 0
+    #if DEBUG
+      if let errno = FaultPlan.failure(of: .accept, descriptor: listener) { return .failed(errno) }
+    #endif
+    let result = linux_accept(listener, &storage, &length)
+    guard result >= 0 else {
+      let errno = Errno.from(result)
+      return errno == .wouldBlock ? .wouldBlock : .failed(errno)
+    }
+    let fd = Int32(truncatingIfNeeded: result)
+    guard
+      let peer = withUnsafeBytes(
+        of: &storage, { SocketAddress(base: $0.baseAddress, length: length) })
+    else {
+      // The peer reset the connection before it was asked for its address.
+      FileDescriptor.close(raw: fd)
+      return .failed(.connectionAborted)
+    }
+    return .accepted(fd, peer: peer)
+  }
+
+  private static func transfer(_ result: Int, of count: Int) -> Transfer {
+    if result > 0 { return .bytes(result) }
+    // Asked for nothing, got nothing: that says nothing about the stream.
+    if result == 0 { return count == 0 ? .wouldBlock : .endOfStream }
+    return failure(result)
+  }
+
+  private static func written(_ result: Int) -> Transfer {
+    if result > 0 { return .bytes(result) }
+    return result == 0 ? .wouldBlock : failure(result)
+  }
+
+  private static func failure(_ result: Int) -> Transfer {
+    let errno = Errno.from(result)
+    return errno == .wouldBlock ? .wouldBlock : .failed(errno)
+  }
+
+  // MARK: Opening
+
+  /// A socket that listens on an address; port 0 lets the kernel choose (`localAddress` tells).
+  ///
+  /// An IPv6 socket takes IPv6 only (`IPV6_V6ONLY`), so that the same port can be bound for IPv4 too.
+  /// - Parameters:
+  ///   - reusePort: several sockets may listen on the address, and the kernel spreads connections over them.
+  ///   - backlog: how many connections may wait; the kernel caps it at `net.core.somaxconn`.
+  public static func listen(
+    on address: SocketAddress, reusePort: Bool = false, backlog: Int32 = 4096
+  ) throws(Errno) -> FileDescriptor {
+    let socket = try stream(address.ip.family)
+    try setOption(socket.rawValue, SOL_SOCKET, SO_REUSEADDR, 1)
+    if reusePort { try setOption(socket.rawValue, SOL_SOCKET, LINUX_SO_REUSEPORT, 1) }
+    if address.ip.family == .v6 {
+      try setOption(socket.rawValue, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
+    }
+    try setNoDelay(socket.rawValue)
+    try check(address.withSockaddr { linux_bind(socket.rawValue, $0, $1) })
+    try check(linux_listen(socket.rawValue, backlog))
+    return socket
+  }
+
+  /// Begins a connection; its end is told by writability and `pendingError`.
+  public static func connect(to address: SocketAddress) throws(Errno) -> FileDescriptor {
+    let socket = try stream(address.ip.family)
+    #if DEBUG
+      if let errno = FaultPlan.failure(of: .connect, descriptor: socket.rawValue) { throw errno }
+    #endif
+    try setNoDelay(socket.rawValue)
+    let result = address.withSockaddr { linux_connect(socket.rawValue, $0, $1) }
+    if result < 0 {
+      let errno = Errno.from(result)
+      if errno != .inProgress, errno != .interrupted { throw errno }
+    }
+    return socket
+  }
+
+  private static func stream(_ family: IPAddress.Family) throws(Errno) -> FileDescriptor {
+    try FileDescriptor(result: linux_stream_socket(family == .v4 ? AF_INET : AF_INET6))
+  }
+
+  /// The error that a socket has met since it was last asked (`SO_ERROR`), and forgets by telling.
+  public static func pendingError(_ fd: Int32) -> Errno? {
+    var value: Int32 = 0
+    let result = linux_get_option(fd, SOL_SOCKET, SO_ERROR, &value)
+    if result < 0 { return Errno.from(result) }
+    return value == 0 ? nil : Errno(rawValue: value)
+  }
+
+  /// The address of this end.
+  public static func localAddress(_ fd: Int32) throws(Errno) -> SocketAddress {
+    var storage = sockaddr_storage()
+    var length: socklen_t = 0
+    try check(linux_getsockname(fd, &storage, &length))
+    return try address(in: &storage, length)
+  }
+
+  /// The address of the other end.
+  public static func peerAddress(_ fd: Int32) throws(Errno) -> SocketAddress {
+    var storage = sockaddr_storage()
+    var length: socklen_t = 0
+    try check(linux_getpeername(fd, &storage, &length))
+    return try address(in: &storage, length)
+  }
+
+  private static func address(
+    in storage: inout sockaddr_storage, _ length: socklen_t
+  ) throws(Errno) -> SocketAddress {
+    let address = withUnsafeBytes(of: &storage) {
+      SocketAddress(base: $0.baseAddress, length: length)
+    }
+    guard let address else { throw .addressFamilyNotSupported }
+    return address
+  }
+
+  // MARK: Ending
+
+  /// Finishes the own direction (FIN); reading goes on. A connection that is gone already is no error.
+  public static func shutdownWrite(_ fd: Int32) {
+    _ = linux_shutdown(fd, Int32(SHUT_WR))
+  }
+
+  /// Cuts the connection with RST, so that the peer cannot take what it has for the whole (`SO_LINGER` 0, then close).
+  ///
+  /// Bytes that were sent but not delivered are dropped.
+  public static func abort(_ socket: consuming FileDescriptor) {
+    _ = linux_set_linger(socket.rawValue, 0)
+  }
+
+  /// The same for a descriptor that is kept as a plain number.
+  public static func abort(raw fd: Int32) {
+    abort(FileDescriptor(owning: fd))
+  }
+
+  // MARK: Options
+
+  /// Sends segments at once instead of waiting for more (`TCP_NODELAY`).
+  public static func setNoDelay(_ fd: Int32, _ isOn: Bool = true) throws(Errno) {
+    try setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, isOn ? 1 : 0)
+  }
+
+  /// Probes an idle connection after so many seconds, every so many seconds, and gives up after so many probes.
+  public static func setKeepAlive(
+    _ fd: Int32, idle: Int32, interval: Int32, probes: Int32
+  ) throws(Errno) {
+    try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+    try setOption(fd, Int32(IPPROTO_TCP), TCP_KEEPIDLE, idle)
+    try setOption(fd, Int32(IPPROTO_TCP), TCP_KEEPINTVL, interval)
+    try setOption(fd, Int32(IPPROTO_TCP), TCP_KEEPCNT, probes)
+  }
+
+  /// How long sent bytes may stay unacknowledged before the connection counts as lost (`TCP_USER_TIMEOUT`).
+  public static func setUserTimeout(_ fd: Int32, milliseconds: Int32) throws(Errno) {
+    try setOption(fd, Int32(IPPROTO_TCP), LINUX_TCP_USER_TIMEOUT, milliseconds)
+  }
+
+  /// The socket counts as writable only while fewer bytes than this wait unsent (`TCP_NOTSENT_LOWAT`).
+  public static func setNotSentLowWater(_ fd: Int32, bytes: Int32) throws(Errno) {
+    try setOption(fd, Int32(IPPROTO_TCP), LINUX_TCP_NOTSENT_LOWAT, bytes)
+  }
+
+  /// Fixes the size of the receive buffer and ends its automatic tuning. For tests of back-pressure.
+  public static func setReceiveBuffer(_ fd: Int32, bytes: Int32) throws(Errno) {
+    try setOption(fd, SOL_SOCKET, SO_RCVBUF, bytes)
+  }
+
+  /// Fixes the size of the send buffer and ends its automatic tuning. For tests of back-pressure.
+  public static func setSendBuffer(_ fd: Int32, bytes: Int32) throws(Errno) {
+    try setOption(fd, SOL_SOCKET, SO_SNDBUF, bytes)
+  }
+
+  private static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32)
+    throws(Errno)
+  {
+    try check(linux_set_option(fd, level, name, value))
+  }
+
+  private static func check(_ result: Int) throws(Errno) {
+    if result < 0 { throw Errno.from(result) }
+  }
+}
+
+extension SocketAddress {
+  fileprivate init?(base: UnsafeRawPointer?, length: socklen_t) {
+    guard let base else { return nil }
+    self.init(base, length: length)
+  }
+}

@@ -1,0 +1,277 @@
+// The blobs of the store: which exist, how many records name each, and the files themselves.
+//
+// A blob is there as long as something refers to it: an entry of the index, or a `FinishedBlob` about to get one.
+// When the last reference goes the blob is doomed, and the log thread removes the file. Files appear and disappear
+// only under `files`, so that a commit and a removal of the same digest cannot cross; the loops only ever take the
+// short lock of the rows.
+
+import Platform
+import Synchronization
+
+package final class BlobTable: Sendable {
+  private struct Row {
+    var reference: BlobReference
+    var references: UInt32
+    /// The bytes were compared with the name in this run, or the store was closed cleanly.
+    var isTrusted: Bool
+  }
+
+  private struct Rows {
+    var rows: [Row?] = []
+    var free: [UInt32] = []
+    var byDigest: [Digest: UInt32] = [:]
+    var bytes: Int64 = 0
+    var untrusted = 0
+    /// While the log is being read, a blob without a reference may still get one.
+    var keepsUnreferenced = true
+  }
+
+  private let directory: String
+  private let space: Space
+  private let rows = Mutex(Rows())
+  private let files = Mutex(())
+  /// Told of each digest that lost its last reference. Must not block.
+  private let doomed: @Sendable (Digest) -> Void
+
+  package init(directory: String, space: Space, doomed: @escaping @Sendable (Digest) -> Void) {
+    self.directory = directory
+    self.space = space
+    self.doomed = doomed
+  }
+
+  package var count: Int { rows.withLock { $0.byDigest.count } }
+  package var bytes: Int64 { rows.withLock { $0.bytes } }
+  package var hasUntrusted: Bool { rows.withLock { $0.untrusted > 0 } }
+
+  package func path(_ digest: Digest) -> String {
+    let name = digest.hex
+    return directory + "/" + name.prefix(2) + "/" + name
+  }
+
+  // MARK: References
+
+  /// One more reference to a blob that is there; `nil` when it is not, or has another length.
+  package func retain(_ reference: BlobReference) -> BlobID? {
+    rows.withLock { rows in
+      guard let row = rows.byDigest[reference.digest],
+        rows.rows[Int(row)]?.reference == reference
+      else { return nil }
+      rows.rows[Int(row)]?.references += 1
+      return BlobID(row: row)
+    }
+  }
+
+  package func release(_ id: BlobID) {
+    let orphan = rows.withLock { rows -> Digest? in
+      guard rows.rows.indices.contains(Int(id.row)), var row = rows.rows[Int(id.row)],
+        row.references > 0
+      else { return nil }
+      row.references -= 1
+      rows.rows[Int(id.row)] = row
+      return row.references == 0 && !rows.keepsUnreferenced ? row.reference.digest : nil
+    }
+    if let orphan { doomed(orphan) }
+  }
+
+  /// How long a blob is; `nil` when it is not there.
+  package func length(_ digest: Digest) -> UInt64? {
+    rows.withLock { rows in
+      rows.byDigest[digest].flatMap { rows.rows[Int($0)]?.reference.length }
+    }
+  }
+
+  package func isTrusted(_ digest: Digest) -> Bool {
+    rows.withLock { rows in
+      rows.byDigest[digest].flatMap { rows.rows[Int($0)]?.isTrusted } ?? false
+    }
+  }
+
+  package func trust(_ digest: Digest) {
+    rows.withLock { rows in
+      guard let row = rows.byDigest[digest], rows.rows[Int(row)]?.isTrusted == false else { return }
+      rows.rows[Int(row)]?.isTrusted = true
+      rows.untrusted -= 1
+    }
+  }
+
+  package func references() -> [BlobReference] {
+    rows.withLock { rows in rows.rows.compactMap { $0?.reference } }
+  }
+
+  // MARK: Files
+
+  /// A file found at start-up.
+  package func adopt(_ reference: BlobReference, trusted: Bool) {
+    files.withLock { _ in
+      rows.withLock { rows in
+        guard rows.byDigest[reference.digest] == nil else { return }
+        _ = rows.add(Row(reference: reference, references: 0, isTrusted: trusted))
+        space.count(Space.onDisk(Int64(clamping: reference.length)))
+      }
+    }
+  }
+
+  /// After the start-up scan: what has no reference now never will, and goes.
+  package func sweep() {
+    let orphans = rows.withLock { rows -> [Digest] in
+      rows.keepsUnreferenced = false
+      return rows.rows.compactMap { row in
+        row.flatMap { $0.references == 0 ? $0.reference.digest : nil }
+      }
+    }
+    for orphan in orphans { doomed(orphan) }
+  }
+
+  /// Gives a complete file its name, unless a good one has it already. The new blob comes with one reference.
+  /// - Parameter reserved: what the growing file has taken of the space; passes to the blob.
+  func commit(
+    _ partial: String, as reference: BlobReference, file: OpenFile, reserved: Int64
+  ) throws(Errno) -> (BlobID, OpenFile) {
+    try files.withLock { _ throws(Errno) in
+      if let id = retain(reference) {
+        if isTrusted(reference.digest), let existing = openFile(reference) {
+          space.release(reserved)
+          try? File.unlink(partial)
+          return (id, existing)
+        }
+        // Ours is known to be right: it takes the place of what may be damaged.
+        do {
+          try move(partial, to: path(reference.digest))
+        } catch {
+          release(id)
+          throw error
+        }
+        trust(reference.digest)
+        space.release(reserved)
+        return (id, file)
+      }
+      try move(partial, to: path(reference.digest))
+      let id = rows.withLock { rows in
+        if let row = rows.byDigest[reference.digest], let stump = rows.rows[Int(row)] {
+          // A file of another length had this name: cut short by a crash, and just replaced.
+          rows.remove(row)
+          space.release(Space.onDisk(Int64(clamping: stump.reference.length)))
+        }
+        return rows.add(Row(reference: reference, references: 1, isTrusted: true))
+      }
+      space.release(reserved - Space.onDisk(Int64(clamping: reference.length)))
+      return (id, file)
+    }
+  }
+
+  private func move(_ partial: String, to final: String) throws(Errno) {
+    do {
+      try File.rename(partial, to: final)
+    } catch .noSuchFile {
+      try File.makeDirectories(String(final.prefix(final.count - 65)))
+      try File.rename(partial, to: final)
+    }
+  }
+
+  /// Removes a doomed blob, unless somebody wanted it again meanwhile.
+  /// - Returns: how much space that gave.
+  func removeUnreferenced(_ digest: Digest) throws(Errno) -> Int64 {
+    try files.withLock { _ throws(Errno) in
+      let removed = rows.withLock { rows -> BlobReference? in
+        guard let row = rows.byDigest[digest], let found = rows.rows[Int(row)],
+          found.references == 0
+        else { return nil }
+        rows.remove(row)
+        return found.reference
+      }
+      guard let removed else { return 0 }
+      do {
+        try File.unlink(path(digest))
+      } catch .noSuchFile {
+        // Somebody else removed it; the space is free all the same.
+      }
+      let size = Space.onDisk(Int64(clamping: removed.length))
+      space.release(size)
+      return size
+    }
+  }
+
+  private func openFile(_ reference: BlobReference) -> OpenFile? {
+    guard let descriptor = try? File.open(path(reference.digest)) else { return nil }
+    let file = OpenFile(descriptor)
+    guard let status = try? File.status(file.rawValue), status.kind == .file,
+      status.size == Int64(clamping: reference.length)
+    else { return nil }
+    return file
+  }
+
+  package enum Opened: Sendable {
+    case file(BlobFile)
+    /// Not there, or not what its name says.
+    case damaged
+    /// The kernel refused: that says nothing about the blob.
+    case failed(Errno)
+  }
+
+  /// Opens a blob for reading, and compares its bytes with its name if nobody has since an unclean stop. Blocks.
+  package func open(_ reference: BlobReference) -> Opened {
+    let file: OpenFile
+    let status: File.Status
+    do {
+      file = OpenFile(try File.open(path(reference.digest)))
+      status = try File.status(file.rawValue)
+    } catch .noSuchFile {
+      return .damaged
+    } catch {
+      return .failed(error)
+    }
+    guard status.kind == .file, status.size == Int64(clamping: reference.length) else {
+      return .damaged
+    }
+    if !isTrusted(reference.digest) {
+      do {
+        guard try Self.digest(of: file.rawValue) == reference.digest else { return .damaged }
+      } catch {
+        return .failed(error)
+      }
+      trust(reference.digest)
+    }
+    return .file(BlobFile(digest: reference.digest, length: status.size, file: file))
+  }
+
+  /// The SHA-256 of a whole file; `nil` if OpenSSL could not compute it.
+  package static func digest(of file: Int32) throws(Errno) -> Digest? {
+    var hasher = Hasher256()
+    var buffer = [UInt8](repeating: 0, count: 256 << 10)
+    var offset: Int64 = 0
+    while true {
+      let count = try buffer.withUnsafeMutableBytes { bytes throws(Errno) in
+        try File.pread(file, into: bytes, at: offset)
+      }
+      if count == 0 { return hasher.finish() }
+      buffer.withUnsafeBytes { hasher.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+      offset += Int64(count)
+    }
+  }
+}
+
+extension BlobTable.Rows {
+  fileprivate mutating func add(_ row: BlobTable.Row) -> BlobID {
+    let number: UInt32
+    if let last = free.popLast() {
+      number = last
+      rows[Int(number)] = row
+    } else {
+      number = UInt32(truncatingIfNeeded: rows.count)
+      rows.append(row)
+    }
+    byDigest[row.reference.digest] = number
+    bytes += Int64(clamping: row.reference.length)
+    if !row.isTrusted { untrusted += 1 }
+    return BlobID(row: number)
+  }
+
+  fileprivate mutating func remove(_ number: UInt32) {
+    guard let row = rows[Int(number)] else { return }
+    byDigest[row.reference.digest] = nil
+    rows[Int(number)] = nil
+    free.append(number)
+    bytes -= Int64(clamping: row.reference.length)
+    if !row.isTrusted { untrusted -= 1 }
+  }
+}

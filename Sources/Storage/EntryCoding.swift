@@ -1,0 +1,70 @@
+// Between a record's bytes and a `StoredResponse`: the field lines and the request fields that chose a variant.
+//
+//   variance:  for each field   name length u16 · name · given? u8 · value length u32 · value
+
+import Caching
+import HTTP
+
+enum VarianceCoding {
+  static func encode(_ response: StoredResponse) -> [UInt8] {
+    var out: [UInt8] = []
+    for (name, value) in response.variance {
+      out.append(littleEndian: UInt16(truncatingIfNeeded: name.count))
+      out.append(contentsOf: name)
+      out.append(value == nil ? 0 : 1)
+      out.append(littleEndian: UInt32(truncatingIfNeeded: value?.count ?? 0))
+      out.append(contentsOf: value ?? [])
+    }
+    return out
+  }
+
+  static func decode(_ bytes: UnsafeRawBufferPointer) -> [(name: [UInt8], value: [UInt8]?)]? {
+    var reader = ByteReader(bytes)
+    var variance: [(name: [UInt8], value: [UInt8]?)] = []
+    while reader.remaining > 0 {
+      guard let nameLength = reader.integer(UInt16.self), let name = reader.range(Int(nameLength)),
+        let isGiven = reader.integer(UInt8.self), let valueLength = reader.integer(UInt32.self),
+        let value = reader.range(Int(valueLength))
+      else { return nil }
+      variance.append((Array(bytes[name]), isGiven == 0 ? nil : Array(bytes[value])))
+    }
+    return variance
+  }
+
+  /// 0 for a response that does not vary.
+  static func hash(_ variance: [UInt8], seed: UInt64) -> UInt32 {
+    variance.isEmpty
+      ? 0 : max(1, UInt32(truncatingIfNeeded: Checksum.of(variance, seed: seed) >> 16))
+  }
+}
+
+enum FieldCoding {
+  /// The fields of `Name: value CRLF` lines, or `nil` if they are anything else.
+  static func decode(_ bytes: UnsafeRawBufferPointer) -> FieldSection? {
+    var section = FieldSection()
+    var start = 0
+    while start < bytes.count {
+      guard let end = bytes[start...].firstIndex(of: 13), end + 1 < bytes.count,
+        bytes[end + 1] == 10,
+        let colon = bytes[start..<end].firstIndex(of: UInt8(ascii: ":")), colon + 1 < end,
+        bytes[colon + 1] == UInt8(ascii: " "),
+        section.append(named: bytes[start..<colon], bytes[colon + 2..<end])
+      else { return nil }
+      start = end + 2
+    }
+    return section
+  }
+}
+
+extension StoredResponse {
+  /// What a record says; `nil` when its parts make no sense.
+  init?(_ record: RecordView, in bytes: UnsafeRawBufferPointer) {
+    guard
+      let fields = FieldCoding.decode(UnsafeRawBufferPointer(rebasing: bytes[record.fields])),
+      let variance = VarianceCoding.decode(UnsafeRawBufferPointer(rebasing: bytes[record.variance]))
+    else { return nil }
+    self.init(
+      status: Status(rawValue: record.status), fields: fields, requestTime: record.requestTime,
+      responseTime: record.responseTime, variance: variance)
+  }
+}

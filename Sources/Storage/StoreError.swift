@@ -1,0 +1,116 @@
+// What can keep a store from opening, as sentences that say what to do; and what goes wrong while it runs, as a
+// condition that an operator is told of once a minute and not once per request.
+
+import Platform
+import Synchronization
+
+/// Why a store cannot be opened.
+public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// Another process has it open.
+  case inUse(path: String)
+  /// It was written by a version with another format.
+  case wrongVersion(path: String, found: String)
+  /// There is something, but not a store.
+  case notAStore(path: String)
+  /// The size cap leaves no room for the log.
+  case tooSmall(size: Int64, minimum: Int64)
+  /// The kernel refused.
+  case unavailable(path: String, doing: String, Errno)
+  /// It was opened for reading only.
+  case readOnly(path: String)
+
+  public var description: String {
+    switch self {
+    case .inUse(let path):
+      "The store \(path) is in use by another process. Stop that one, or give this one a directory of its own."
+    case .wrongVersion(let path, let found):
+      "The store \(path) has format \(found), this program reads and writes format \(StoreFormat.version). Use another directory, or remove this one to start empty."
+    case .notAStore(let path):
+      "\(path) is not a store: its file `format` is missing or damaged beside other files. Use another directory, or remove this one to start empty."
+    case .tooSmall(let size, let minimum):
+      "A store of \(size) bytes is too small for its log: allow at least \(minimum)."
+    case .unavailable(let path, let doing, let errno):
+      "Cannot \(doing) \(path): \(errno)."
+    case .readOnly(let path):
+      "The store \(path) is open for reading only."
+    }
+  }
+}
+
+/// What is wrong with a running store.
+public enum StoreTrouble: String, CaseIterable, Sendable {
+  /// The size cap is reached and nothing can be evicted.
+  case capReached
+  /// The disk or the quota is full.
+  case diskFull
+  /// A read or write failed for another reason.
+  case diskFailed
+  /// Responses come faster than the log can be written.
+  case logBehind
+  /// A record or a blob was not what its checksum or name says.
+  case damaged
+
+  public var sentence: String {
+    switch self {
+    case .capReached: "The store is at its size cap and everything in it is in use; new bodies are relayed only."
+    case .diskFull: "The disk of the store is full; new bodies are relayed only."
+    case .diskFailed: "The disk of the store fails; what it cannot keep is relayed only."
+    case .logBehind: "The disk of the store is too slow; some responses are not kept."
+    case .damaged: "Something in the store was damaged; it was dropped and will be fetched again."
+    }
+  }
+}
+
+/// Counts what goes wrong, and says each kind at most once a minute.
+package final class TroubleLog: Sendable {
+  /// One thing to tell: what, how often since it was last told, and the last error number.
+  package struct Report: Sendable {
+    package var trouble: StoreTrouble
+    package var count: Int
+    package var errno: Errno?
+  }
+
+  private struct Entry {
+    var total = 0
+    var untold = 0
+    var errno: Errno?
+    var lastTold: Instant?
+  }
+
+  private let entries = Mutex<[StoreTrouble: Entry]>([:])
+
+  package init() {}
+
+  package func note(_ trouble: StoreTrouble, _ errno: Errno? = nil) {
+    entries.withLock { entries in
+      entries[trouble, default: Entry()].total += 1
+      entries[trouble, default: Entry()].untold += 1
+      if let errno { entries[trouble, default: Entry()].errno = errno }
+    }
+  }
+
+  /// Files an error of the kernel under what it means.
+  package func note(_ errno: Errno) {
+    note(errno.isOutOfSpace ? .diskFull : .diskFailed, errno)
+  }
+
+  /// What there is to tell now. Telling is the caller's; a kind that was told less than a minute ago is kept back.
+  package func due(now: Instant) -> [Report] {
+    entries.withLock { entries in
+      var reports: [Report] = []
+      for trouble in StoreTrouble.allCases {
+        guard var entry = entries[trouble], entry.untold > 0 else { continue }
+        if let told = entry.lastTold, now - told < .seconds(60) { continue }
+        reports.append(Report(trouble: trouble, count: entry.untold, errno: entry.errno))
+        entry.untold = 0
+        entry.lastTold = now
+        entries[trouble] = entry
+      }
+      return reports
+    }
+  }
+
+  package func total(_ trouble: StoreTrouble) -> Int {
+    entries.withLock { $0[trouble]?.total ?? 0 }
+  }
+}

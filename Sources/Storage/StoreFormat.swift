@@ -1,0 +1,112 @@
+// The file `format`: that this directory is a store, in which format, and how it was left.
+//
+//   holdfast-store 1
+//   id 0123456789abcdef
+//   state clean
+//
+// Whoever has the store open holds a lock on this file, which is therefore changed in place and never replaced.
+// The state line is the only one that changes and has a fixed length. "dirty" while the store is open, and after
+// a stop that was not a close: then no blob is trusted before its bytes were compared with its name.
+
+import Platform
+
+package final class StoreFormat: Sendable {
+  package static let version = "1"
+
+  package enum State: String, Sendable {
+    case clean, dirty
+  }
+
+  private static let stateOffset: Int64 = 17 + 20 + 6
+
+  /// Seed of all checksums of this store, chosen when it was made. Also good as the seed of key hashes: those
+  /// must stay the same as long as the store lives.
+  package let id: UInt64
+  package let isNew: Bool
+  /// How the store was left before this opening.
+  package let found: State
+  private let file: FileDescriptor
+  private let path: String
+
+  /// Opens and locks; makes the file when the directory is new or empty.
+  package init(directory: String, readOnly: Bool) throws(StoreError) {
+    path = directory + "/format"
+    do {
+      file = try File.open(path, readOnly ? .read : [.readWrite, .create])
+    } catch {
+      throw .unavailable(path: path, doing: "open", error)
+    }
+    do {
+      guard try File.lock(file.rawValue) else { throw StoreError.inUse(path: directory) }
+    } catch let error as StoreError {
+      throw error
+    } catch {
+      throw .unavailable(path: path, doing: "lock", error as? Errno ?? .inputOutput)
+    }
+
+    let text: String
+    do {
+      var bytes = [UInt8](repeating: 0, count: 256)
+      let count = try bytes.withUnsafeMutableBytes { buffer throws(Errno) in
+        try File.readFully(file.rawValue, into: buffer, at: 0)
+      }
+      text = String(decoding: bytes[..<count], as: UTF8.self)
+    } catch {
+      throw .unavailable(path: path, doing: "read", error)
+    }
+
+    if let known = try Self.parse(text, directory: directory) {
+      (id, found) = known
+      isNew = false
+    } else {
+      // Nothing, or the beginning of one: a first start that was cut off. With a log beside it, it is damage.
+      if readOnly || Self.hasLog(directory) { throw .notAStore(path: directory) }
+      id = UInt64.random(in: 1...UInt64.max)
+      found = .clean
+      isNew = true
+      let text = "holdfast-store \(Self.version)\nid \(Self.hexadecimal(id))\nstate clean\n"
+      do {
+        try File.truncate(file.rawValue, to: 0)
+        try Array(text.utf8).withUnsafeBytes { bytes throws(Errno) in
+          try File.writeFully(file.rawValue, bytes, at: 0)
+        }
+      } catch {
+        throw .unavailable(path: path, doing: "write", error)
+      }
+    }
+  }
+
+  /// Writes how the store is now, and waits until that is on the disk.
+  package func mark(_ state: State) throws(Errno) {
+    try Array(state.rawValue.utf8).withUnsafeBytes { bytes throws(Errno) in
+      try File.writeFully(file.rawValue, bytes, at: Self.stateOffset)
+    }
+    try File.fdatasync(file.rawValue)
+  }
+
+  private static func parse(
+    _ text: String, directory: String
+  ) throws(StoreError) -> (UInt64, State)? {
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    guard let first = lines.first, first.hasPrefix("holdfast-store "), lines.count > 1 else {
+      return nil
+    }
+    let found = first.dropFirst("holdfast-store ".count)
+    guard found == version else { throw .wrongVersion(path: directory, found: String(found)) }
+    guard lines.count >= 4, lines[1].hasPrefix("id "), lines[1].count == 19,
+      let id = UInt64(lines[1].dropFirst(3), radix: 16), lines[2].hasPrefix("state ")
+    else { return nil }
+    // A state that cannot be read is no promise that all is well.
+    return (id, State(rawValue: String(lines[2].dropFirst(6))) ?? .dirty)
+  }
+
+  private static func hasLog(_ directory: String) -> Bool {
+    guard let entries = try? File.list(directory + "/log") else { return false }
+    return !entries.isEmpty
+  }
+
+  private static func hexadecimal(_ value: UInt64) -> String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}
