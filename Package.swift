@@ -25,6 +25,8 @@ let package = Package(
       dependencies: ["Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage"]),
     .executableTarget(name: "CLI", dependencies: ["Proxy"]),
 
+    .target(name: "FuzzEntries", dependencies: ["HTTP"], path: "Tests/Fuzz/Entries"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries"]),
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP"]),
@@ -32,3 +34,12 @@ let package = Package(
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
   ]
 )
+
+// The fuzzer links only with libFuzzer's runtime (Tests/Fuzz/explore), so nothing else builds it.
+if Context.environment["HOLDFAST_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
+    .executableTarget(
+      name: "Fuzz", dependencies: ["FuzzEntries", "CLibFuzzer"], path: "Tests/Fuzz/Explorer"),
+  ]
+}
