@@ -113,7 +113,9 @@ class Bench:
         if workload.requests:
             amount = {"requests": workload.requests // (3 if self.options.quick else 1)}
         choice = self.which(workload)
-        load = self.load(server.port, workload, **choice, **amount)
+        # A load that never sleeps would keep the origin, on the same core, from answering misses.
+        spin = 1 if workload.kind == "hit" else 0
+        load = self.load(server.port, workload, spin=spin, **choice, **amount)
         processes = server.process.tree()
         asked = self.origin_requests()
         watch = CoreWatch(self.options.server_core)

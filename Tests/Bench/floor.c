@@ -42,7 +42,9 @@ static void prepare(size_t size) {
   }
 }
 
-// Sends what is left. True when all is out, false when the socket is full or gone.
+// Sends what is left. True when all is out, false when the socket is full or gone. A short send
+// means full: to ask again at once would find the few bytes that the client has read meanwhile,
+// and end in many small calls.
 static bool send_rest(int fd) {
   while (connections[fd].head_left > 0) {
     size_t left = connections[fd].head_left;
@@ -57,6 +59,10 @@ static bool send_rest(int fd) {
     ssize_t sent = sendfile(fd, file, &offset, left < SENDFILE_STEP ? left : SENDFILE_STEP);
     if (sent <= 0) return false;
     connections[fd].body_left -= (size_t)sent;
+    if ((size_t)sent < SENDFILE_STEP && connections[fd].body_left > 0) {
+      errno = EAGAIN;
+      return false;
+    }
   }
   return true;
 }
