@@ -70,7 +70,7 @@ extension FieldNameSet {
 }
 
 /// What a request expects before it sends its content (RFC 9110 §10.1.1).
-public enum Expectation: Sendable {
+public enum RequestExpectation: Sendable {
   case nothing
   /// The client waits for 100 (Continue), or for a final answer.
   case `continue`
@@ -79,7 +79,7 @@ public enum Expectation: Sendable {
 
   /// HTTP/1.0 clients cannot expect anything, so theirs is ignored.
   public static func of(_ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>)
-    -> Expectation
+    -> RequestExpectation
   {
     guard let slot = head.first(.expect), head.version == .http11 else { return .nothing }
     guard slot.value.count == 12, head.occurrences(of: .expect) == 1,

@@ -112,6 +112,7 @@ public enum MessageParser {
     _ cursor: inout HeadCursor, _ limits: HeadLimits
   ) -> HeadOutcome {
     head.reset()
+    let isFromStart = cursor == HeadCursor()
     var at = Int(cursor.lineStart)
     if !cursor.hasStartLine {
       if kind == .request {
@@ -164,7 +165,9 @@ public enum MessageParser {
       case .end(let next):
         head.count = count
         head.headCount = next
-        if let reason = faultOfHost(in: head, kind) {
+        // When the parse was resumed the first slots are not this message's, and the head is about
+        // to be parsed from its start.
+        if isFromStart, let reason = faultOfHost(in: head, kind) {
           head.reset()
           return .refused(Refusal(reason, kind))
         }
@@ -280,7 +283,9 @@ public enum MessageParser {
     let afterVersion = parseVersion(bytes, from: start, to: end, &head)
     guard case .next(var at) = afterVersion else { return afterVersion }
     if at >= end { return .starved(scanned: start) }
-    if bytes[at] != SP { return .refused(.malformedStatusLine) }
+    if bytes[at] != SP {
+      return .refused(bytes[at] == LF ? .bareLineFeed : .malformedStatusLine)
+    }
     at += 1
     var code: UInt16 = 0
     let codeEnd = at + 3
@@ -301,6 +306,7 @@ public enum MessageParser {
       return expectLineEnd(bytes, at: at, to: end, else: .malformedStatusLine, searched: start)
     }
     if bytes[at] != SP {
+      if bytes[at] == LF { return .refused(.bareLineFeed) }
       return .refused(bytes[at].isDigit ? .malformedStatusCode : .malformedStatusLine)
     }
     let reason = at + 1

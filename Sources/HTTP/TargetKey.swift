@@ -131,8 +131,8 @@ struct KeyWriter {
 
   @unsafe
   init(_ buffer: UnsafeMutableBufferPointer<UInt8>) {
-    unsafe self.buffer = unsafe buffer
-    capacity = unsafe buffer.count
+    unsafe self.buffer = buffer
+    capacity = buffer.count
   }
 
   func outcome(pathStart: Int) -> TargetKey.Outcome {
@@ -159,7 +159,7 @@ struct KeyWriter {
     }
     let source = bytes.extracting(range)
     unsafe source.withUnsafeBufferPointer { source in
-      guard let from = unsafe source.baseAddress, let to = unsafe buffer.baseAddress else {
+      guard let from = source.baseAddress, let to = unsafe buffer.baseAddress else {
         return
       }
       unsafe (to + count).update(from: from, count: source.count)

@@ -9,14 +9,14 @@ import Platform
 import Synchronization
 
 package final class BlobTable: Sendable {
-  private struct Row {
+  fileprivate struct Row {
     var reference: BlobReference
     var references: UInt32
     /// The bytes were compared with the name in this run, or the store was closed cleanly.
     var isTrusted: Bool
   }
 
-  private struct Rows {
+  fileprivate struct Rows {
     var rows: [Row?] = []
     var free: [UInt32] = []
     var byDigest: [Digest: UInt32] = [:]
@@ -135,7 +135,7 @@ package final class BlobTable: Sendable {
           return (id, existing)
         }
         // Ours is known to be right: it takes the place of what may be damaged.
-        do {
+        do throws(Errno) {
           try move(partial, to: path(reference.digest))
         } catch {
           release(id)
@@ -180,7 +180,7 @@ package final class BlobTable: Sendable {
         return found.reference
       }
       guard let removed else { return 0 }
-      do {
+      do throws(Errno) {
         try File.unlink(path(digest))
       } catch .noSuchFile {
         // Somebody else removed it; the space is free all the same.
@@ -224,7 +224,7 @@ package final class BlobTable: Sendable {
       return .damaged
     }
     if !isTrusted(reference.digest) {
-      do {
+      do throws(Errno) {
         guard try Self.digest(of: file.rawValue) == reference.digest else { return .damaged }
       } catch {
         return .failed(error)
@@ -237,15 +237,12 @@ package final class BlobTable: Sendable {
   /// The SHA-256 of a whole file; `nil` if OpenSSL could not compute it.
   package static func digest(of file: Int32) throws(Errno) -> Digest? {
     var hasher = Hasher256()
-    var buffer = [UInt8](repeating: 0, count: 256 << 10)
     var offset: Int64 = 0
     while true {
-      let count = try buffer.withUnsafeMutableBytes { bytes throws(Errno) in
-        try File.pread(file, into: bytes, at: offset)
-      }
-      if count == 0 { return hasher.finish() }
-      buffer.withUnsafeBytes { hasher.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-      offset += Int64(count)
+      let bytes = try File.readFully(file, count: 256 << 10, at: offset)
+      if bytes.isEmpty { return hasher.finish() }
+      bytes.withUnsafeBytes { hasher.update($0) }
+      offset += Int64(bytes.count)
     }
   }
 }

@@ -45,3 +45,13 @@ extension [UInt8] {
     }
   }
 }
+
+/// Bytes that somebody lends for the time of a call, taken into a lock's closure.
+///
+/// `Mutex` refuses a plain pointer there, since it could be kept; these methods do not keep it.
+struct Borrowed: @unchecked Sendable {
+  nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
+
+  @inline(__always)
+  init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+}

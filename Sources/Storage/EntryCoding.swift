@@ -6,29 +6,42 @@ import Caching
 import HTTP
 
 enum VarianceCoding {
-  static func encode(_ response: StoredResponse) -> [UInt8] {
+  // What no field name can be: the response matches no request at all.
+  private static let nothing = Array("*".utf8)
+
+  static func encode(_ variance: Variance) -> [UInt8] {
     var out: [UInt8] = []
-    for (name, value) in response.variance {
-      out.append(littleEndian: UInt16(truncatingIfNeeded: name.count))
-      out.append(contentsOf: name)
-      out.append(value == nil ? 0 : 1)
-      out.append(littleEndian: UInt32(truncatingIfNeeded: value?.count ?? 0))
-      out.append(contentsOf: value ?? [])
-    }
+    if variance.matchesNothing { append(nothing, nil, to: &out) }
+    for selector in variance.selectors { append(selector.name, selector.value, to: &out) }
     return out
   }
 
-  static func decode(_ bytes: UnsafeRawBufferPointer) -> [(name: [UInt8], value: [UInt8]?)]? {
+  private static func append(_ name: [UInt8], _ value: [UInt8]?, to out: inout [UInt8]) {
+    out.append(littleEndian: UInt16(truncatingIfNeeded: name.count))
+    out.append(contentsOf: name)
+    out.append(value == nil ? 0 : 1)
+    out.append(littleEndian: UInt32(truncatingIfNeeded: value?.count ?? 0))
+    out.append(contentsOf: value ?? [])
+  }
+
+  static func decode(_ bytes: UnsafeRawBufferPointer) -> Variance? {
     var reader = ByteReader(bytes)
-    var variance: [(name: [UInt8], value: [UInt8]?)] = []
+    var selectors: [Variance.Selector] = []
+    var matchesNothing = false
     while reader.remaining > 0 {
       guard let nameLength = reader.integer(UInt16.self), let name = reader.range(Int(nameLength)),
         let isGiven = reader.integer(UInt8.self), let valueLength = reader.integer(UInt32.self),
         let value = reader.range(Int(valueLength))
       else { return nil }
-      variance.append((Array(bytes[name]), isGiven == 0 ? nil : Array(bytes[value])))
+      if bytes[name].elementsEqual(nothing) {
+        matchesNothing = true
+      } else {
+        selectors.append(
+          Variance.Selector(
+            name: Array(bytes[name]), value: isGiven == 0 ? nil : Array(bytes[value])))
+      }
     }
-    return variance
+    return Variance(selectors: selectors, matchesNothing: matchesNothing)
   }
 
   /// 0 for a response that does not vary.

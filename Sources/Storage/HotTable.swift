@@ -202,7 +202,9 @@ package struct HotTable: ~Copyable {
 
   private mutating func removeBucket(_ hash: UInt64) {
     var hole = home(hash)
-    while buckets[hole] >= 0, slots[Int(buckets[hole])].hash != hash { hole = (hole + 1) & bucketMask }
+    while buckets[hole] >= 0, slots[Int(buckets[hole])].hash != hash {
+      hole = (hole + 1) & bucketMask
+    }
     guard buckets[hole] >= 0 else { return }
     var probe = (hole + 1) & bucketMask
     while buckets[probe] >= 0 {

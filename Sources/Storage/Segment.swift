@@ -49,17 +49,7 @@ package final class Segment: Sendable {
 
   /// Reads `count` bytes; fewer at the end of the file.
   package func read(at offset: Int, count: Int) throws(Errno) -> [UInt8] {
-    var failure: Errno?
-    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      do {
-        filled = try File.readFully(
-          descriptor, into: UnsafeMutableRawBufferPointer(buffer), at: Int64(offset))
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
-    return bytes
+    try File.readFully(descriptor, count: count, at: Int64(offset))
   }
 
   package enum RecordRead: Sendable {

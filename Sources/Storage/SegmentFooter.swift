@@ -124,6 +124,7 @@ package enum SegmentHeader {
   }
 
   static func isValid(_ bytes: UnsafeRawBufferPointer, segment: UInt32, store: UInt64) -> Bool {
-    bytes.count >= length && bytes.prefix(length).elementsEqual(encode(segment: segment, store: store))
+    bytes.count >= length
+      && bytes.prefix(length).elementsEqual(encode(segment: segment, store: store))
   }
 }

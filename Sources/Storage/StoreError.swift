@@ -52,7 +52,8 @@ public enum StoreTrouble: String, CaseIterable, Sendable {
 
   public var sentence: String {
     switch self {
-    case .capReached: "The store is at its size cap and everything in it is in use; new bodies are relayed only."
+    case .capReached:
+      "The store is at its size cap and everything in it is in use; new bodies are relayed only."
     case .diskFull: "The disk of the store is full; new bodies are relayed only."
     case .diskFailed: "The disk of the store fails; what it cannot keep is relayed only."
     case .logBehind: "The disk of the store is too slow; some responses are not kept."

@@ -36,27 +36,25 @@ package final class StoreFormat: Sendable {
     } catch {
       throw .unavailable(path: path, doing: "open", error)
     }
-    do {
-      guard try File.lock(file.rawValue) else { throw StoreError.inUse(path: directory) }
-    } catch let error as StoreError {
-      throw error
+    let isOurs: Bool
+    do throws(Errno) {
+      isOurs = try File.lock(file.rawValue)
     } catch {
-      throw .unavailable(path: path, doing: "lock", error as? Errno ?? .inputOutput)
+      throw .unavailable(path: path, doing: "lock", error)
     }
+    guard isOurs else { throw .inUse(path: directory) }
 
     let text: String
-    do {
-      var bytes = [UInt8](repeating: 0, count: 256)
-      let count = try bytes.withUnsafeMutableBytes { buffer throws(Errno) in
-        try File.readFully(file.rawValue, into: buffer, at: 0)
-      }
-      text = String(decoding: bytes[..<count], as: UTF8.self)
+    do throws(Errno) {
+      text = String(
+        decoding: try File.readFully(file.rawValue, count: 256, at: 0), as: UTF8.self)
     } catch {
       throw .unavailable(path: path, doing: "read", error)
     }
 
     if let known = try Self.parse(text, directory: directory) {
-      (id, found) = known
+      id = known.0
+      found = known.1
       isNew = false
     } else {
       // Nothing, or the beginning of one: a first start that was cut off. With a log beside it, it is damage.
@@ -65,11 +63,9 @@ package final class StoreFormat: Sendable {
       found = .clean
       isNew = true
       let text = "holdfast-store \(Self.version)\nid \(Self.hexadecimal(id))\nstate clean\n"
-      do {
+      do throws(Errno) {
         try File.truncate(file.rawValue, to: 0)
-        try Array(text.utf8).withUnsafeBytes { bytes throws(Errno) in
-          try File.writeFully(file.rawValue, bytes, at: 0)
-        }
+        try File.writeFully(file.rawValue, Array(text.utf8), at: 0)
       } catch {
         throw .unavailable(path: path, doing: "write", error)
       }
@@ -78,9 +74,7 @@ package final class StoreFormat: Sendable {
 
   /// Writes how the store is now, and waits until that is on the disk.
   package func mark(_ state: State) throws(Errno) {
-    try Array(state.rawValue.utf8).withUnsafeBytes { bytes throws(Errno) in
-      try File.writeFully(file.rawValue, bytes, at: Self.stateOffset)
-    }
+    try File.writeFully(file.rawValue, Array(state.rawValue.utf8), at: Self.stateOffset)
     try File.fdatasync(file.rawValue)
   }
 

@@ -44,7 +44,7 @@ public final class StoredEntry: Sendable {
     self.key = key
     self.hash = hash
     self.response = response
-    variance = VarianceCoding.encode(response)
+    variance = VarianceCoding.encode(response.variance)
     variantHash = VarianceCoding.hash(variance, seed: seed)
 
     var head: [UInt8] = []
@@ -71,7 +71,8 @@ public final class StoredEntry: Sendable {
       byteCount: max(1, head.count + inlineCount), alignment: 8)
     memory.copyBytes(from: head)
     self.head = UnsafeRawBufferPointer(rebasing: memory[..<head.count])
-    let rest = UnsafeMutableRawBufferPointer(rebasing: memory[head.count..<head.count + inlineCount])
+    let rest = UnsafeMutableRawBufferPointer(
+      rebasing: memory[head.count..<head.count + inlineCount])
     if case .inline(let bytes) = content { rest.copyMemory(from: bytes) }
     inlineBody = UnsafeRawBufferPointer(rest)
     // An allocation of at least one byte has an address; the compiler cannot know.

@@ -1,0 +1,191 @@
+// A body on its way to becoming a blob: a file in partial/ that grows at one end and is read at every other place.
+//
+//   append … append ─▶ finish ─▶ FinishedBlob ─▶ Store.save
+//             └──────▶ abandon
+//
+// The descriptor is there from the start and every byte below the watermark may be sent from it at any time,
+// also after the file has got its final name, or has lost its name. Bytes count against the store's cap
+// before they are written. One caller appends at a time (a lane of a pool); readers are on any thread.
+
+import Caching
+import Platform
+import Synchronization
+
+/// What became of an append.
+public enum AppendResult: Sendable, Equatable {
+  /// All written; readers may have so many bytes.
+  case appended(watermark: Int64)
+  /// The cap is reached, or the disk is full. Nothing was added; the rest can only be relayed.
+  case noSpace
+  case failed(Errno)
+}
+
+/// What became of a body at its end.
+public enum FinishResult: Sendable {
+  case finished(FinishedBlob)
+  /// It has another length than was announced.
+  case wrongLength(Int64)
+  /// Its bytes are not those that were asked for.
+  case wrongDigest(Digest)
+  case failed(Errno)
+}
+
+/// A body that grows.
+public final class GrowingBlob: Sendable {
+  private struct State: ~Copyable {
+    var hasher: Hasher256? = Hasher256()
+    var reserved: Int64 = 0
+    var isOpen = true
+    var hasNote = false
+  }
+
+  /// For readers: `sendfile` and `pread` below the watermark. Valid as long as this object.
+  public let descriptor: Int32
+  private let published = Atomic<Int64>(0)
+  private let state = Mutex(State())
+  private let file: OpenFile
+  private let path: String
+  private let note: [UInt8]?
+  private let core: StoreCore
+
+  // From here on it is worth a second file to be able to go on after a restart.
+  private static let noteFrom: Int64 = 1 << 20
+
+  init(core: StoreCore, note: [UInt8]?) throws(Errno) {
+    self.core = core
+    self.note = note
+    path = core.options.path + "/partial/" + core.partials.take()
+    file = OpenFile(try File.open(path, [.readWrite, .create, .exclusive]))
+    descriptor = file.rawValue
+  }
+
+  deinit {
+    abandon()
+  }
+
+  /// How many bytes are there for readers.
+  public var watermark: Int64 { published.load(ordering: .acquiring) }
+
+  /// Adds bytes at the end. Blocks; not for event loops.
+  public func append(_ bytes: UnsafeRawBufferPointer) -> AppendResult {
+    let borrowed = Borrowed(bytes)
+    let count = Int64(bytes.count)
+    return state.withLock { state in
+      guard state.isOpen else { return .failed(.noSuchFile) }
+      let start = published.load(ordering: .relaxed)
+      let needed = Space.onDisk(start + count) - state.reserved
+      if needed > 0 {
+        guard core.reserve(needed) else {
+          core.troubles.note(.capReached)
+          return .noSpace
+        }
+        state.reserved += needed
+      }
+      do throws(Errno) {
+        try File.writeFully(descriptor, borrowed.bytes, at: start)
+        if let note, !state.hasNote, start + count >= Self.noteFrom {
+          state.hasNote = true
+          try writeNote(note)
+        }
+      } catch {
+        core.troubles.note(error)
+        return error.isOutOfSpace ? .noSpace : .failed(error)
+      }
+      state.hasher?.update(borrowed.bytes)
+      let watermark = start + count
+      published.store(watermark, ordering: .releasing)
+      return .appended(watermark: watermark)
+    }
+  }
+
+  /// Ends the body, and gives it its name if it is what it should be; if not it is abandoned. Blocks.
+  /// - Parameters:
+  ///   - length: as announced by Content-Length; `nil` when unknown.
+  ///   - digest: of the whole body, when one is known.
+  public func finish(length: Int64?, digest: Digest? = nil) -> FinishResult {
+    state.withLock { state in
+      guard state.isOpen else { return .failed(.noSuchFile) }
+      let watermark = published.load(ordering: .relaxed)
+      if let length, length != watermark {
+        end(&state)
+        return .wrongLength(watermark)
+      }
+      guard let actual = state.hasher.take()?.finish() else {
+        end(&state)
+        return .failed(.noMemory)
+      }
+      if let digest, digest != actual {
+        end(&state)
+        return .wrongDigest(actual)
+      }
+      let reference = BlobReference(digest: actual, length: UInt64(clamping: watermark))
+      do throws(Errno) {
+        let (id, file) = try core.blobs.commit(
+          path, as: reference, file: file, reserved: state.reserved)
+        state.isOpen = false
+        state.reserved = 0
+        removeNote(state.hasNote)
+        StoreCore.Counters.add(core.counters.blobsCommitted)
+        if file !== self.file { StoreCore.Counters.add(core.counters.blobsDeduplicated) }
+        return .finished(
+          FinishedBlob(
+            core: core, id: id, reference: reference,
+            file: BlobFile(digest: actual, length: watermark, file: file)))
+      } catch {
+        core.troubles.note(error)
+        end(&state)
+        return .failed(error)
+      }
+    }
+  }
+
+  /// Gives the body up: its file goes, readers keep what they have. Harmless after the end.
+  public func abandon() {
+    state.withLock { state in
+      if state.isOpen { end(&state) }
+    }
+  }
+
+  private func end(_ state: inout State) {
+    state.isOpen = false
+    try? File.unlink(path)
+    removeNote(state.hasNote)
+    core.space.release(state.reserved)
+    state.reserved = 0
+  }
+
+  private var notePath: String { path + ".about" }
+
+  private func writeNote(_ note: [UInt8]) throws(Errno) {
+    let file = try File.open(notePath, [.write, .create, .truncate])
+    try File.writeFully(file.rawValue, note, at: 0)
+  }
+
+  private func removeNote(_ exists: Bool) {
+    if exists { try? File.unlink(notePath) }
+  }
+}
+
+/// A complete body with its final name, that no record names yet.
+///
+/// Keeps the blob from being removed until it is saved with a response, or let go.
+public final class FinishedBlob: Sendable {
+  public let file: BlobFile
+  package let reference: BlobReference
+  private let id: BlobID
+  private let core: StoreCore
+
+  init(core: StoreCore, id: BlobID, reference: BlobReference, file: BlobFile) {
+    self.core = core
+    self.id = id
+    self.reference = reference
+    self.file = file
+  }
+
+  deinit {
+    core.blobs.release(id)
+  }
+
+  public var digest: Digest { file.digest }
+  public var length: Int64 { file.length }
+}

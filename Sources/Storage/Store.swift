@@ -1,0 +1,238 @@
+// The store: stored responses by key, in memory and on disk.
+//
+//   lookup ─▶ hot: send it        save ─▶ visible at once ─▶ log thread ─▶ log/
+//          ─▶ cold: load on a pool thread                 GrowingBlob ─▶ blobs/
+//          ─▶ absent: fetch
+//
+// A directory belongs to one process at a time. `lookup`, `save`, `refresh` and `remove` may be called on event
+// loops: they take a lock of one shard and do no input or output. All else blocks. docs/store-format.md describes what is on disk.
+
+import Caching
+import HTTP
+import Platform
+import Synchronization
+
+/// A store of responses.
+public final class Store: Sendable {
+  let core: StoreCore
+  private let threads = Mutex<[WorkerThread]>([])
+  private let isClosed = Atomic<Bool>(false)
+  /// Hashes the keys of this store. The same for its whole life, because hashes are on disk.
+  public let keyHasher: KeyHasher
+
+  /// Bodies up to this length are saved inline; longer ones grow into blobs.
+  public static var inlineLimit: Int { RecordFormat.inlineLimit }
+
+  // MARK: Opening and closing
+
+  /// Opens the store in a directory, which is made if it is missing. Serves at once; what is on disk is found by and by.
+  public static func open(_ options: StoreOptions) throws(StoreError) -> Store {
+    let path = options.path
+    let segmentSize = options.segmentSize ?? LogLimits.segmentSize(for: options.size)
+    guard options.size >= 4 * Int64(segmentSize) else {
+      throw .tooSmall(size: options.size, minimum: 4 * Int64(segmentSize))
+    }
+    if !options.readOnly { try makeDirectories(path) }
+    let format = try StoreFormat(directory: path, readOnly: options.readOnly)
+    if !options.readOnly {
+      for name in ["log", "blobs", "partial"] { try makeDirectories(path + "/" + name) }
+      do {
+        try format.mark(.dirty)
+      } catch {
+        throw .unavailable(path: path + "/format", doing: "write", error)
+      }
+    }
+    let core = StoreCore(options, format: format)
+    let ids: [UInt32]
+    do {
+      ids = try Recovery.list(options)
+    } catch {
+      throw .unavailable(path: path + "/log", doing: "read", error)
+    }
+    let recovery = Recovery(core: core, segments: ids)
+    recovery.countLog()
+    let store = Store(core: core)
+    if options.readOnly {
+      recovery.run()
+      return store
+    }
+    let next = (ids.first ?? 0) + 1
+    do {
+      let log = try WorkerThread.start(name: "store-log") {
+        LogWriter(core: core, nextSegment: next).run()
+      }
+      store.threads.withLock { $0.append(log) }
+      let scan = try WorkerThread.start(name: "store-scan") { recovery.run() }
+      store.threads.withLock { $0.append(scan) }
+    } catch {
+      core.queue.stop()
+      throw .unavailable(path: path, doing: "start the threads of", error)
+    }
+    return store
+  }
+
+  private init(core: StoreCore) {
+    self.core = core
+    keyHasher = KeyHasher(seed: core.seed)
+  }
+
+  private static func makeDirectories(_ path: String) throws(StoreError) {
+    do {
+      try File.makeDirectories(path)
+    } catch {
+      throw .unavailable(path: path, doing: "make", error)
+    }
+  }
+
+  deinit { close() }
+
+  /// Writes what is still in memory, seals the log and marks the store as left in order. Blocks. Closing again does nothing.
+  public func close() {
+    guard !isClosed.exchange(true, ordering: .relaxed), !core.options.readOnly else { return }
+    core.isStopping = true
+    core.queue.stop()
+    for thread in threads.withLock({ $0 }) { thread.join() }
+    core.areBlobsCounted.open()
+    core.recovered.open()
+    // What was not checked in this run must not be trusted in the next.
+    let isComplete = core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasUntrusted
+    if isComplete {
+      do {
+        try core.format.mark(.clean)
+      } catch {
+        core.troubles.note(error)
+      }
+    }
+  }
+
+  /// Waits until everything on disk at the start has been found.
+  public func waitUntilRecovered() { core.recovered.pass() }
+
+  public var isRecovered: Bool { core.isRecovered.load(ordering: .acquiring) }
+
+  /// Waits until everything saved or removed so far is in the log. Blocks.
+  public func flush() {
+    if !core.options.readOnly { core.queue.flush() }
+  }
+
+  // MARK: Finding
+
+  /// What there is for a key. For event loops: one short lock, no allocation.
+  /// - Parameter hash: of the same bytes, by `keyHasher`.
+  public func lookup(keyBytes: UnsafeRawBufferPointer, hash: UInt64) -> Lookup {
+    let key = Borrowed(keyBytes)
+    return core.shard(hash).state.withLock { $0.lookup(key, hash) }
+  }
+
+  /// Reads all variants of a cold key and makes them hot. Blocks: for a thread of a pool.
+  /// - Returns: `nil` when nothing is there any more, or nothing is good.
+  public func load(_ key: CacheKey) -> VariantSet? {
+    EntryLoader(core: core).load(key)
+  }
+
+  // MARK: Saving
+
+  /// The content of a response to be saved.
+  public enum Body: Sendable {
+    case inline([UInt8])
+    case blob(FinishedBlob)
+  }
+
+  /// Stores a response: found by `lookup` from now on, on disk soon after. For event loops.
+  ///
+  /// Takes the place of the variant with the same variance. When the log cannot keep up, or the response has
+  /// more fields than the format allows, it is not stored; the entry that comes back can be sent all the same.
+  @discardableResult
+  public func save(_ key: CacheKey, response: StoredResponse, body: Body) -> StoredEntry {
+    switch body {
+    case .inline(let bytes):
+      let entry = bytes.withUnsafeBytes { bytes in
+        StoredEntry(
+          key: key.bytes, hash: key.hash, response: response, content: .inline(bytes),
+          seed: core.seed)
+      }
+      save(entry)
+      return entry
+    case .blob(let blob):
+      let entry = StoredEntry(
+        key: key.bytes, hash: key.hash, response: response, content: .blob(blob.file),
+        seed: core.seed)
+      // `blob` keeps the file from being removed until the entry has a reference of its own.
+      withExtendedLifetime(blob) { save(entry) }
+      return entry
+    }
+  }
+
+  /// Stores a freshened response with the body it had. For event loops.
+  @discardableResult
+  public func refresh(_ entry: StoredEntry, response: StoredResponse) -> StoredEntry {
+    let content: StoredEntry.Content =
+      switch entry.body {
+      case .inline: .inline(entry.inlineBody)
+      case .blob(let file): .blob(file)
+      }
+    let fresh = StoredEntry(
+      key: entry.key, hash: entry.hash, response: response, content: content, seed: core.seed)
+    withExtendedLifetime(entry) { save(fresh) }
+    return fresh
+  }
+
+  private func save(_ entry: StoredEntry) {
+    guard !core.options.readOnly else { return }
+    guard entry.inlineBody.count <= RecordFormat.inlineLimit, core.queue.hasRoom else {
+      refuse()
+      return
+    }
+    var blob: BlobID?
+    if let reference = entry.blobReference {
+      blob = core.blobs.retain(reference)
+      // The blob was evicted while its last reader still had it open.
+      if blob == nil { return refuse() }
+    }
+    let ticket = core.ticket()
+    let pending = IndexEntry(
+      hash: entry.hash, variant: entry.variantHash, ticket: ticket, blob: blob)
+    let shard = core.shard(entry.hash)
+    core.release(shard.state.withLock { $0.save(entry, as: pending, ticket: ticket) })
+    if core.queue.offer(.save(entry, pending: pending), bytes: entry.memoryCost) {
+      StoreCore.Counters.add(core.counters.saved)
+    } else {
+      if let dropped = shard.state.withLock({ $0.drop(pending) }) { core.release([dropped]) }
+      refuse()
+    }
+  }
+
+  private func refuse() {
+    StoreCore.Counters.add(core.counters.refused)
+    core.troubles.note(.logBehind)
+  }
+
+  /// Begins a body that is to become a blob. Blocks.
+  /// - Parameters:
+  ///   - key, response, expectedLength: what is needed to go on with it after a restart.
+  public func grow(
+    _ key: CacheKey, response: StoredResponse, expectedLength: Int64?
+  ) throws(Errno) -> GrowingBlob {
+    try GrowingBlob(
+      core: core,
+      note: PartialNote.encode(
+        key, response, expectedLength: expectedLength, seed: core.seed))
+  }
+
+  // MARK: Removing
+
+  /// Removes all variants of a key, from memory at once and from disk soon after. For event loops.
+  /// - Returns: whether there was anything.
+  @discardableResult
+  public func remove(_ key: CacheKey) -> Bool {
+    guard !core.options.readOnly else { return false }
+    let isRecovering = !isRecovered
+    let removed = core.shard(key.hash).state.withLock {
+      $0.remove(key.hash, recovering: isRecovering)
+    }
+    core.release(removed)
+    // Even when the index has nothing: the log may still have a record that reclaiming has passed.
+    core.queue.insist(.tombstone(key: key.bytes, hash: key.hash))
+    return !removed.isEmpty
+  }
+}

@@ -1,0 +1,177 @@
+// What the parts of a store share: the shards, the segments, the blobs, the space, and the counters.
+//
+// `Store` is the door, `LogWriter` the only one who changes the log, `Recovery` reads it at start. Whoever drops an
+// index entry calls `release` so that its blob is let go.
+
+import Caching
+import Platform
+import Synchronization
+
+/// How a store is to be opened.
+public struct StoreOptions: Sendable {
+  /// The directory; made if it is missing.
+  public var path: String
+  /// Hard cap on disk, in bytes.
+  public var size: Int64
+  /// For sets that are ready to be sent, in bytes.
+  public var memory: Int
+  /// How many blobs to keep open at most.
+  public var openBlobs = 1024
+  /// For reading what is there; changes nothing. Fails while an instance has the store open.
+  public var readOnly = false
+  /// How long the log thread lets responses gather before it writes them.
+  package var linger: Duration = .milliseconds(10)
+  /// Instead of the one that follows from `size`: for tests.
+  package var segmentSize: Int?
+  package var queueLimit = LogLimits.queue
+  package var shardCount: Int?
+
+  public init(path: String, size: Int64 = 50 << 30, memory: Int = 256 << 20) {
+    self.path = path
+    self.size = size
+    self.memory = memory
+  }
+}
+
+package final class StoreCore: Sendable {
+  let options: StoreOptions
+  let format: StoreFormat
+  let segmentSize: Int
+  let shards: [Shard]
+  let shardMask: UInt64
+  let blobCost: Int
+  let segments = SegmentTable()
+  let blobs: BlobTable
+  let space: Space
+  let troubles = TroubleLog()
+  let queue: LogQueue
+  let doomed: DoomedBlobs
+  let counters = Counters()
+  /// The start-up scan is complete.
+  let isRecovered = Atomic<Bool>(false)
+  let recovered = Gate()
+  /// `space` knows of all blobs; until then nobody may take any for a body.
+  let areBlobsCounted = Gate()
+  private let stopping = Atomic<Bool>(false)
+  private let nextTicket = Atomic<UInt32>(0)
+  let partials = PartialNames()
+
+  init(_ options: StoreOptions, format: StoreFormat) {
+    self.options = options
+    self.format = format
+    segmentSize = options.segmentSize ?? LogLimits.segmentSize(for: options.size)
+
+    // Shards of no less than 4 MiB, so that a large set fits into one.
+    var count = 1
+    while count < 64 && options.memory / (2 * count) >= 4 << 20 { count *= 2 }
+    count = options.shardCount ?? count
+    blobCost = max(4096, options.memory / max(1, options.openBlobs))
+    shardMask = UInt64(count - 1)
+    let limit = options.memory / count
+    let blobCost = blobCost
+    shards = (0..<count).map { _ in Shard(hotLimit: limit, blobCost: blobCost) }
+
+    let space = Space(limit: options.size, logReserve: Int64(segmentSize))
+    let queue = LogQueue(limit: options.queueLimit)
+    let doomed = DoomedBlobs()
+    self.space = space
+    self.queue = queue
+    self.doomed = doomed
+    blobs = BlobTable(directory: options.path + "/blobs", space: space) { digest in
+      doomed.add(digest)
+      queue.nudge()
+    }
+  }
+
+  /// Seed of all checksums and key hashes of this store.
+  var seed: UInt64 { format.id }
+
+  @inline(__always)
+  func shard(_ hash: UInt64) -> Shard { shards[Int(truncatingIfNeeded: hash & shardMask)] }
+
+  var isStopping: Bool {
+    get { stopping.load(ordering: .relaxed) }
+    set { stopping.store(newValue, ordering: .relaxed) }
+  }
+
+  func ticket() -> UInt32 {
+    IndexEntry.ticket(nextTicket.wrappingAdd(1, ordering: .relaxed).newValue)
+  }
+
+  /// Lets go of the blobs of entries that left the index.
+  func release(_ entries: [IndexEntry]) {
+    for entry in entries {
+      if let blob = entry.blob { blobs.release(blob) }
+    }
+  }
+
+  /// Drops one record because it, or its blob, turned out to be damaged.
+  func dropDamaged(_ entry: IndexEntry) {
+    troubles.note(.damaged)
+    if let removed = shard(entry.hash).state.withLock({ $0.drop(entry) }) { release([removed]) }
+  }
+
+  /// Takes space for a body; reclaims if there is none. Blocks.
+  func reserve(_ bytes: Int64) -> Bool {
+    areBlobsCounted.pass()
+    if space.reserve(bytes) { return true }
+    recovered.pass()
+    queue.makeRoom(for: bytes)
+    return space.reserve(bytes)
+  }
+
+  final class Counters: Sendable {
+    let saved = Atomic<Int>(0)
+    let refused = Atomic<Int>(0)
+    let evicted = Atomic<Int>(0)
+    let reappended = Atomic<Int>(0)
+    let segmentsReclaimed = Atomic<Int>(0)
+    let blobsCommitted = Atomic<Int>(0)
+    let blobsDeduplicated = Atomic<Int>(0)
+
+    static func add(_ counter: borrowing Atomic<Int>) {
+      counter.wrappingAdd(1, ordering: .relaxed)
+    }
+  }
+}
+
+/// Blobs nobody refers to any more, until the log thread removes their files.
+final class DoomedBlobs: Sendable {
+  private let digests = Mutex<[Digest]>([])
+
+  func add(_ digest: Digest) { digests.withLock { $0.append(digest) } }
+
+  func take() -> [Digest] {
+    digests.withLock { digests in
+      defer { digests = [] }
+      return digests
+    }
+  }
+}
+
+/// Names for growing bodies, unique over restarts.
+final class PartialNames: Sendable {
+  private let prefix = String(UInt64.random(in: 0...UInt64.max), radix: 36) + "-"
+  private let next = Atomic<UInt64>(0)
+
+  func take() -> String { prefix + String(next.wrappingAdd(1, ordering: .relaxed).newValue) }
+
+  func isOurs(_ name: String) -> Bool { name.hasPrefix(prefix) }
+}
+
+/// Closed at first; once open, it stays so.
+final class Gate: Sendable {
+  private let isOpen = Atomic<Bool>(false)
+  private let monitor = Monitor(())
+
+  func open() {
+    monitor.withLock { _ in isOpen.store(true, ordering: .releasing) }
+    monitor.wakeAll()
+  }
+
+  /// Waits until it is open.
+  func pass() {
+    if isOpen.load(ordering: .acquiring) { return }
+    monitor.wait { _ in isOpen.load(ordering: .acquiring) ? () : nil }
+  }
+}
