@@ -81,7 +81,12 @@ lint: ## say where the layout or a rule of swift format is not kept
 docs: ## make the generated pages anew from the tables in the code
 	@scripts/setup build
 	$(SWIFT_BUILD) --product holdfast
-	@scripts/docs "$$(swift build --show-bin-path)/holdfast"
+	@set -e; program="$$(swift build --show-bin-path)/holdfast"; \
+	for page in configuration:docs/configuration.md yaml:config/holdfast.yaml \
+	    metrics:docs/metrics.md cli:docs/cli.md; do \
+	  "$$program" reference "$${page%%:*}" >.build/page; \
+	  mv .build/page "$${page#*:}"; echo "$${page#*:}"; \
+	done
 
 clean: ## remove everything that was built
 	rm -rf .build .build-*

@@ -8,7 +8,7 @@ func fuzzRecord(_ bytes: [UInt8]) {
   let seed: UInt64 = 7
   decode(bytes, seed: seed)
   guard
-    let length = bytes.withUnsafeBytes({ unsafe RecordFormat.announcedLength($0) }),
+    let length = bytes.withUnsafeBytes({ RecordFormat.announcedLength($0) }),
     length <= bytes.count
   else { return }
   var repaired = Array(bytes[..<length])
@@ -18,7 +18,7 @@ func fuzzRecord(_ bytes: [UInt8]) {
 }
 
 private func decode(_ bytes: [UInt8], seed: UInt64) {
-  let decoded = bytes.withUnsafeBytes { unsafe RecordFormat.decode($0, seed: seed) }
+  let decoded = bytes.withUnsafeBytes { RecordFormat.decode($0, seed: seed) }
   guard case .record(let view) = decoded else { return }
   precondition(view.length <= bytes.count, "a record ends inside the bytes")
   for part in [view.key, view.variance, view.fields] {
@@ -42,10 +42,10 @@ private func decode(_ bytes: [UInt8], seed: UInt64) {
     case .none: content.body = .none
     case .inline(let range):
       precondition(range.upperBound <= view.length, "the body lies inside")
-      unsafe content.body = .inline(UnsafeRawBufferPointer(rebasing: bytes[range]))
+      content.body = .inline(UnsafeRawBufferPointer(rebasing: bytes[range]))
     case .blob(let digest, let length): content.body = .blob(digest, length: length)
     }
-    return unsafe RecordFormat.encode(content, seed: seed, into: &written)
+    return RecordFormat.encode(content, seed: seed, into: &written)
   }
   precondition(length == view.length, "written again it is as long")
   precondition(written[...] == bytes[..<view.length], "and the same")
