@@ -52,7 +52,12 @@ let package = Package(
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
-    .testTarget(name: "CLITests", dependencies: ["CLI", "Configuration", "Telemetry", "Storage"]),
+    .testTarget(
+      name: "CLITests",
+      dependencies: [
+        "CLI", "Configuration", "Platform", "Storage",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ]
 )
 

@@ -9,6 +9,7 @@ struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Check a configuration, and say what it lets whom reach.",
+    usage: "holdfast check [<options>]",
     discussion: """
       Takes the same options as serve and starts nothing. Every mistake is shown with its line and what \
       would be right; the exit code is 1 if there is one.
@@ -25,15 +26,15 @@ struct CheckCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    do {
+    do throws(Diagnostics) {
       let loaded = try options.load()
       Console.print(
         json
           ? CheckReport.json(loaded.configuration, loaded.warnings)
           : CheckReport.text(loaded, file: options.common.config, style: Console.style))
-    } catch let diagnostics as Diagnostics {
-      guard json else { throw Failure(diagnostics) }
-      Console.print(CheckReport.json(nil, diagnostics))
+    } catch {
+      guard json else { throw Failure(error) }
+      Console.print(CheckReport.json(nil, error))
       throw ExitCode.failure
     }
   }

@@ -69,7 +69,7 @@ package enum CommandOutcome {
 
   package static func message(for error: any Error) -> String {
     if let failure = error as? Failure { return failure.text }
-    return HelpText.arranged(Holdfast.fullMessage(for: error))
+    return HelpText.complaint(HelpText.arranged(Holdfast.fullMessage(for: error)))
   }
 }
 

@@ -7,6 +7,7 @@ struct ServeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "serve",
     abstract: "Run the proxy.",
+    usage: "holdfast serve [<options>]",
     discussion: """
       Needs no options: it serves this machine on 127.0.0.1:3128, keeps its store in the cache directory \
       of the user and its metrics on 127.0.0.1:3129. SIGHUP reads the configuration again, SIGTERM lets \
@@ -15,7 +16,7 @@ struct ServeCommand: ParsableCommand {
       EXAMPLES:
         holdfast serve
         holdfast serve --listen 0.0.0.0:3128 --client 10.0.0.0/8
-        holdfast serve --mirror debian=http://deb.example.org/debian/ --store /srv/holdfast
+        holdfast serve --mirror debian=http://deb.example.org/debian/
         holdfast serve --config /etc/holdfast/holdfast.yaml
       """)
 
@@ -25,7 +26,7 @@ struct ServeCommand: ParsableCommand {
     let loaded = try load()
     if !loaded.warnings.all.isEmpty { Console.complain(loaded.warnings.description) }
     Console.complain(Banner.text(loaded.configuration))
-    try Launch.run(loaded.configuration) { try options.load() }
+    try Launch.run(loaded.configuration) { () throws(Diagnostics) in try options.load() }
   }
 
   private func load() throws -> ConfigurationLoader.Loaded {

@@ -26,6 +26,8 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
     @inlinable public static var explicit: Flags { Flags(rawValue: 1 << 3) }
     /// The content does not change while fresh, even when a client reloads (RFC 8246).
     @inlinable public static var immutable: Flags { Flags(rawValue: 1 << 4) }
+    /// The status is 2xx: this is the resource itself, not news of a failure to get it.
+    @inlinable public static var successful: Flags { Flags(rawValue: 1 << 5) }
   }
 
   /// Freshness lifetime, in seconds.
@@ -103,6 +105,7 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
     if directives.flags.contains(.noCache) { flags.insert(.alwaysValidate) }
     if directives.forbidsStale { flags.insert(.staleForbidden) }
     if directives.flags.contains(.immutable) { flags.insert(.immutable) }
+    if status.kind == .successful { flags.insert(.successful) }
 
     // The first that applies (§4.2.1).
     if let seconds = directives.sMaxAge ?? directives.maxAge {

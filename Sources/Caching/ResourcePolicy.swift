@@ -2,8 +2,9 @@
 //
 // A package mirror knows that a file under a version never changes, or that an index must not be
 // older than some minutes whatever its origin claims. Such knowledge is applied when a response is
-// read, not when it is stored, so a changed rule takes effect at once. The standard policy changes
-// nothing: plain RFC 9111.
+// read, not when it is stored, so a changed rule takes effect at once. It is knowledge about the
+// resource: of a stored 404 or redirect nothing is known, and these are never made to last longer
+// than their origin said. The standard policy changes nothing: plain RFC 9111.
 
 import HTTP
 
@@ -41,11 +42,19 @@ public struct ResourcePolicy: Sendable, Hashable, BitwiseCopyable {
     return policy
   }
 
+  /// Whether a client's demands for freshness are ignored for this response.
+  @inlinable
+  public func overrulesClient(_ freshness: Freshness) -> Bool {
+    ignoresClientFreshness && freshness.flags.contains(.successful)
+  }
+
   /// Freshness as this policy sees it.
   @inlinable
   public func adjust(_ freshness: Freshness) -> Freshness {
     var adjusted = freshness
-    adjusted.lifetime = max(minimumLifetime, min(maximumLifetime, freshness.lifetime))
+    adjusted.lifetime = min(maximumLifetime, freshness.lifetime)
+    guard freshness.flags.contains(.successful) else { return adjusted }
+    adjusted.lifetime = max(minimumLifetime, adjusted.lifetime)
     if minimumLifetime >= DeltaSeconds.maximum {
       // For ever means for ever: an age at the limit of what can be expressed must not end it.
       adjusted.lifetime = DeltaSeconds.maximum &+ 1

@@ -84,7 +84,7 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
   ) -> Reuse {
     let freshness = policy.adjust(stored)
     let age = freshness.currentAge(at: now)
-    if directives.isDefault || policy.ignoresClientFreshness, freshness.lifetime > age,
+    if directives.isDefault || policy.overrulesClient(freshness), freshness.lifetime > age,
       !freshness.flags.contains(.alwaysValidate)
     {
       return .fresh(age: age)
@@ -101,7 +101,7 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
     }
 
     if freshness.flags.contains(.alwaysValidate) { return validate(.responseNoCache) }
-    if !policy.ignoresClientFreshness {
+    if !policy.overrulesClient(freshness) {
       if directives.noCache { return validate(.requestNoCache) }
       // An age equal to max-age is accepted (§5.2.1.1), so `max-age=0` gets what came this second.
       if let limit = directives.maxAge, age > limit { return validate(.requestMaxAge) }
@@ -144,7 +144,7 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
     let freshness = policy.adjust(stored)
     let age = freshness.currentAge(at: now)
     guard freshness.flags.isDisjoint(with: [.staleForbidden, .alwaysValidate]) else { return false }
-    if !policy.ignoresClientFreshness {
+    if !policy.overrulesClient(freshness) {
       if directives.noCache { return false }
       if let limit = directives.maxAge, age > limit, directives.staleIfError == nil {
         return false
@@ -159,7 +159,8 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
       switch status.rawValue {
       case 500, 502, 503, 504:
         return staleness < granted
-          || (policy.ignoresOriginValidation && staleness <= policy.staleWhenDisconnected)
+          || (policy.ignoresOriginValidation && freshness.flags.contains(.successful)
+            && staleness <= policy.staleWhenDisconnected)
       default: return false
       }
     }

@@ -127,7 +127,8 @@ public enum Storability: Sendable {
     let variance = Variance(response: fields, request: request)
     guard !variance.matchesNothing else { return .not(.varyEverything) }
     guard !variance.holdsCredentials else { return .not(.variesOnCredentials) }
-    if fields.contains(.setCookie), !cookieIsBeside(directives), !policy.ignoresOriginValidation {
+    let isKnownResource = policy.ignoresOriginValidation && status.kind == .successful
+    if fields.contains(.setCookie), !cookieIsBeside(directives), !isKnownResource {
       return .not(.setCookie)
     }
 

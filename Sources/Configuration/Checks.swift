@@ -109,10 +109,7 @@ extension ConfigurationReader {
   private func overlap(_ left: SocketAddress, _ right: SocketAddress) -> Bool {
     guard left.port == right.port, left.port != 0 else { return false }
     if left.ip == right.ip { return true }
-    // [::] takes IPv4 connections too, as Linux has it by default.
-    for (one, other) in [(left.ip, right.ip), (right.ip, left.ip)] where one.isUnspecified {
-      if one.family == .v6 || other.family == .v4 { return true }
-    }
-    return false
+    // [::] takes no IPv4 connections here, so the wildcards of the two families go together.
+    return left.ip.family == right.ip.family && (left.ip.isUnspecified || right.ip.isUnspecified)
   }
 }

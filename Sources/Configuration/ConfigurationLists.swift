@@ -50,7 +50,7 @@ extension ListenerSettings: ConfigurationValue {
     Setting(
       "address", \.address, in: ListenerSettings(address: .loopback(port: 3128)), .restart,
       default: "none: it has to be given", example: "127.0.0.1:3128",
-      "Address and port that clients connect to. `0.0.0.0` stands for every IPv4 address of this machine, `[::]` for every address."
+      "Address and port that clients connect to. `0.0.0.0` stands for every IPv4 address of this machine, `[::]` for every IPv6 address."
     ),
     Setting(
       "origin", \.origin, in: ListenerSettings(address: .loopback(port: 3128)), .restart,

@@ -56,7 +56,7 @@ extension SocketAddress: ConfigurationScalar {
     if UInt16(text) != nil || text.hasPrefix(":") {
       let port = text.drop { $0 == ":" }
       throw Misreading(
-        "has no address; write 127.0.0.1:\(port) for this machine only, or [::]:\(port) for all")
+        "has no address; write 127.0.0.1:\(port) for this machine only, or 0.0.0.0:\(port) for all")
     }
     if let address = IPAddress(text.trimmingBrackets) {
       let bracketed = text.contains(":") ? "[\(address)]" : text

@@ -1,9 +1,9 @@
 // Host and port as they stand in a target, a Host field or a CONNECT request.
 //
 // Only what can be resolved gets through: names of letters, digits, `-`, `_`, `.` and `~`, dotted
-// IPv4, bracketed IPv6. RFC 3986 would also allow percent-encoding and sub-delims in a name; none of these is
-// ever part of a host on the network, and all of them have been used to make two parsers see two
-// hosts. For the same reason a name whose last label is a number is refused unless it is a proper
+// IPv4, bracketed IPv6. RFC 3986 would also allow percent-encoding and sub-delims in a name; none
+// of these is ever part of a host on the network, and all of them have been used to make two
+// parsers see two hosts. For the same reason a name whose last label is a number is refused unless it is a proper
 // IPv4 address: resolvers read `127.1` and `0x7f000001` as addresses too.
 
 /// Where host and port lie in some bytes.
@@ -191,6 +191,22 @@ public struct Authority: Hashable, Sendable, CustomStringConvertible {
       return Authority(
         host: String(decoding: lowerCased(bytes, authority.host), as: UTF8.self), port: port)
     }
+  }
+
+  /// Where a CONNECT request goes. The port must be given (RFC 9110 §9.3.6), and a Host that is not
+  /// valid is refused although it has no say (RFC 9112 §3.2).
+  public static func ofConnect(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>
+  ) throws(Refusal) -> Authority {
+    guard case .authority(let range) = RequestTarget.parse(head, in: bytes) else {
+      throw Refusal(.targetFormNotAllowed, .request)
+    }
+    if let host = head.first(.host)?.value, !host.isEmpty,
+      case .fault(let reason) = AuthorityRange.parse(bytes, host)
+    {
+      throw Refusal(reason, .request)
+    }
+    return try parse(bytes, range)
   }
 
   /// Parses text as from a configuration; nil when it is not valid.

@@ -5,9 +5,14 @@
 // after a check of their own that the eight bytes are there. Words are read little-endian, so that
 // the lowest byte is the first one.
 
+// The names every RFC on HTTP uses.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let CR: UInt8 = 0x0D
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let LF: UInt8 = 0x0A
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let SP: UInt8 = 0x20
+// swift-format-ignore: AlwaysUseLowerCamelCase
 @usableFromInline let HTAB: UInt8 = 0x09
 
 extension Span where Element == UInt8 {
@@ -31,14 +36,12 @@ extension Span where Element == UInt8 {
     }
   }
 
-  /// Whether the token at `start` equals `lowerCase`, whatever its case; the caller has compared
-  /// the lengths.
-  ///
-  /// Exact for token characters only: `| 0x20` maps capital letters to small ones, leaves digits
-  /// and `-` alone, and no other token character onto one of these.
+  /// Whether the bytes from `start` are `lowerCase` with its letters in any case; the caller has
+  /// compared the lengths. The literal may have letters, digits and `-`.
   @inlinable @inline(__always)
   func equalsToken(_ lowerCase: StaticString, at start: Int) -> Bool {
-    // The loads from the literal are folded into constants by the optimiser.
+    // The loads from the literal are folded into constants by the optimiser, and with them the
+    // masks: 0x20 where the literal has a letter, so that nothing but its capital is let in.
     let length = lowerCase.utf8CodeUnitCount
     guard start >= 0, start <= count - length else { return false }
     let literal = unsafe UnsafeRawPointer(lowerCase.utf8Start)
@@ -48,7 +51,8 @@ extension Span where Element == UInt8 {
         let step = Swift.min(offset, length - 8)
         let wanted = unsafe UInt64(
           littleEndian: literal.loadUnaligned(fromByteOffset: step, as: UInt64.self))
-        if word(at: start + step) | 0x2020_2020_2020_2020 != wanted { return false }
+        let letters = (wanted & 0x4040_4040_4040_4040) &>> 1
+        if word(at: start + step) | letters != wanted { return false }
         offset += 8
       }
       return true
@@ -58,19 +62,19 @@ extension Span where Element == UInt8 {
         littleEndian: literal.loadUnaligned(fromByteOffset: 0, as: UInt32.self))
       let last = unsafe UInt32(
         littleEndian: literal.loadUnaligned(fromByteOffset: length - 4, as: UInt32.self))
-      return halfWord(at: start) | 0x2020_2020 == first
-        && halfWord(at: start + length - 4) | 0x2020_2020 == last
+      return halfWord(at: start) | (first & 0x4040_4040) &>> 1 == first
+        && halfWord(at: start + length - 4) | (last & 0x4040_4040) &>> 1 == last
     }
     var index = 0
     while index < length {
       let wanted = unsafe literal.load(fromByteOffset: index, as: UInt8.self)
-      if self[start + index] | 0x20 != wanted { return false }
+      if self[start + index] | (wanted & 0x40) &>> 1 != wanted { return false }
       index += 1
     }
     return true
   }
 
-  /// Whether the whole span is `lowerCase` in any case; for tokens only, as above.
+  /// Whether the whole span is `lowerCase` with its letters in any case.
   @inlinable
   public func equalsToken(_ lowerCase: StaticString) -> Bool {
     count == lowerCase.utf8CodeUnitCount && equalsToken(lowerCase, at: 0)
@@ -102,10 +106,33 @@ extension Span where Element == UInt8 {
     return true
   }
 
+  @inlinable
+  func contains(_ wanted: UInt8, in range: Range<Int>) -> Bool {
+    firstIndex(of: wanted, in: range) < range.upperBound
+  }
+
+  /// The first position of a byte in the range, or the range's end.
+  @inlinable @inline(__always)
+  func firstIndex(of wanted: UInt8, in range: Range<Int>) -> Int {
+    let pattern = UInt64(wanted) &* 0x0101_0101_0101_0101
+    var at = range.lowerBound
+    while at <= range.upperBound - 8 {
+      let difference = word(at: at) ^ pattern
+      let hits = (difference &- 0x0101_0101_0101_0101) & ~difference & 0x8080_8080_8080_8080
+      if hits != 0 { return at + hits.trailingZeroBitCount / 8 }
+      at += 8
+    }
+    while at < range.upperBound {
+      if self[at] == wanted { return at }
+      at += 1
+    }
+    return range.upperBound
+  }
+
   /// The first position in `start..<end` with a control byte other than HTAB, or `end`.
   ///
   /// That is where a field value ends: at its CR, or at something that must not be there.
-  @inlinable
+  @inlinable @inline(__always)
   func firstControl(from start: Int, to end: Int) -> Int {
     var at = start
     while at < end {
@@ -154,7 +181,7 @@ extension Span where Element == UInt8 {
   }
 
   /// The range without the spaces and tabs at both ends (OWS, RFC 9110 §5.6.3).
-  @inlinable
+  @inlinable @inline(__always)
   public func trimmingWhitespace(_ range: Range<Int>) -> Range<Int> {
     var start = range.lowerBound
     var end = range.upperBound

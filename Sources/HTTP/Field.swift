@@ -3,9 +3,9 @@
 //
 // A section is two arrays, however many fields it has: all bytes one after another as they go on
 // the wire, `Name: value CRLF`, and a slot per field. Copying a section is two retains, building
-// one from a parsed head two allocations. Removing a field drops its slot only; `compact()` lets go of the bytes as well.
-// Order is kept, and fields of one name are never merged: who wants the list asks for
-// `combinedValue`.
+// one from a parsed head two allocations. Removing a field drops its slot only; `compact()` lets
+// go of the bytes as well. Order is kept, and fields of one name are never merged: who wants the
+// list asks for `combinedValue`.
 
 /// Where one field lies: offsets into the bytes that came with it.
 public struct FieldSlot: Sendable {

@@ -94,13 +94,12 @@ public enum FieldName: UInt8, CaseIterable, Sendable {
 
   /// Recognises a name, in any case, in `count` bytes of `bytes` from `start`.
   ///
-  /// The bytes must be a token already: comparing with `| 0x20` is exact only among token
-  /// characters.
+  /// A known name also means that all its bytes are token characters.
   @inlinable
   public static func recognise(_ bytes: borrowing Span<UInt8>, at start: Int, count: Int)
     -> FieldName
   {
-    func named(_ lowerCase: StaticString) -> Bool {
+    @inline(__always) func named(_ lowerCase: StaticString) -> Bool {
       bytes.equalsToken(lowerCase, at: start)
     }
     switch count {

@@ -39,7 +39,7 @@ public enum HTTPDate {
   private static func fixdate(_ text: borrowing Span<UInt8>) -> Int64? {
     guard text.count == 29, weekday(text, at: 0),
       text[4] == 0x20, text[7] == 0x20, text[11] == 0x20, text[16] == 0x20,
-      zone(text, at: 25),
+      zone(text, at: 26),
       let day = digits(text, at: 5, count: 2),
       let month = month(text, at: 8),
       let year = digits(text, at: 12, count: 4),
@@ -55,7 +55,7 @@ public enum HTTPDate {
     guard text.count - comma == 24, longWeekday(text, count: comma) else { return nil }
     let start = comma + 2
     guard text[comma + 1] == 0x20, text[start + 2] == 0x2D, text[start + 6] == 0x2D,
-      text[start + 9] == 0x20, zone(text, at: start + 18),
+      text[start + 9] == 0x20, zone(text, at: start + 19),
       let day = digits(text, at: start, count: 2),
       let month = month(text, at: start + 3),
       let shortYear = digits(text, at: start + 7, count: 2),

@@ -157,8 +157,7 @@ public enum MessageParser {
         if count >= Swift.min(limits.fieldCount, ParsedHead.capacity) {
           return .refused(Refusal(.tooManyFields, kind))
         }
-        head.slots[count] = slot
-        head.names.insert(slot.known)
+        head.setSlot(slot, at: count)
         count += 1
         at = next
         searched = next
@@ -337,28 +336,34 @@ public enum MessageParser {
   }
 
   // field-line = field-name ":" OWS field-value OWS (RFC 9112 §5); for heads and trailers alike.
+  @inline(__always)
   static func parseField(
     _ bytes: borrowing Span<UInt8>, from start: Int, to end: Int, searched: Int
   ) -> FieldStep {
-    var at = start
-    while true {
-      if at >= end { return .starved(scanned: start) }
-      let byte = bytes[at]
-      if byte.isTokenCharacter {
-        if at - start == 255 { return .refused(.fieldNameTooLong) }
-        at += 1
-        continue
-      }
-      if byte == 0x3A, at > start { break }
-      if byte == CR, at == start {
-        if at + 1 >= end { return .starved(scanned: start) }
-        return bytes[at + 1] == LF ? .end(next: at + 2) : .refused(.bareCarriageReturn)
-      }
-      return .refused(faultInName(byte, isFirst: at == start))
+    if start >= end { return .starved(scanned: start) }
+    if bytes[start] == CR {
+      if start + 1 >= end { return .starved(scanned: start) }
+      return bytes[start + 1] == LF ? .end(next: start + 2) : .refused(.bareCarriageReturn)
     }
-    let name = start..<at
-    let known = FieldName.recognise(bytes, at: start, count: at - start)
-    at = bytes.firstControl(from: Swift.max(name.upperBound + 1, searched), to: end)
+    // A known name is recognised whole and needs no second look; only the others are gone through
+    // byte by byte. The colon may be that of a later line: then what lies before it is no token.
+    let nameLimit = Swift.min(end, start + 256)
+    let colon = bytes.firstIndex(of: 0x3A, in: start..<nameLimit)
+    let known =
+      colon < nameLimit
+      ? FieldName.recognise(bytes, at: start, count: colon - start) : .other
+    if known == .other {
+      var at = start
+      while at < colon, bytes[at].isTokenCharacter { at += 1 }
+      if at < colon { return .refused(faultInName(bytes[at], isFirst: at == start)) }
+      if colon == start { return .refused(.missingFieldName) }
+      if colon == nameLimit {
+        return nameLimit == end && end < start + 256
+          ? .starved(scanned: start) : .refused(.fieldNameTooLong)
+      }
+    }
+    let name = start..<colon
+    let at = bytes.firstControl(from: Swift.max(name.upperBound + 1, searched), to: end)
     if at + 1 >= end {
       if at < end, bytes[at] != CR {
         return .refused(bytes[at] == LF ? .bareLineFeed : .controlByteInField)

@@ -49,7 +49,9 @@ public enum Method: UInt8, CaseIterable, Sendable {
   @inlinable
   public static func recognise(_ bytes: borrowing Span<UInt8>, at start: Int, count: Int) -> Method
   {
-    func spelled(_ literal: StaticString) -> Bool { bytes.hasLiteral(literal, at: start) }
+    @inline(__always) func spelled(_ literal: StaticString) -> Bool {
+      bytes.hasLiteral(literal, at: start)
+    }
     switch count {
     case 3:
       if spelled("GET") { return .get }

@@ -26,7 +26,7 @@ public struct Refusal: Error, Hashable, Sendable {
   /// The status to answer the client with.
   public var status: Status { kind == .response ? .badGateway : reason.status }
 
-  /// One sentence for a person, with its subject ("The request: …", "The origin's response: …").
+  /// One sentence for a person, that begins with whose message it was.
   public var sentence: String {
     switch kind {
     case .request: "The request was refused: \(reason.sentence)."

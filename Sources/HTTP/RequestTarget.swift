@@ -114,26 +114,3 @@ public enum RequestTarget: Sendable {
     return .malformedTarget
   }
 }
-
-extension Span where Element == UInt8 {
-  func contains(_ wanted: UInt8, in range: Range<Int>) -> Bool {
-    firstIndex(of: wanted, in: range) < range.upperBound
-  }
-
-  /// The first position of a byte in the range, or the range's end.
-  func firstIndex(of wanted: UInt8, in range: Range<Int>) -> Int {
-    let pattern = UInt64(wanted) &* 0x0101_0101_0101_0101
-    var at = range.lowerBound
-    while at <= range.upperBound - 8 {
-      let difference = word(at: at) ^ pattern
-      let hits = (difference &- 0x0101_0101_0101_0101) & ~difference & 0x8080_8080_8080_8080
-      if hits != 0 { return at + hits.trailingZeroBitCount / 8 }
-      at += 8
-    }
-    while at < range.upperBound {
-      if self[at] == wanted { return at }
-      at += 1
-    }
-    return range.upperBound
-  }
-}

@@ -10,9 +10,9 @@
 //   In the path sub-delims are decoded as well, because clients disagree about them: Go sends `!`
 //   as `%21`, apt sends `+` as `%2b`, others send both bare. In the query they stay as they are:
 //   there `&`, `=` and `+` are structure, and `%26` is not `&`. `%2F` is never `/`.
-// - A target in which some `%` is not followed by two hex digits is no URI, but is seen; its path and
-//   query are kept as they are. Decoding around such a `%` could spell an escape that nobody sent
-//   (`%E%39` would become `%E9`) and so give two targets one key.
+// - A target in which some `%` is not followed by two hex digits is no URI, but is seen; its path
+//   and query are kept as they are. Decoding around such a `%` could spell an escape that nobody
+//   sent (`%E%39` would become `%E9`) and so give two targets one key.
 //
 // Dot segments are kept. Removing them makes two targets one key that the origin may well answer
 // differently, and the rules that go by path would judge another path than the one sent; keeping
@@ -185,45 +185,31 @@ struct KeyWriter {
 
   mutating func append(normalising range: Range<Int>, of bytes: borrowing Span<UInt8>) {
     // Most targets have nothing encoded, and are copied whole.
-    var at = bytes.firstIndex(of: 0x25, in: range)
-    append(bytes, range.lowerBound..<at)
-    if at == range.upperBound { return }
-    if !isWellEncoded(bytes, at..<range.upperBound) {
-      return append(bytes, at..<range.upperBound)
-    }
-    var isQuery = bytes.contains(0x3F, in: range.lowerBound..<at)
-    while at < range.upperBound {
-      let byte = bytes[at]
-      if byte == 0x3F { isQuery = true }
-      guard byte == 0x25, at + 2 < range.upperBound,
-        let high = bytes[at + 1].hexadecimalValue, let low = bytes[at + 2].hexadecimalValue
+    var percent = bytes.firstIndex(of: 0x25, in: range)
+    append(bytes, range.lowerBound..<percent)
+    if percent == range.upperBound { return }
+    let start = percent
+    let rewind = count
+    let query = bytes.firstIndex(of: 0x3F, in: range)
+    while percent < range.upperBound {
+      guard percent + 2 < range.upperBound, let high = bytes[percent + 1].hexadecimalValue,
+        let low = bytes[percent + 2].hexadecimalValue
       else {
-        append(byte)
-        at += 1
-        continue
+        count = rewind
+        return append(bytes, start..<range.upperBound)
       }
       let decoded = high << 4 | low
-      if decoded.isUnreserved || !isQuery && decoded.isSubDelimiter {
+      if decoded.isUnreserved || percent < query && decoded.isSubDelimiter {
         append(decoded)
       } else {
         append(0x25)
         append(high < 10 ? 0x30 + high : 0x37 + high)
         append(low < 10 ? 0x30 + low : 0x37 + low)
       }
-      at += 3
+      let next = bytes.firstIndex(of: 0x25, in: percent + 3..<range.upperBound)
+      append(bytes, percent + 3..<next)
+      percent = next
     }
-  }
-
-  /// Whether every `%` is followed by two hex digits.
-  private func isWellEncoded(_ bytes: borrowing Span<UInt8>, _ range: Range<Int>) -> Bool {
-    var at = bytes.firstIndex(of: 0x25, in: range)
-    while at < range.upperBound {
-      guard at + 2 < range.upperBound, bytes[at + 1].hexadecimalValue != nil,
-        bytes[at + 2].hexadecimalValue != nil
-      else { return false }
-      at = bytes.firstIndex(of: 0x25, in: at + 3..<range.upperBound)
-    }
-    return true
   }
 
   /// Where the path begins in a key that starts with `prefix`.

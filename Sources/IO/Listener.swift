@@ -30,6 +30,8 @@ open class Listener: LoopObject {
   private let socket: FileDescriptor
   private var reserve: Int32
   private let burstLimit: Int
+  /// The number of the listening socket.
+  package final var descriptor: Int32 { socket.rawValue }
   // How many to accept in the next turn. One that finds the queue empty costs a system call for nothing, so it grows only under load.
   private var burst = 1
   private static let pause = TimeoutClass(.milliseconds(100))

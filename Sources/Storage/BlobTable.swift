@@ -80,6 +80,15 @@ package final class BlobTable: Sendable {
     }
   }
 
+  package func id(_ digest: Digest) -> BlobID? {
+    rows.withLock { rows in rows.byDigest[digest].map { BlobID(row: $0) } }
+  }
+
+  /// Whether no record and no reader of the store knows of a file with this name.
+  package func isOrphan(_ digest: Digest) -> Bool {
+    files.withLock { _ in length(digest) == nil }
+  }
+
   package func isTrusted(_ digest: Digest) -> Bool {
     rows.withLock { rows in
       rows.byDigest[digest].flatMap { rows.rows[Int($0)]?.isTrusted } ?? false
@@ -232,6 +241,31 @@ package final class BlobTable: Sendable {
       trust(reference.digest)
     }
     return .file(BlobFile(digest: reference.digest, length: status.size, file: file))
+  }
+
+  package enum Check: Sendable {
+    case good
+    /// Removed from the store meanwhile.
+    case gone
+    case damaged
+    case failed(Errno)
+  }
+
+  /// Compares the bytes of a blob with its name, whatever is believed of it. Blocks.
+  package func check(_ reference: BlobReference) -> Check {
+    do throws(Errno) {
+      let file = try File.open(path(reference.digest))
+      let status = try File.status(file.rawValue)
+      guard status.size == Int64(clamping: reference.length),
+        try Self.digest(of: file.rawValue) == reference.digest
+      else { return .damaged }
+      trust(reference.digest)
+      return .good
+    } catch .noSuchFile {
+      return length(reference.digest) == nil ? .gone : .damaged
+    } catch {
+      return .failed(error)
+    }
   }
 
   /// The SHA-256 of a whole file; `nil` if OpenSSL could not compute it.

@@ -117,7 +117,7 @@ package final class LogWriter {
     return true
   }
 
-  private func appendTombstone(key: [UInt8], hash: UInt64) {
+  func appendTombstone(key: [UInt8], hash: UInt64) {
     var content = RecordContent()
     content.kind = .tombstone
     content.keyHash = hash
@@ -275,6 +275,16 @@ package final class LogWriter {
     SegmentSealer.seal(segment, footer, core: core)
     footer = []
     footerLength = 0
+  }
+
+  /// Waits until what was written is on the disk.
+  func sync() {
+    guard let active else { return }
+    do throws(Errno) {
+      try File.fdatasync(active.descriptor)
+    } catch {
+      core.troubles.note(error)
+    }
   }
 
   // MARK: Room

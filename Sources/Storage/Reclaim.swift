@@ -111,6 +111,11 @@ extension LogWriter {
     // What was copied must be in the log before its old place goes.
     writeBatch()
     if reclaimCursor.isPartial { dropRest(of: segment) }
+    remove(segment)
+    StoreCore.Counters.add(core.counters.segmentsReclaimed)
+  }
+
+  private func remove(_ segment: Segment) {
     do {
       try File.unlink(segment.path)
     } catch .noSuchFile {
@@ -122,7 +127,47 @@ extension LogWriter {
     }
     core.segments.remove(segment.id)
     core.space.release(segment.taken)
-    StoreCore.Counters.add(core.counters.segmentsReclaimed)
+  }
+
+  /// Moves everything that counts out of a damaged segment and removes it.
+  func evacuate(_ segment: Segment) {
+    if segment.id == active?.id { seal() }
+    writeBatch()
+    let contents = SegmentContents.read(segment, seed: core.seed)
+    for entry in contents.entries {
+      let places: [IndexEntry]
+      if entry.kind == .tombstone {
+        guard
+          case .record(let bytes, let view) = segment.record(
+            at: entry.offset, length: entry.length, seed: core.seed)
+        else { continue }
+        // At its new place it would also hide what came after it: that follows it there.
+        appendTombstone(key: Array(bytes[view.key]), hash: entry.keyHash)
+        places = core.shard(entry.keyHash).state.withLock { $0.index.entries(entry.keyHash) }
+      } else {
+        let here = IndexEntry(
+          hash: entry.keyHash, variant: entry.variantHash, segment: segment.id,
+          offset: entry.offset, length: entry.length, blob: nil)
+        let live = core.shard(entry.keyHash).state.withLock { $0.isLive(here) }
+        places = live.map { [$0] } ?? []
+      }
+      for place in places.reversed() where !place.isPending { move(place) }
+      writeBatch()
+    }
+    dropRest(of: segment)
+    reclaimCursor = ReclaimCursor()
+    remove(segment)
+  }
+
+  private func move(_ place: IndexEntry) {
+    guard let segment = core.segments[place.segment] else { return }
+    if case .record(let bytes, let view) = segment.record(
+      at: place.offset, length: place.length, seed: core.seed),
+      reappend(bytes, view, from: place, blob: FooterEntry(view, at: place.offset).blob)
+    {
+      return
+    }
+    core.dropDamaged(place)
   }
 
   /// Drops what the index still has of a segment that could not be read to its end.

@@ -112,6 +112,10 @@ package final class SegmentTable: Sendable {
     segments.withLock { segments in segments.keys.min().flatMap { segments[$0] } }
   }
 
+  var newest: Segment? {
+    segments.withLock { segments in segments.keys.max().flatMap { segments[$0] } }
+  }
+
   /// All of them, oldest first.
   var all: [Segment] { segments.withLock { $0.values.sorted { $0.id < $1.id } } }
 }

@@ -88,7 +88,9 @@ public final class Store: Sendable {
 
   /// Writes what is still in memory, seals the log and marks the store as left in order. Blocks. Closing again does nothing.
   public func close() {
-    guard !isClosed.exchange(true, ordering: .relaxed), !core.options.readOnly else { return }
+    guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+    defer { core.format.unlock() }
+    if core.options.readOnly { return }
     core.isStopping = true
     core.queue.stop()
     for thread in threads.withLock({ $0 }) { thread.join() }
@@ -226,13 +228,6 @@ public final class Store: Sendable {
   @discardableResult
   public func remove(_ key: CacheKey) -> Bool {
     guard !core.options.readOnly else { return false }
-    let isRecovering = !isRecovered
-    let removed = core.shard(key.hash).state.withLock {
-      $0.remove(key.hash, recovering: isRecovering)
-    }
-    core.release(removed)
-    // Even when the index has nothing: the log may still have a record that reclaiming has passed.
-    core.queue.insist(.tombstone(key: key.bytes, hash: key.hash))
-    return !removed.isEmpty
+    return core.remove(key.bytes, key.hash) > 0
   }
 }

@@ -105,6 +105,18 @@ package final class StoreCore: Sendable {
     }
   }
 
+  /// Removes all variants of a key.
+  /// - Returns: how many there were.
+  func remove(_ key: [UInt8], _ hash: UInt64) -> Int {
+    let removed = shard(hash).state.withLock {
+      $0.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
+    }
+    release(removed)
+    // Even when the index has nothing: the log may still have a record that reclaiming has passed.
+    queue.insist(.tombstone(key: key, hash: hash))
+    return removed.count
+  }
+
   /// Drops one record because it, or its blob, turned out to be damaged.
   func dropDamaged(_ entry: IndexEntry) {
     troubles.note(.damaged)

@@ -62,15 +62,17 @@ public enum StoreTrouble: String, CaseIterable, Sendable {
   }
 }
 
+/// One thing to tell an operator.
+public struct TroubleReport: Sendable {
+  public var trouble: StoreTrouble
+  /// How often since it was last told.
+  public var count: Int
+  /// The last error number of the kernel, if there was one.
+  public var errno: Errno?
+}
+
 /// Counts what goes wrong, and says each kind at most once a minute.
 package final class TroubleLog: Sendable {
-  /// One thing to tell: what, how often since it was last told, and the last error number.
-  package struct Report: Sendable {
-    package var trouble: StoreTrouble
-    package var count: Int
-    package var errno: Errno?
-  }
-
   private struct Entry {
     var total = 0
     var untold = 0
@@ -96,13 +98,13 @@ package final class TroubleLog: Sendable {
   }
 
   /// What there is to tell now. Telling is the caller's; a kind that was told less than a minute ago is kept back.
-  package func due(now: Instant) -> [Report] {
+  package func due(now: Instant) -> [TroubleReport] {
     entries.withLock { entries in
-      var reports: [Report] = []
+      var reports: [TroubleReport] = []
       for trouble in StoreTrouble.allCases {
         guard var entry = entries[trouble], entry.untold > 0 else { continue }
         if let told = entry.lastTold, now - told < .seconds(60) { continue }
-        reports.append(Report(trouble: trouble, count: entry.untold, errno: entry.errno))
+        reports.append(TroubleReport(trouble: trouble, count: entry.untold, errno: entry.errno))
         entry.untold = 0
         entry.lastTold = now
         entries[trouble] = entry

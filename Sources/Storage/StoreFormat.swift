@@ -9,6 +9,7 @@
 // a stop that was not a close: then no blob is trusted before its bytes were compared with its name.
 
 import Platform
+import Synchronization
 
 package final class StoreFormat: Sendable {
   package static let version = "1"
@@ -25,14 +26,15 @@ package final class StoreFormat: Sendable {
   package let isNew: Bool
   /// How the store was left before this opening.
   package let found: State
-  private let file: FileDescriptor
+  private let held: Mutex<OpenFile?>
   private let path: String
 
   /// Opens and locks; makes the file when the directory is new or empty.
   package init(directory: String, readOnly: Bool) throws(StoreError) {
     path = directory + "/format"
-    do {
-      file = try File.open(path, readOnly ? .read : [.readWrite, .create])
+    let file: OpenFile
+    do throws(Errno) {
+      file = OpenFile(try File.open(path, readOnly ? .read : [.readWrite, .create]))
     } catch {
       throw .unavailable(path: path, doing: "open", error)
     }
@@ -43,6 +45,7 @@ package final class StoreFormat: Sendable {
       throw .unavailable(path: path, doing: "lock", error)
     }
     guard isOurs else { throw .inUse(path: directory) }
+    held = Mutex(file)
 
     let text: String
     do throws(Errno) {
@@ -74,9 +77,13 @@ package final class StoreFormat: Sendable {
 
   /// Writes how the store is now, and waits until that is on the disk.
   package func mark(_ state: State) throws(Errno) {
+    guard let file = held.withLock({ $0 }) else { return }
     try File.writeFully(file.rawValue, Array(state.rawValue.utf8), at: Self.stateOffset)
     try File.fdatasync(file.rawValue)
   }
+
+  /// Lets go of the lock: another process may open the store.
+  package func unlock() { held.withLock { $0 = nil } }
 
   private static func parse(
     _ text: String, directory: String

@@ -19,8 +19,8 @@ struct ChecksTests {
         "2:24 listen[1]: 0.0.0.0:80 is taken by 127.0.0.1:80"
       ),
       (
-        "clients: [10.0.0.0/8]\nlisten: [\"[::]:80\", 127.0.0.1:80]",
-        "2:21 listen[1]: 127.0.0.1:80 is taken by [::]:80"
+        "clients: [10.0.0.0/8]\nlisten: [\"[::]:80\", \"[::1]:80\"]",
+        "2:21 listen[1]: [::1]:80 is taken by [::]:80"
       ),
       ("admin: 127.0.0.1:3128", "1:8 admin: 127.0.0.1:3128 is the address of a proxy listener"),
       ("listen: [127.0.0.1:3129]", "1:10 admin: 127.0.0.1:3129 is the address of a proxy listener"),
@@ -71,6 +71,7 @@ struct ChecksTests {
     arguments: [
       "listen: [127.0.0.1:80, 127.0.0.2:80]", "listen: [127.0.0.1:0, 127.0.0.1:0]",
       "listen: [127.0.0.1:80, \"[::1]:80\"]",
+      "clients: [10.0.0.0/8]\nlisten: [0.0.0.0:80, \"[::]:80\"]",
     ])
   func distinct(text: String) {
     #expect(findings(text).isEmpty)

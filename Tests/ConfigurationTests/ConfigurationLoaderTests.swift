@@ -151,7 +151,7 @@ struct ConfigurationLoaderTests {
       ),
       (
         "admin: 3129",
-        "1:8 admin: \"3129\" has no address; write 127.0.0.1:3129 for this machine only, or [::]:3129 for all"
+        "1:8 admin: \"3129\" has no address; write 127.0.0.1:3129 for this machine only, or 0.0.0.0:3129 for all"
       ),
       (
         "admin: 127.0.0.1",

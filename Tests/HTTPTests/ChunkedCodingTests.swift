@@ -1,3 +1,5 @@
+// Chunks both ways.
+
 import FuzzEntries
 import HTTP
 import Testing

@@ -1,3 +1,5 @@
+// Field names: recognised in any case, never confused with a near one.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,5 @@
+// Field sections, and the small questions about bytes that everything rests on.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,5 @@
+// What stays behind at this hop, and what this hop adds.
+
 import HTTP
 import Testing
 

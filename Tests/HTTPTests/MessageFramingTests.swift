@@ -1,3 +1,5 @@
+// Where content ends, whether a connection persists, and what a client waits for.
+
 import HTTP
 import Testing
 

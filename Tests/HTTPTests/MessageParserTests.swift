@@ -1,3 +1,5 @@
+// Heads of requests and responses: what is accepted, what is refused, and for which reason.
+
 import FuzzEntries
 import HTTP
 import Testing

@@ -1,3 +1,5 @@
+// The list of refusals, status codes and methods, and messages written.
+
 import HTTP
 import Testing
 

@@ -1,3 +1,6 @@
+// Properties that hold for any message and any cut of its bytes: over the fuzz corpora, and over
+// random damage to them. A failure prints the seed to give back as `HOLDFAST_SEED`.
+
 import Foundation
 import FuzzEntries
 import HTTP

@@ -1,3 +1,5 @@
+// Target URIs, their keys, and the hosts and ports in them.
+
 import HTTP
 import Testing
 
@@ -226,11 +228,7 @@ private func key(
   func connect(target: String, expected: String) throws {
     let isComplete = try withRequest("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n") {
       head, bytes in
-      guard case .authority(let range) = RequestTarget.parse(head, in: bytes) else {
-        Issue.record("no authority-form")
-        return
-      }
-      let authority = try Authority.parse(bytes, range)
+      let authority = try Authority.ofConnect(head, in: bytes)
       #expect(authority.description == expected)
     }
     #expect(isComplete)
@@ -241,6 +239,23 @@ private func key(
     arguments: ["example.org", "example.org:", "http://a:80", "a:80/x", "a@b:80", ":80", "/"])
   func refused(target: String) {
     #expect(Authority(target) == nil)
+  }
+
+  @Test(
+    "CONNECT is refused for what its target, or its Host, has wrong",
+    arguments: [
+      ("example.org", "a", Refusal.Reason.malformedPort), ("/x", "a", .malformedHost),
+      ("a:80", "b c", .malformedHost), ("u@a:80", "a", .userInformation),
+    ])
+  func refusedConnect(target: String, host: String, reason: Refusal.Reason) {
+    withRequest("CONNECT \(target) HTTP/1.1\r\nHost: \(host)\r\n\r\n") { head, bytes in
+      do throws(Refusal) {
+        let authority = try Authority.ofConnect(head, in: bytes)
+        Issue.record("accepted \(authority)")
+      } catch {
+        #expect(error == Refusal(reason, .request))
+      }
+    }
   }
 
   @Test(
