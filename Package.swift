@@ -11,6 +11,11 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["CLI"])
   ],
+  dependencies: [
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
   targets: [
     .target(name: "CLinux"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
@@ -21,9 +26,21 @@ let package = Package(
     .target(name: "IO", dependencies: ["Platform"]),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
+      name: "Configuration",
+      dependencies: ["Platform", "HTTP", .product(name: "Yams", package: "Yams")]),
+    .target(
       name: "Proxy",
-      dependencies: ["Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage"]),
-    .executableTarget(name: "CLI", dependencies: ["Proxy"]),
+      dependencies: [
+        "Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage", "Configuration",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .executableTarget(
+      name: "CLI",
+      dependencies: [
+        "Proxy", "Configuration", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
 
     // What a fuzzer calls; the corpora beside it are replayed by the tests.
     .target(name: "FuzzEntries", dependencies: ["HTTP"], path: "Tests/Fuzz/Entries"),
@@ -33,5 +50,13 @@ let package = Package(
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
+    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
+    .testTarget(
+      name: "CLITests",
+      dependencies: [
+        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ]
 )

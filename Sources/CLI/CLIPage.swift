@@ -1,0 +1,37 @@
+// docs/cli.md: the help of every command, as it is printed. A test compares the committed page.
+
+import ArgumentParser
+
+enum CLIPage {
+  /// Every command that has a page, in the order of the page.
+  static let commands: [(name: String, type: any ParsableCommand.Type)] = [
+    ("holdfast", Holdfast.self),
+    ("holdfast serve", ServeCommand.self),
+    ("holdfast check", CheckCommand.self),
+    ("holdfast store", StoreCommand.self),
+    ("holdfast store list", StoreListCommand.self),
+    ("holdfast store show", StoreShowCommand.self),
+    ("holdfast store verify", StoreVerifyCommand.self),
+    ("holdfast store purge", StorePurgeCommand.self),
+  ]
+
+  static func markdown() -> String {
+    var page = """
+      # The command
+
+      What `--help` prints, for every command. Exit codes: 0 it went well, 1 it failed and said why,
+      2 it was called wrongly. `--json` is there wherever a script might read. Colour is used on a
+      terminal only, and never when `NO_COLOR` is set.
+
+      `holdfast --generate-completion-script bash` (or `zsh`, `fish`) prints a script that completes
+      commands and options.
+
+      This page is printed by `holdfast reference cli`.
+
+      """
+    for command in commands {
+      page += "\n## \(command.name)\n\n```\n\(HelpText.page(command.type))\n```\n"
+    }
+    return page
+  }
+}

@@ -1,0 +1,54 @@
+// `holdfast serve`: read the configuration, say where to find the proxy, run it.
+
+import ArgumentParser
+import Configuration
+
+struct ServeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve",
+    abstract: "Run the proxy.",
+    usage: "holdfast serve [<options>]",
+    discussion: """
+      Needs no options: it serves this machine on 127.0.0.1:3128, keeps its store in the cache directory \
+      of the user and its metrics on 127.0.0.1:3129. SIGHUP reads the configuration again, SIGTERM lets \
+      the requests under way finish, a second SIGTERM stops at once.
+
+      EXAMPLES:
+        holdfast serve
+        holdfast serve --listen 0.0.0.0:3128 --client 10.0.0.0/8
+        holdfast serve --mirror debian=http://deb.example.org/debian/
+        holdfast serve --config /etc/holdfast/holdfast.yaml
+      """)
+
+  @OptionGroup var options: ServeOptions
+
+  func run() throws {
+    let loaded = try load()
+    if !loaded.warnings.all.isEmpty { Console.complain(loaded.warnings.description) }
+    Console.complain(Banner.text(loaded.configuration))
+    try Launch.run(loaded.configuration) { () throws(Diagnostics) in try options.load() }
+  }
+
+  private func load() throws -> ConfigurationLoader.Loaded {
+    do {
+      return try options.load()
+    } catch {
+      throw Failure(error)
+    }
+  }
+}
+
+/// What is said when the proxy starts.
+enum Banner {
+  static func text(_ configuration: Configuration) -> String {
+    var facts = Facts()
+    facts.add("proxy", lines: configuration.listeners.map { Reachability.use(of: $0) })
+    if let base = Reachability.baseURL(configuration) {
+      let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/ from \($0.url.text)" }
+      if !mirrors.isEmpty { facts.add("mirrors", lines: mirrors) }
+    }
+    if let admin = configuration.admin { facts.add("metrics", "http://\(admin)/metrics") }
+    facts.add("store", "\(configuration.store.path), up to \(configuration.store.size.rounded)")
+    return "\(Program.name) \(Program.version)\n\(facts.text(.plain))"
+  }
+}

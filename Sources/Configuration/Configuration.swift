@@ -1,0 +1,137 @@
+// What can be configured, with its defaults: plain values, no YAML.
+//
+// Each property with a key has a line in Reference.swift, which holds its meaning and its
+// bounds. A value of this type that came out of `ConfigurationLoader` has passed all checks.
+
+import Platform
+
+/// Everything a running instance needs to know.
+package struct Configuration: Sendable, Equatable {
+  /// Where clients connect; at least one.
+  package var listeners: [ListenerSettings] = [ListenerSettings(address: .loopback(port: 3128))]
+  /// Where the metrics and the admin API are served; nil for nowhere.
+  package var admin: SocketAddress? = .loopback(port: 3129)
+  package var threads = ThreadCount.automatic
+  package var store = StoreSettings()
+  /// Who may use the proxy.
+  package var clients: [IPNetwork] = IPNetwork.loopback
+  package var destinations = Destinations()
+  package var mirrors = Mirrors()
+  package var upstream = UpstreamSettings()
+  package var limits = Limits()
+  package var log = LogSettings()
+
+  package init() {}
+
+  /// Whether a client with this address may use the proxy.
+  package func allows(client: IPAddress) -> Bool { clients.contains { $0.contains(client) } }
+}
+
+/// One address that clients connect to.
+package struct ListenerSettings: Sendable, Equatable {
+  package var address: SocketAddress
+  /// Set for a reverse proxy: the one origin that all origin-form requests go to.
+  package var origin: OriginURL?
+
+  package init(address: SocketAddress, origin: OriginURL? = nil) {
+    self.address = address
+    self.origin = origin
+  }
+}
+
+/// How many worker threads to run.
+package enum ThreadCount: Sendable, Equatable {
+  /// One per core that this process may run on.
+  case automatic
+  case fixed(Int)
+}
+
+/// Where and how much is stored.
+package struct StoreSettings: Sendable, Equatable {
+  /// The directory; made if it is missing.
+  package var path: String = StoreSettings.defaultPath()
+  /// Hard cap on disk space, growing bodies included.
+  package var size: ByteCount = .gib(10)
+  /// Memory for small answers kept ready to send.
+  package var memory: ByteCount = .mib(256)
+
+  package init() {}
+}
+
+/// Waiting for origins, and keeping connections to them.
+package struct UpstreamSettings: Sendable, Equatable {
+  package var connectTimeout: Duration = .seconds(10)
+  /// The longest silence of an origin in the middle of an exchange.
+  package var readTimeout: Duration = .seconds(30)
+  /// How often a failed fetch is tried again.
+  package var retries = 3
+  package var idleTimeout: Duration = .seconds(30)
+  /// Idle connections kept per origin and worker.
+  package var maxIdle = 32
+
+  package init() {}
+}
+
+/// Every bound on what a client may do.
+package struct Limits: Sendable, Equatable {
+  package var requestLine: ByteCount = .kib(16)
+  /// Start line and fields together.
+  package var head: ByteCount = .kib(64)
+  package var fields = 100
+  /// Content of a request; nil for no limit.
+  package var content: ByteCount? = .gib(10)
+  package var headerTimeout: Duration = .seconds(30)
+  package var contentTimeout: Duration = .seconds(60)
+  package var idleTimeout: Duration = .seconds(75)
+  package var writeTimeout: Duration = .seconds(60)
+  package var tunnelTimeout: Duration = .seconds(600)
+  /// Open connections from clients, all workers together.
+  package var connections = 32768
+  package var drainTimeout: Duration = .seconds(25)
+
+  package init() {}
+}
+
+/// What is written down, and where.
+package struct LogSettings: Sendable, Equatable {
+  package var format = LogFormat.text
+  package var access = LogDestination.stdout
+  package var level = LogLevel.info
+
+  package init() {}
+}
+
+/// How log lines look.
+package enum LogFormat: String, Sendable, CaseIterable {
+  /// For people.
+  case text
+  /// For machines: one JSON object per line.
+  case json
+}
+
+/// Where the access log goes.
+package enum LogDestination: Sendable, Equatable {
+  case stdout
+  case stderr
+  case none
+  /// Appended to the file of this name.
+  case file(String)
+}
+
+/// The least severe messages that are still written, in swift-log's words.
+package enum LogLevel: String, Sendable, CaseIterable {
+  case trace, debug, info, notice, warning, error, critical
+}
+
+extension SocketAddress {
+  package static func loopback(port: UInt16) -> SocketAddress {
+    SocketAddress(.loopbackV4, port: port)
+  }
+}
+
+extension IPNetwork {
+  /// 127.0.0.0/8 and ::1.
+  package static let loopback: [IPNetwork] = [
+    IPNetwork(.loopbackV4, prefixLength: 8), IPNetwork(.loopbackV6, prefixLength: 128),
+  ].compactMap(\.self)
+}

@@ -1,0 +1,155 @@
+// Values with an inner structure: lists, listeners, mirrors.
+
+import Platform
+import Yams
+
+extension Array: ConfigurationValue where Element: ConfigurationValue {
+  package static var form: String {
+    // "a network" in a list becomes "networks".
+    let noun = Element.form.split(separator: " ", maxSplits: 1).last ?? ""
+    return "a list of \(noun)s"
+  }
+
+  package static func read(
+    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
+  ) -> Self? {
+    guard case .sequence(let sequence) = node else {
+      if case .scalar(let scalar) = node, !node.isNull {
+        reader.report(
+          "\(quoted(scalar.string)) is not a list; write [\(yamlScalar(scalar.string))]", key: key,
+          at: node)
+      } else if node.isNull {
+        reader.report("has no value; an empty list is written []", key: key, at: node)
+      } else {
+        reader.report(
+          "a section stands where \(form) is needed, like \(example)", key: key, at: node)
+      }
+      return nil
+    }
+    var values = Self()
+    var isComplete = true
+    for (index, element) in sequence.enumerated() {
+      let place = "\(key)[\(index)]"
+      reader.note(place, at: element)
+      if let value = Element.read(element, example: example, key: place, &reader) {
+        values.append(value)
+      } else {
+        isComplete = false
+      }
+    }
+    return isComplete ? values : nil
+  }
+
+  package var yaml: String { "[\(map(\.yaml).joined(separator: ", "))]" }
+}
+
+extension ListenerSettings: ConfigurationValue {
+  package static var form: String { "a listener" }
+
+  package static let settings: [Setting<ListenerSettings>] = [
+    Setting(
+      "address", \.address, in: ListenerSettings(address: .loopback(port: 3128)), .restart,
+      default: "none: it has to be given", example: "127.0.0.1:3128",
+      "Address and port that clients connect to. `0.0.0.0` stands for every IPv4 address of this machine, `[::]` for every IPv6 address."
+    ),
+    Setting(
+      "origin", \.origin, in: ListenerSettings(address: .loopback(port: 3128)), .restart,
+      example: "\"http://127.0.0.1:8000\"",
+      "Makes this listener a reverse proxy: all origin-form requests go to this one origin, whatever its address."
+    ),
+  ]
+
+  /// A bare address, or a section with `address` and `origin`.
+  package static func read(
+    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
+  ) -> Self? {
+    if case .scalar = node {
+      return SocketAddress.read(node, example: "127.0.0.1:3128", key: key, &reader)
+        .map { ListenerSettings(address: $0) }
+    }
+    let before = reader.diagnostics.errors.count
+    var listener = ListenerSettings(address: .loopback(port: 0))
+    reader.readMapping(node, settings: settings, path: key + ".", into: &listener)
+    guard reader.diagnostics.errors.count == before else { return nil }
+    guard reader.isGiven(key + ".address") else {
+      reader.report("has no address; write address: 127.0.0.1:3128", key: key, at: node)
+      return nil
+    }
+    return listener
+  }
+
+  package var yaml: String {
+    guard let origin else { return address.yaml }
+    return "{ address: \(address.yaml), origin: \(origin.yaml) }"
+  }
+}
+
+extension Mirrors: ConfigurationValue {
+  package static var form: String { "mirrors by name" }
+
+  package static let settings: [Setting<Mirror>] = {
+    guard let url = try? OriginURL(reading: "http://deb.example.org/debian/") else { return [] }
+    return [
+      Setting(
+        "url", \.url, in: Mirror(name: "debian", url: url), .reload,
+        default: "none: it has to be given", example: "http://deb.example.org/debian/",
+        "Where the files of this mirror are: `GET /NAME/path` fetches this URL with the path behind it."
+      )
+    ]
+  }()
+
+  /// `NAME: URL`, or `NAME:` and a section with `url`.
+  package static func read(
+    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
+  ) -> Self? {
+    if node.isNull { return Mirrors() }
+    guard case .mapping(let mapping) = node else {
+      reader.report(
+        "\(reader.described(node)) stands where \(form) are needed, like \(example)", key: key,
+        at: node)
+      return nil
+    }
+    var mirrors = Mirrors()
+    for (nameNode, value) in mapping {
+      guard case .scalar(let scalar) = nameNode else {
+        reader.report("a list or a section cannot name a mirror", key: key, at: nameNode)
+        continue
+      }
+      do throws(Misreading) {
+        try Mirror.check(name: scalar.string)
+      } catch {
+        reader.report("\(quoted(scalar.string)) \(error.message)", key: key, at: nameNode)
+      }
+      let place = "\(key).\(scalar.string)"
+      reader.note(place, at: value)
+      if let url = readURL(value, key: place, &reader) {
+        mirrors.set(Mirror(name: scalar.string, url: url))
+      }
+    }
+    return mirrors
+  }
+
+  private static func readURL(
+    _ node: Node, key: String, _ reader: inout ConfigurationReader
+  ) -> OriginURL? {
+    let example = "http://deb.example.org/debian/"
+    if case .scalar = node {
+      return OriginURL.read(node, example: example, key: key, &reader)
+    }
+    guard let placeholder = try? OriginURL(reading: example) else { return nil }
+    let before = reader.diagnostics.errors.count
+    var mirror = Mirror(name: key, url: placeholder)
+    reader.readMapping(node, settings: settings, path: key + ".", into: &mirror)
+    guard reader.diagnostics.errors.count == before else { return nil }
+    guard reader.isGiven(key + ".url") else {
+      reader.report("has no url; write url: \(example)", key: key, at: node)
+      return nil
+    }
+    return mirror.url
+  }
+
+  package var yaml: String {
+    all.isEmpty
+      ? "{}" : "{ \(all.map { "\($0.name): { url: \($0.url.yaml) }" }.joined(separator: ", ")) }"
+  }
+}

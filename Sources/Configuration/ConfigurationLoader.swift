@@ -1,0 +1,168 @@
+// From a file and options to a configuration that can be used, or to all that is wrong with it.
+
+import Foundation
+import Platform
+import Yams
+
+/// One value from the command line; wins over the file.
+package struct Override: Sendable {
+  /// The option as the user wrote it, such as `--threads`.
+  package var option: String
+  /// The key it stands for.
+  package var key: String
+  /// For most keys one word; for lists all the words, and for `mirrors` words like `NAME=URL`.
+  package var values: [String]
+
+  package init(option: String, key: String, values: [String]) {
+    self.option = option
+    self.key = key
+    self.values = values
+  }
+}
+
+/// Reads configurations.
+package enum ConfigurationLoader {
+  /// A configuration that passed all checks.
+  package struct Loaded: Sendable {
+    package var configuration: Configuration
+    /// What is doubtful about it.
+    package var warnings: Diagnostics
+  }
+
+  /// Larger files are refused: nobody writes them by hand, and YAML takes far more memory than text.
+  static let largestFile = 1 << 20
+
+  /// The defaults, changed by the file if there is one, then by the overrides.
+  package static func load(
+    file: String?, overrides: [Override] = []
+  ) throws(Diagnostics) -> Loaded {
+    guard let file else { return try read(text: "", file: nil, overrides: overrides) }
+    let url = URL(fileURLWithPath: file)
+    let data: Data
+    do {
+      data = try Data(contentsOf: url)
+    } catch {
+      throw failure("cannot be read: \(reason(file, error))", file: file)
+    }
+    guard data.count <= largestFile else {
+      throw failure("is larger than 1 MiB and cannot be a configuration", file: file)
+    }
+    guard let text = String(data: data, encoding: .utf8) else {
+      throw failure("is not UTF-8 text", file: file)
+    }
+    let directory = url.standardizedFileURL.deletingLastPathComponent().path
+    return try read(text: text, file: file, directory: directory, overrides: overrides)
+  }
+
+  /// The same for a text at hand. Relative paths in it count from `directory`.
+  package static func read(
+    text: String, file: String?, directory: String = ".", overrides: [Override] = []
+  ) throws(Diagnostics) -> Loaded {
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    var reader = ConfigurationReader(
+      diagnostics: Diagnostics(file: file, lines: lines), directory: directory)
+    var configuration = Configuration()
+    do {
+      if let root = try Yams.compose(yaml: text) {
+        reader.readMapping(root, settings: Reference.settings, path: "", into: &configuration)
+      }
+    } catch {
+      reader.report(yamlError: error, lines: lines)
+    }
+    for override in overrides { reader.apply(override, to: &configuration) }
+    // Checks across keys would only repeat what is already said about a broken one.
+    if reader.diagnostics.errors.isEmpty { reader.check(configuration) }
+    reader.diagnostics.sort()
+    guard reader.diagnostics.errors.isEmpty else { throw reader.diagnostics }
+    return Loaded(configuration: configuration, warnings: reader.diagnostics)
+  }
+
+  private static func failure(_ message: String, file: String) -> Diagnostics {
+    var diagnostics = Diagnostics(file: file)
+    diagnostics.all = [Diagnostic(severity: .error, place: .whole, key: "", message: message)]
+    return diagnostics
+  }
+
+  /// The kernel's reason, which Foundation words at length or not at all.
+  private static func reason(_ file: String, _ error: any Error) -> String {
+    do throws(Errno) {
+      _ = try File.open(file, [.read, .followLinks])
+    } catch {
+      return error.message
+    }
+    var isDirectory: ObjCBool = false
+    _ = FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory)
+    return isDirectory.boolValue ? "it is a directory" : error.localizedDescription
+  }
+}
+
+extension ConfigurationReader {
+  /// Reads one override as if it stood in the file.
+  mutating func apply(_ override: Override, to configuration: inout Configuration) {
+    guard let setting = Reference.settings.first(where: { $0.key == override.key }) else { return }
+    option = override.option
+    defer { option = nil }
+    let words = override.values.map { Node.scalar(.init($0)) }
+    let node: Node
+    switch override.key {
+    case "mirrors":
+      applyMirrors(override.values, to: &configuration)
+      return
+    case "listen", "clients", "destinations.private":
+      node = .sequence(.init(words))
+    default:
+      guard let word = words.last else { return }
+      node = word
+    }
+    note(override.key, at: node)
+    setting.read(node, override.key, &self, &configuration)
+  }
+
+  /// Adds `NAME=URL` to the mirrors of the file; the same name replaces.
+  private mutating func applyMirrors(_ words: [String], to configuration: inout Configuration) {
+    for word in words {
+      let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
+      guard parts.count == 2, let option else {
+        report(
+          "\(quoted(word)) is not a mirror; write NAME=URL, like debian=http://deb.example.org/debian/",
+          key: "", at: self.option.map(Place.option) ?? .whole)
+        continue
+      }
+      let node = Node.mapping(.init([(Node.scalar(.init(parts[0])), Node.scalar(.init(parts[1])))]))
+      for mirror in Mirrors.read(node, example: "", key: "mirrors", &self)?.all ?? [] {
+        configuration.mirrors.set(mirror)
+        places["mirrors.\(mirror.name)"] = .option(option)
+      }
+    }
+  }
+
+  /// Puts an error of the YAML parser into our words.
+  mutating func report(yamlError error: any Error, lines: [Substring]) {
+    switch error as? YamlError {
+    case .scanner(let context, let problem, let mark, _),
+      .parser(let context, let problem, let mark, _),
+      .composer(let context, let problem, let mark, _):
+      let line = lines.indices.contains(mark.line - 1) ? lines[mark.line - 1] : ""
+      var message = "is not YAML: \(problem)"
+      if let context { message += " \(context.text)" }
+      if line.prefix(while: { $0.isWhitespace }).contains("\t") {
+        message = "indented with a tab; YAML wants spaces"
+      }
+      report(message, key: "", at: .file(line: mark.line, column: mark.column))
+    case .duplicatedKeysInMapping(let keys, let context):
+      // The mark is that of one of the two; people look for the second, which is to go.
+      let first = context.mark
+      for key in keys.sorted() {
+        let indent = String(repeating: " ", count: max(0, first.column - 1))
+        let later = lines.indices.last { lines[$0].hasPrefix("\(indent)\(key):") }
+        report(
+          "is written twice in the same section; keep one of them", key: key,
+          at: .file(line: later.map { $0 + 1 } ?? first.line, column: first.column))
+      }
+    case .reader(let problem, _, _, _):
+      report("is not text that YAML allows: \(problem)", key: "", at: .whole)
+    default:
+      report("is not YAML: \(error)", key: "", at: .whole)
+    }
+  }
+}

@@ -1,0 +1,168 @@
+// Every key there is: type, default, bounds, meaning. docs/configuration.md,
+// config/holdfast.yaml and the error messages are made from this list; tests compare the
+// committed files with it (`holdfast reference` prints them anew).
+//
+// To add a key: a property in Configuration.swift and a line here.
+
+import Platform
+
+/// The list of all keys.
+package enum Reference {
+  private static let defaults = Configuration()
+
+  /// In the order in which the pages show them. Sections stand together.
+  package static let settings: [Setting<Configuration>] = [
+    Setting(
+      "listen", \.listeners, in: defaults, .restart,
+      example: "[127.0.0.1:3128, { address: 127.0.0.1:8080, origin: \"http://127.0.0.1:8000\" }]",
+      "Where clients connect. Each address serves every way in: forward proxy, named mirrors, prefix mirror and tunnels; with `origin` it is a reverse proxy for that origin."
+    ),
+    Setting(
+      "admin", \.admin, in: defaults, .restart, example: "127.0.0.1:3129",
+      "Where metrics, health and the admin API are served; `none` turns them off. Anyone who can connect here can see and purge what is stored."
+    ),
+    Setting(
+      "threads", \.threads, in: defaults, .restart, example: "2",
+      "Worker threads. `auto` is one per core that this process may use."),
+
+    Setting(
+      "store.path", \.store.path, in: defaults, .restart,
+      default: "/var/cache/holdfast for root, else ~/.cache/holdfast", example: "/srv/holdfast",
+      "Directory of the store; it is made if it is missing and belongs to one running instance. `XDG_CACHE_HOME` is honoured."
+    ),
+    Setting(
+      "store.size", \.store.size, in: defaults, .restart, .mib(16)...(.gib(1 << 20)),
+      example: "50GiB",
+      "Hard cap on the disk space of the store, bodies that are still growing included. What was not used for longest is dropped first."
+    ),
+    Setting(
+      "store.memory", \.store.memory, in: defaults, .restart, .mib(1)...(.gib(1 << 10)),
+      example: "512MiB",
+      "Memory for small answers kept ready to send. Larger ones are sent from the page cache, which is the kernel's."
+    ),
+
+    Setting(
+      "clients", \.clients, in: defaults, .reload, example: "[127.0.0.0/8, \"::1\", 10.0.0.0/8]",
+      "Networks whose clients may use the proxy. Everyone else is turned away before a byte is read."
+    ),
+
+    Setting(
+      "destinations.allow", \.destinations.allow, in: defaults, .reload,
+      example: "[deb.example.org, \"*.example.com\"]",
+      "Hosts that may be asked for: names, `*.` and a name for all hosts below it, or `*` for all. Origins and mirrors that this file names are always allowed."
+    ),
+    Setting(
+      "destinations.deny", \.destinations.deny, in: defaults, .reload,
+      example: "[tracker.example.org]", "Hosts that may not be asked for, even if `allow` has them."
+    ),
+    Setting(
+      "destinations.private", \.destinations.privateNetworks, in: defaults, .reload,
+      example: "[10.8.0.0/16]",
+      "Networks that may be reached although they are private. All other loopback, link-local and private addresses are refused after name resolution, so that no client reaches inwards through the proxy."
+    ),
+    Setting(
+      "destinations.connect-ports", \.destinations.connectPorts, in: defaults, .reload,
+      example: "[443, 8000-8999]",
+      "Ports that CONNECT may open a tunnel to. A tunnel is not looked into, so every port more is a way out of the network."
+    ),
+
+    Setting(
+      "mirrors", \.mirrors, in: defaults, .reload,
+      example: "{ debian: { url: \"http://deb.example.org/debian/\" } }",
+      "Names in the path that stand for an upstream: `GET /debian/dists/stable/Release` is fetched from the URL of the mirror `debian`."
+    ),
+
+    Setting(
+      "upstream.connect-timeout", \.upstream.connectTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(300)), example: "5s",
+      "How long connecting to an origin may take, over all of its addresses."),
+    Setting(
+      "upstream.read-timeout", \.upstream.readTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "60s",
+      "How long an origin may be silent in the middle of an exchange before it counts as lost."),
+    Setting(
+      "upstream.retries", \.upstream.retries, in: defaults, .reload, 0...10, example: "5",
+      "How often a fetch that failed is tried again, where the request is safe to repeat."),
+    Setting(
+      "upstream.idle-timeout", \.upstream.idleTimeout, in: defaults, .reload,
+      .seconds(1)...(.seconds(3600)), example: "60s",
+      "How long an unused connection to an origin is kept. Shorter than what origins allow, so that they rarely close one just as it is used again."
+    ),
+    Setting(
+      "upstream.max-idle", \.upstream.maxIdle, in: defaults, .reload, 0...1024, example: "8",
+      "Unused connections kept per origin and worker thread."),
+
+    Setting(
+      "limits.request-line", \.limits.requestLine, in: defaults, .reload, .kib(1)...(.kib(64)),
+      example: "8KiB",
+      "Longest request line; 414 beyond it. Signed download URLs run to several KiB."),
+    Setting(
+      "limits.head", \.limits.head, in: defaults, .reload, .kib(4)...(.kib(256)), example: "32KiB",
+      "Largest head of a message, start line and fields together; 431 beyond it for requests, 502 for responses."
+    ),
+    Setting(
+      "limits.fields", \.limits.fields, in: defaults, .reload, 16...128, example: "64",
+      "Most fields in one head; the same status codes beyond it."),
+    Setting(
+      "limits.content", \.limits.content, in: defaults, .reload, example: "1GiB",
+      "Largest content of a request, such as an upload; 413 beyond it. `none` lifts the limit. Content is passed on as it comes and never kept whole in memory."
+    ),
+    Setting(
+      "limits.header-timeout", \.limits.headerTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "10s",
+      "How long a client may take to send the head of a request, from its first byte; 408 beyond it."
+    ),
+    Setting(
+      "limits.content-timeout", \.limits.contentTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "120s",
+      "How long a client may pause within the content of a request; 408 beyond it."),
+    Setting(
+      "limits.idle-timeout", \.limits.idleTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(86_400)), example: "5m",
+      "How long a client's connection may stay open without a request."),
+    Setting(
+      "limits.write-timeout", \.limits.writeTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "5m",
+      "How long a client may read nothing of an answer that is being sent. A slow client is fine, one that stands still is cut off."
+    ),
+    Setting(
+      "limits.tunnel-timeout", \.limits.tunnelTimeout, in: defaults, .reload,
+      .seconds(1)...(.seconds(604_800)), example: "1h",
+      "How long nothing may move through a tunnel, in either direction."),
+    Setting(
+      "limits.connections", \.limits.connections, in: defaults, .reload, 1...1_000_000,
+      example: "10000",
+      "Most connections from clients at a time; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well."
+    ),
+    Setting(
+      "limits.drain-timeout", \.limits.drainTimeout, in: defaults, .reload,
+      .seconds(0)...(.seconds(86_400)), example: "5m",
+      "How long requests that are under way may go on after SIGTERM. A little less than the 30s that most supervisors wait before they kill."
+    ),
+
+    Setting(
+      "log.format", \.log.format, in: defaults, .restart, example: "json",
+      "`text` is for people, `json` writes one object per line."),
+    Setting(
+      "log.access", \.log.access, in: defaults, .restart, example: "/var/log/holdfast/access.log",
+      "Where the access log goes, one line per request: `stdout`, `stderr`, `none`, or a file to append to."
+    ),
+    Setting(
+      "log.level", \.log.level, in: defaults, .restart, example: "debug",
+      "Least severe messages that are written. They go to stderr."),
+  ]
+
+  /// What each section is about, in the order of the pages.
+  package static let sections: [(name: String, meaning: String)] = [
+    ("store", "What is kept, and how much of it."),
+    ("destinations", "Which hosts and ports the proxy may reach for its clients."),
+    ("upstream", "Waiting for origins, and keeping connections to them."),
+    ("limits", "Bounds on what a client may send and how long it may take."),
+    ("log", "What is written down, and where."),
+  ]
+
+  /// The keys whose values differ but take effect only when the program is started anew.
+  package static func restartKeys(from old: Configuration, to new: Configuration) -> [String] {
+    settings.filter { $0.application == .restart && $0.yaml(old) != $0.yaml(new) }.map(\.key)
+  }
+}

@@ -1,0 +1,208 @@
+// The heads of all answers: from the store, from a growing body, from an origin, and the proxy's own. Says
+// `Age`, `Cache-Status`, `Content-Range` and the framing; the conditions of a request are answered here too
+// (RFC 9110 §13.2, §14.2). Composes into the worker's scratch buffer.
+
+import Caching
+import HTTP
+
+enum Answers {
+  /// What to send for a request that a stored or growing response answers.
+  struct Plan {
+    enum Kind {
+      /// The response with all of its content.
+      case whole
+      /// 206 with this part.
+      case part(Range<Int64>)
+      case notModified
+      case preconditionFailed
+      case unsatisfiable
+    }
+
+    var kind: Kind
+    var status: Status
+    /// The part of the representation to be sent; nil for none, `Int64.max` as its end for all there
+    /// will be.
+    var content: Range<Int64>?
+  }
+
+  /// Decides how a response answers a request.
+  /// - Parameter length: of the representation; nil while it is not known.
+  static func plan(
+    _ request: ClientRequest, _ response: StoredResponse, length: Int64?, received: Int64,
+    now: Int64
+  ) -> Plan {
+    let outcome = Preconditions.evaluate(
+      request.fields, method: request.method, status: response.status,
+      validators: response.validators, now: now)
+    switch outcome {
+    case .notModified:
+      return Plan(kind: .notModified, status: .notModified, content: nil)
+    case .failed:
+      return Plan(kind: .preconditionFailed, status: .preconditionFailed, content: nil)
+    case .proceed:
+      break
+    }
+    let all: Range<Int64>? =
+      request.method == .head || response.status.forbidsContent ? nil : 0..<(length ?? .max)
+    let whole = Plan(kind: .whole, status: response.status, content: all)
+    guard request.method == .get, response.status == .ok, request.fields.contains(.range),
+      let field = request.fields.only(.range),
+      Preconditions.allowsRange(request.fields, validators: response.validators, now: now)
+    else { return whole }
+    switch RangeField(field.span).resolve(length: length, received: received) {
+    case .whole, .multiple, .needsLength:
+      return whole
+    case .single(let range):
+      return Plan(kind: .part(range), status: .partialContent, content: range)
+    case .unsatisfiable:
+      return Plan(kind: .unsatisfiable, status: .rangeNotSatisfiable, content: nil)
+    }
+  }
+
+  // MARK: Heads
+
+  /// How an answer's content is delimited.
+  enum Delimiter: Equatable {
+    /// Content-Length is among the fields already, or there is no content and no field for it.
+    case asIs
+    case length(Int64)
+    case chunked
+    /// By the end of the connection: HTTP/1.0 clients, content of unknown length.
+    case close
+  }
+
+  /// The head of an answer from a stored or growing response.
+  static func head(
+    for plan: Plan, of response: StoredResponse, length: Int64?, age: Int64,
+    cacheStatus: CacheStatus, delimiter: Delimiter, keepsAlive: Bool, version: Version
+  ) -> [UInt8] {
+    var head: [UInt8] = []
+    head.reserveCapacity(response.fields.bytes.count + 256)
+    MessageWriter.appendStatusLine(plan.status, to: &head)
+    var fields = response.fields
+    switch plan.kind {
+    case .whole:
+      if delimiter != .asIs { fields.remove(.contentLength) }
+    case .part(let range):
+      fields.remove(.contentLength)
+      var value: [UInt8] = []
+      ContentRange(range: range, completeLength: length).serialise(into: &value)
+      fields.set(.contentRange, value)
+    case .notModified:
+      // RFC 9110 §15.4.5: what a cache downstream needs to freshen its copy, and no more.
+      fields.removeAll { name, _, _ in !isKeptBy304(name) }
+    case .preconditionFailed:
+      fields.removeAll { name, _, _ in !isKeptBy304(name) }
+    case .unsatisfiable:
+      fields.removeAll { name, _, _ in !isKeptBy304(name) }
+      var value: [UInt8] = []
+      ContentRange(range: nil, completeLength: length).serialise(into: &value)
+      fields.set(.contentRange, value)
+    }
+    fields.serialise(into: &head)
+    head.append(contentsOf: "Age: ".utf8)
+    MessageWriter.appendDecimal(UInt64(max(0, age)), to: &head)
+    head.append(contentsOf: [13, 10])
+    finish(&head, cacheStatus, delimiter, keepsAlive: keepsAlive, version: version)
+    return head
+  }
+
+  private static func isKeptBy304(_ name: FieldName) -> Bool {
+    switch name {
+    case .cacheControl, .contentLocation, .date, .etag, .expires, .vary, .lastModified, .via,
+      .cacheStatus:
+      true
+    default: false
+    }
+  }
+
+  /// The head of an answer that is relayed.
+  static func relayed(
+    _ response: ResponseHead, fields: FieldSection, cacheStatus: CacheStatus, delimiter: Delimiter,
+    keepsAlive: Bool, version: Version
+  ) -> [UInt8] {
+    var fields = fields
+    if delimiter != .asIs { fields.remove(.contentLength) }
+    var head: [UInt8] = []
+    head.reserveCapacity(fields.bytes.count + 256)
+    MessageWriter.appendStatusLine(response.status, to: &head)
+    fields.serialise(into: &head)
+    finish(&head, cacheStatus, delimiter, keepsAlive: keepsAlive, version: version)
+    return head
+  }
+
+  private static func finish(
+    _ head: inout [UInt8], _ cacheStatus: CacheStatus, _ delimiter: Delimiter, keepsAlive: Bool,
+    version: Version
+  ) {
+    head.append(contentsOf: "Cache-Status: ".utf8)
+    cacheStatus.serialise(into: &head)
+    head.append(contentsOf: [13, 10])
+    switch delimiter {
+    case .asIs, .close: break
+    case .length(let length):
+      MessageWriter.appendField(.contentLength, UInt64(max(0, length)), to: &head)
+    case .chunked: head.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8)
+    }
+    appendConnection(&head, keepsAlive: keepsAlive, version: version)
+    head.append(contentsOf: [13, 10])
+  }
+
+  private static func appendConnection(_ head: inout [UInt8], keepsAlive: Bool, version: Version) {
+    if !keepsAlive {
+      head.append(contentsOf: "Connection: close\r\n".utf8)
+    } else if version == .http10 {
+      head.append(contentsOf: "Connection: keep-alive\r\n".utf8)
+    }
+  }
+
+  /// An interim answer (RFC 9110 §15.2).
+  static func informational(status: Status, fields: FieldSection) -> [UInt8] {
+    var fields = fields
+    HopByHop.removeAll(from: &fields)
+    fields.remove(.contentLength)
+    var head: [UInt8] = []
+    MessageWriter.appendStatusLine(status, to: &head)
+    fields.serialise(into: &head)
+    head.append(contentsOf: [13, 10])
+    return head
+  }
+
+  /// A whole answer of the proxy's own: what went wrong, in plain text.
+  static func error(
+    _ error: ProxyError, cacheStatus: CacheStatus?, date: Int64, keepsAlive: Bool, isHead: Bool,
+    version: Version
+  ) -> [UInt8] {
+    let phrase = error.status.reasonPhrase
+    let body =
+      "\(error.status) \(phrase)\n\n\(capitalised(error.detail)).\n\nHoldfast (\(error.type.rawValue))\n"
+    var head: [UInt8] = []
+    MessageWriter.appendStatusLine(error.status, to: &head)
+    head.append(contentsOf: "Date: ".utf8)
+    head.append(contentsOf: HTTPDate.bytes(date))
+    head.append(
+      contentsOf: "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n".utf8)
+    head.append(contentsOf: "Proxy-Status: ".utf8)
+    ProxyStatus(error: error.type, details: error.detail).serialise(into: &head)
+    head.append(contentsOf: [13, 10])
+    if let cacheStatus {
+      head.append(contentsOf: "Cache-Status: ".utf8)
+      cacheStatus.serialise(into: &head)
+      head.append(contentsOf: [13, 10])
+    }
+    if error.status == .serviceUnavailable || error.status == .gatewayTimeout {
+      head.append(contentsOf: "Retry-After: 5\r\n".utf8)
+    }
+    MessageWriter.appendField(.contentLength, UInt64(body.utf8.count), to: &head)
+    appendConnection(&head, keepsAlive: keepsAlive, version: version)
+    head.append(contentsOf: [13, 10])
+    if !isHead { head.append(contentsOf: body.utf8) }
+    return head
+  }
+
+  private static func capitalised(_ sentence: String) -> String {
+    var text = sentence.prefix(1).uppercased() + sentence.dropFirst()
+    if text.hasSuffix(".") { text.removeLast() }
+    return text
+  }
+}

@@ -1,0 +1,201 @@
+// Where the content of an answer comes from, and how it gets to the client's socket: from a stored file
+// or a growing body by sendfile at the client's own pace, or pushed by a relay. Content of a length
+// nobody knows yet is chunked for those who understand it (RFC 9112 §7.1).
+
+import IO
+import Platform
+import Storage
+
+struct ContentSource {
+  enum Kind: UInt8 {
+    case none
+    /// A stored file.
+    case blob
+    /// A body that is still arriving.
+    case growing
+    /// The driver writes it as it comes.
+    case relay
+  }
+
+  private(set) var kind = Kind.none
+  private(set) var blob: BlobFile?
+  private(set) var growing: GrowingBody?
+  /// The next byte of the stored representation to be sent.
+  var offset: Int64 = 0
+  /// One past the last byte to be sent; `Int64.max` while the end is not known.
+  private(set) var end: Int64 = 0
+  private(set) var isChunked = false
+  /// Bytes still to be sent of the chunk whose size is already out.
+  var chunkRest: Int64 = 0
+  /// A letter will come when there is more.
+  var isWaiting = false
+  /// Up to here the stored file was found in the page cache.
+  var residentEnd: Int64 = 0
+
+  init() {}
+
+  init(blob: BlobFile, range: Range<Int64>) {
+    kind = .blob
+    self.blob = blob
+    offset = range.lowerBound
+    end = range.upperBound
+  }
+
+  /// - Parameter end: nil when the content ends where the body does, whose length is not known yet.
+  init(growing: GrowingBody, from offset: Int64, to end: Int64?, isChunked: Bool) {
+    kind = .growing
+    self.growing = growing
+    self.offset = offset
+    self.end = end ?? .max
+    self.isChunked = isChunked
+  }
+
+  static var relay: ContentSource {
+    var source = ContentSource()
+    source.kind = .relay
+    return source
+  }
+
+  /// There is content that this connection fetches by itself.
+  var isActive: Bool { kind == .blob || kind == .growing }
+
+  /// The socket is what is waited for.
+  var isBlocked: Bool { isActive && !isWaiting }
+}
+
+extension ClientConnection {
+  /// One sendfile call, so that a fast client does not keep the others waiting.
+  private static let pieceLimit: Int64 = 2 << 20
+  /// What one connection may send before it is another's turn.
+  private static let turnLimit: Int64 = 4 << 20
+
+  /// Sends as much content as the socket takes and the source has.
+  func sendContent() {
+    var budget = Self.turnLimit
+    while content.isActive, !content.isWaiting, waitingOutput == 0, phase == .answering {
+      guard budget > 0 else {
+        // More than its share for one turn: the socket is still writable, so the loop comes back.
+        waitForSocket()
+        return
+      }
+      let before = content.offset
+      let goesOn = content.kind == .blob ? sendFromBlob() : sendFromGrowingBody()
+      budget -= max(1, content.offset - before)
+      if !goesOn { return }
+    }
+    if waitingOutput > 0, phase == .answering { waitForSocket() }
+  }
+
+  /// - Returns: whether there is more to try now.
+  private func sendFromBlob() -> Bool {
+    guard let blob = content.blob else { return false }
+    let count = min(content.end - content.offset, Self.pieceLimit)
+    guard count > 0 else {
+      contentSent()
+      return false
+    }
+    if content.offset >= content.residentEnd {
+      // Once for each piece: pages that were there a moment ago are hardly ever gone by the time the socket
+      // takes the rest of them.
+      guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
+        content.isWaiting = true
+        worker.warm(blob, offset: content.offset, count: Int(count), for: self)
+        return false
+      }
+      content.residentEnd = content.offset + count
+    }
+    return sendFile(blob.descriptor, count: min(count, content.residentEnd - content.offset))
+  }
+
+  private func sendFromGrowingBody() -> Bool {
+    guard let body = content.growing else { return false }
+    if content.chunkRest > 0, let blob = body.file {
+      return sendFile(blob.descriptor, count: min(content.chunkRest, Self.pieceLimit))
+    }
+    let left = content.end - content.offset
+    guard left > 0 else {
+      contentSent()
+      return false
+    }
+    let buffer = loop.sendBuffer
+    let window = UnsafeMutableRawBufferPointer(
+      rebasing: buffer[0..<Int(min(Int64(buffer.count), left))])
+    switch body.next(at: content.offset, into: window, for: Follower(mailbox: loop.mailbox, id: id))
+    {
+    case .copied(let count):
+      if content.isChunked { writeChunkHeader(count) }
+      write(UnsafeRawBufferPointer(rebasing: window[0..<count]), more: content.isChunked)
+      if content.isChunked { writeChunkEnd() }
+      content.offset += Int64(count)
+      return phase == .answering
+    case .file(let blob, let available):
+      let count = min(available, left, Self.pieceLimit)
+      if content.isChunked {
+        writeChunkHeader(Int(count))
+        content.chunkRest = count
+        guard waitingOutput == 0, phase == .answering else { return false }
+      }
+      return sendFile(blob.descriptor, count: count)
+    case .wait:
+      content.isWaiting = true
+      return false
+    case .end:
+      guard content.end == .max else {
+        // Shorter than promised: cannot be, since a fill ends complete only at its length.
+        contentBroke()
+        return false
+      }
+      if content.isChunked { writeLastChunk() }
+      contentSent()
+      return false
+    case .cut:
+      contentBroke()
+      return false
+    }
+  }
+
+  private func sendFile(_ file: Int32, count: Int64) -> Bool {
+    switch Socket.sendFile(to: descriptor, from: file, offset: content.offset, count: Int(count)) {
+    case .bytes(let sent):
+      countSent(sent)
+      content.offset += Int64(sent)
+      if content.chunkRest > 0 {
+        content.chunkRest -= Int64(sent)
+        if content.chunkRest == 0 { writeChunkEnd() }
+      }
+      if content.kind == .blob, content.offset == content.end {
+        contentSent()
+        return false
+      }
+      return phase == .answering
+    case .wouldBlock:
+      waitForSocket()
+      return false
+    case .endOfStream:
+      // The file is shorter than it was: somebody truncated it.
+      contentBroke()
+      return false
+    case .failed(let errno):
+      if errno == .inputOutput { contentBroke() } else { close(.clientLeft) }
+      return false
+    }
+  }
+
+  private func contentSent() {
+    content = ContentSource()
+    if let driver {
+      driver.answerSent()
+    } else {
+      if var record {
+        self.record = nil
+        record.sentBytes = sentBytes
+        worker.log(record)
+      }
+      answerFinished()
+    }
+  }
+
+  private func contentBroke() {
+    if let driver { driver.storedContentFailed() } else { close(.cut) }
+  }
+}

@@ -1,0 +1,519 @@
+// One request to an origin and its response: finds the addresses, takes a kept connection or makes a new
+// one, sends, reads, takes the framing off, and reports to one consumer. A request that met a kept
+// connection at the moment the origin closed it is sent again on a new one (RFC 9112 §9.3.1).
+//
+//   resolving ─▶ connecting ─▶ awaitingHead ─▶ content ─▶ done
+//       └── a kept connection ──────▲  │
+//                 ▲─── gone before a byte of the answer, and safe to repeat
+
+import HTTP
+import IO
+import Platform
+import Telemetry
+
+/// What is sent to an origin.
+struct OriginRequest {
+  var origin: Origin
+  var method: Method
+  /// Request line and fields, with the empty line.
+  var head: [UInt8]
+  /// How content follows, if it does.
+  var framing: MessageFraming
+  /// Nothing breaks if the origin gets it twice: a safe or idempotent method without content.
+  var mayRepeat: Bool
+}
+
+/// Scheme, host and port, and whether the operator or a client chose them.
+struct Origin: Hashable, Sendable {
+  var isSecure: Bool
+  var host: String
+  var port: UInt16
+  /// Named in the configuration, so that its addresses are not held against `destinations`. Part of the
+  /// identity: a connection made on the operator's word is not lent to a client's.
+  var isConfigured: Bool
+
+  var authority: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+}
+
+/// The final response's head.
+struct ResponseHead {
+  var status: Status
+  var version: Version
+  var fields: FieldSection
+  var framing: MessageFraming
+}
+
+/// Who gets the response of an exchange. A base class rather than a protocol: calls cost a table look-up.
+class ExchangeConsumer: LoopObject {
+  func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection) {}
+  func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {}
+  func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {}
+  func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {}
+  func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {}
+  /// Request content may be sent again after `sendContent` asked to wait.
+  func exchangeWantsContent(_ exchange: Exchange) {}
+}
+
+final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
+  /// 1xx answers before the final one: more of them are an attack or a bug (RFC 9110 §15.2 has no bound).
+  private static let informationalLimit = 64
+  /// Request content waiting for the origin's socket, above which the client is asked to wait.
+  private static let outputLimit = 256 << 10
+
+  private enum State {
+    case idle, resolving, connecting, awaitingHead, content, done
+  }
+
+  let worker: Worker
+  let request: OriginRequest
+  /// Cleared when the exchange is over, so that nobody is told twice.
+  var consumer: ExchangeConsumer?
+  private var state = State.idle
+  private var connection: OriginConnection?
+  private var connector: Connector?
+  private var lookup: HostLookup?
+  private var framing = MessageFraming.none
+  private var remaining: UInt64 = 0
+  private var chunks = ChunkedDecoder(.response)
+  private var cursor = HeadCursor()
+  private var responseAllowsReuse = false
+  private var input = ByteQueue()
+  private var output = ByteQueue()
+  private var informationals = 0
+  private var attempts = 0
+  private var gotBytes = false
+  private var isPaused = false
+  private var requestSent: Bool
+  private(set) var isOnKeptConnection = false
+  private(set) var receivedBytes: UInt64 = 0
+  private(set) var peer: SocketAddress?
+  let startedAt: Instant
+
+  init(worker: Worker, request: OriginRequest, consumer: ExchangeConsumer) {
+    self.worker = worker
+    self.request = request
+    self.consumer = consumer
+    requestSent = request.framing == .none
+    startedAt = worker.loop.now
+    super.init(loop: worker.loop)
+  }
+
+  // MARK: Connecting
+
+  func start() {
+    attempts += 1
+    if let kept = worker.pool.take(request.origin) {
+      isOnKeptConnection = true
+      worker.metrics.add(.upstreamReuses)
+      send(on: kept)
+      return
+    }
+    isOnKeptConnection = false
+    state = .resolving
+    if let known = worker.resolver.known(request.origin.host) {
+      resolved(known.result)
+    } else {
+      lookup = HostLookup(
+        loop: loop, resolver: worker.resolver, host: request.origin.host,
+        timeout: worker.settings.upstream.connectTimeout, delegate: self)
+    }
+  }
+
+  func lookup(
+    _ lookup: HostLookup, of host: String, found result: Result<[IPAddress], Resolver.Failure>
+  ) {
+    self.lookup = nil
+    if state == .resolving { resolved(result) }
+  }
+
+  private func resolved(_ result: Result<[IPAddress], Resolver.Failure>) {
+    switch result {
+    case .success(let addresses):
+      connect(to: addresses)
+    case .failure(let failure):
+      worker.metrics.add(.upstreamConnectFailures, .resolution)
+      failLater(.resolving(request.origin.host, failure))
+    }
+  }
+
+  private func connect(to addresses: [IPAddress]) {
+    let permitted =
+      request.origin.isConfigured
+      ? addresses : addresses.filter { worker.settings.destinations.allows(address: $0) }
+    guard !permitted.isEmpty else {
+      worker.metrics.add(.upstreamConnectFailures, .forbidden)
+      failLater(.prohibited(request.origin.host, addresses))
+      return
+    }
+    state = .connecting
+    connector = Connector(
+      loop: loop, addresses: permitted.map { SocketAddress($0, port: request.origin.port) },
+      timeout: worker.settings.upstream.connectTimeout, delegate: self)
+  }
+
+  func connector(
+    _ connector: Connector, connected socket: consuming FileDescriptor, to address: SocketAddress,
+    attempts: [ConnectionRace.Attempt]
+  ) {
+    self.connector = nil
+    guard state == .connecting else { return }
+    worker.metrics.add(.upstreamConnects)
+    let connection = OriginConnection(
+      worker: worker, origin: request.origin, peer: address, descriptor: socket.release())
+    guard connection.open() else {
+      fail(ProxyError(.proxyInternalError, "the kernel refuses to watch another connection"))
+      return
+    }
+    send(on: connection)
+  }
+
+  func connector(_ connector: Connector, failed attempts: [ConnectionRace.Attempt]) {
+    self.connector = nil
+    guard state == .connecting else { return }
+    let error = ProxyError.connecting(request.origin.authority, attempts)
+    worker.metrics.add(.upstreamConnectFailures, ConnectFailure(attempts))
+    fail(error)
+  }
+
+  /// Fails at the end of the turn: whoever started the exchange is not told before `start` returns.
+  private func failLater(_ error: ProxyError) {
+    loop.afterTurn { [self] in fail(error) }
+  }
+
+  // MARK: Sending
+
+  private func send(on connection: OriginConnection) {
+    self.connection = connection
+    connection.exchange = self
+    connection.requests += 1
+    peer = connection.peer
+    state = .awaitingHead
+    gotBytes = false
+    output.append(request.head)
+    loop.setInterest(connection, .read)
+    loop.arm(self, after: worker.settings.readTimeout)
+    flush()
+    if state == .awaitingHead, !requestSent { consumer?.exchangeWantsContent(self) }
+  }
+
+  /// Sends a piece of the request's content, framing it.
+  /// - Returns: whether more may be given now; if not, `exchangeWantsContent` comes later.
+  func sendContent(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard connection != nil, !bytes.isEmpty else { return connection != nil }
+    if request.framing == .chunked {
+      var start: [UInt8] = []
+      ChunkedEncoding.appendChunkStart(bytes.count, to: &start)
+      output.append(start)
+      output.append(bytes)
+      output.append([13, 10])
+    } else {
+      output.append(bytes)
+    }
+    loop.arm(self, after: worker.settings.readTimeout)
+    flush()
+    return output.count < Self.outputLimit
+  }
+
+  func finishContent(trailers: FieldSection = FieldSection()) {
+    guard !requestSent else { return }
+    requestSent = true
+    if request.framing == .chunked {
+      var end: [UInt8] = []
+      ChunkedEncoding.appendEnd(trailers: trailers, to: &end)
+      output.append(end)
+    }
+    flush()
+  }
+
+  var canSendContent: Bool { connection != nil && output.count < Self.outputLimit }
+
+  private func flush() {
+    guard let connection else { return }
+    while !output.isEmpty {
+      switch Socket.send(connection.descriptor, output.bytes) {
+      case .bytes(let count):
+        worker.metrics.add(.upstreamSent, UInt64(count))
+        output.consume(count)
+      case .wouldBlock:
+        updateInterest()
+        return
+      case .endOfStream, .failed:
+        // The reading side has the whole story: an early answer may lie there, and the error after it.
+        output.removeAll()
+        requestSent = true
+        responseAllowsReuse = false
+        updateInterest()
+        return
+      }
+    }
+  }
+
+  private func updateInterest() {
+    guard let connection else { return }
+    var interest: Interest = isPaused ? [] : .read
+    if !output.isEmpty { interest.insert(.write) }
+    loop.setInterest(connection, interest)
+  }
+
+  // MARK: Receiving
+
+  /// Stops reading: the consumer cannot take more now.
+  func pause() {
+    guard !isPaused, state == .content else { return }
+    isPaused = true
+    loop.disarm(self)
+    updateInterest()
+  }
+
+  func resume() {
+    guard isPaused else { return }
+    isPaused = false
+    loop.arm(self, after: worker.settings.readTimeout)
+    connection?.watchAgain()
+    updateInterest()
+  }
+
+  func connectionReady(_ events: Readiness) {
+    if events.contains(.write), !output.isEmpty {
+      flush()
+      guard connection != nil else { return }
+      if output.isEmpty { updateInterest() }
+      if !requestSent, output.count < Self.outputLimit { consumer?.exchangeWantsContent(self) }
+    }
+    guard let connection else { return }
+    if isPaused {
+      // An error or hang-up is told again and again, whatever is asked for; what is left to be read is read
+      // when the consumer wants it.
+      if events.contains(.error) || events.contains(.hangUp) { connection.stopWatching() }
+      return
+    }
+    guard !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else { return }
+    let buffer = loop.receiveBuffer
+    switch Socket.receive(connection.descriptor, into: buffer) {
+    case .bytes(let count):
+      worker.metrics.add(.upstreamReceived, UInt64(count))
+      received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+    case .wouldBlock:
+      return
+    case .endOfStream:
+      ended(nil)
+    case .failed(let errno):
+      ended(errno)
+    }
+  }
+
+  private func received(_ bytes: UnsafeRawBufferPointer) {
+    gotBytes = true
+    loop.arm(self, after: worker.settings.readTimeout)
+    switch state {
+    case .awaitingHead:
+      if input.isEmpty {
+        let used = parseHeads(bytes)
+        if state == .awaitingHead {
+          input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+        } else if state == .content, used < bytes.count {
+          receivedContent(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+        }
+      } else {
+        input.append(bytes)
+        let used = parseHeads(input.bytes)
+        input.consume(used)
+        if state == .content {
+          var rest = ByteQueue()
+          swap(&rest, &input)
+          receivedContent(rest.bytes)
+        }
+      }
+    case .content:
+      receivedContent(bytes)
+    case .idle, .resolving, .connecting, .done:
+      break
+    }
+  }
+
+  /// Parses as many heads as are there: any number of 1xx, then the final one.
+  /// - Returns: how many bytes they took.
+  private func parseHeads(_ bytes: UnsafeRawBufferPointer) -> Int {
+    var used = 0
+    while state == .awaitingHead {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
+      switch worker.parseResponse(rest, resuming: &cursor) {
+      case .needsMoreBytes:
+        return used
+      case .refused(let refusal):
+        fail(.malformed(request.origin.authority, refusal))
+        return bytes.count
+      case .complete(let consumed):
+        used += consumed
+        cursor = HeadCursor()
+        let head = worker.parsedHead
+        let span = Span<UInt8>(_unsafeBytes: rest)
+        let fields = FieldSection(copying: head.pointee, of: span)
+        let status = head.pointee.status
+        let framing = MessageFraming.ofResponse(head.pointee, in: span, to: request.method)
+        let persists = ConnectionOptions.persists(head.pointee, in: span)
+        if status.rawValue < 200 {
+          informationals += 1
+          guard status.rawValue != 101, informationals <= Self.informationalLimit else {
+            fail(
+              .unasked(
+                request.origin.authority,
+                status.rawValue == 101
+                  ? "switched protocols without being asked"
+                  : "sent more than \(Self.informationalLimit) interim answers"))
+            return bytes.count
+          }
+          consumer?.exchangeGotInformational(self, status: status, fields: fields)
+        } else {
+          headArrived(
+            ResponseHead(
+              status: status, version: head.pointee.version, fields: fields, framing: framing),
+            persists: persists)
+        }
+      }
+    }
+    return used
+  }
+
+  private func headArrived(_ head: ResponseHead, persists: Bool) {
+    if case .refused(let refusal) = head.framing {
+      fail(.malformed(request.origin.authority, refusal))
+      return
+    }
+    worker.metrics.observe(
+      .upstreamFirstByte, nanoseconds: UInt64(clamping: (loop.now - startedAt).wholeNanoseconds))
+    framing = head.framing
+    responseAllowsReuse = persists && framing != .untilClose
+    state = .content
+    if case .length(let length) = framing { remaining = length }
+    consumer?.exchangeGotHead(self, head)
+    guard state == .content else { return }
+    if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: false) }
+  }
+
+  private func receivedContent(_ bytes: UnsafeRawBufferPointer) {
+    guard !bytes.isEmpty else { return }
+    switch framing {
+    case .none, .refused:
+      responseAllowsReuse = false
+    case .untilClose:
+      deliver(bytes)
+    case .length:
+      let count = Int(min(UInt64(bytes.count), remaining))
+      remaining -= UInt64(count)
+      deliver(UnsafeRawBufferPointer(rebasing: bytes[0..<count]))
+      if state == .content, remaining == 0 { finish(trailers: nil, leftOver: count < bytes.count) }
+    case .chunked:
+      receivedChunks(bytes)
+    }
+  }
+
+  private func receivedChunks(_ bytes: UnsafeRawBufferPointer) {
+    let span = Span<UInt8>(_unsafeBytes: bytes)
+    var position = 0
+    while state == .content {
+      switch chunks.step(span, at: &position) {
+      case .content(let range):
+        deliver(UnsafeRawBufferPointer(rebasing: bytes[range]))
+      case .needsMoreBytes:
+        return
+      case .finished:
+        finish(trailers: chunks.trailers, leftOver: position < bytes.count)
+        return
+      case .refused(let refusal):
+        fail(.malformed(request.origin.authority, refusal))
+        return
+      }
+    }
+  }
+
+  private func deliver(_ bytes: UnsafeRawBufferPointer) {
+    guard !bytes.isEmpty else { return }
+    receivedBytes += UInt64(bytes.count)
+    consumer?.exchangeGotContent(self, bytes)
+  }
+
+  // MARK: Ending
+
+  private func ended(_ errno: Errno?) {
+    switch state {
+    case .awaitingHead:
+      if isOnKeptConnection, !gotBytes, request.mayRepeat, attempts <= 2 {
+        // The origin closed the kept connection as the request went out; nothing of it was answered.
+        worker.metrics.add(.upstreamRetries)
+        releaseConnection(reusable: false)
+        output.removeAll()
+        start()
+        return
+      }
+      fail(.endedBeforeHead(request.origin.authority, errno))
+    case .content:
+      if framing == .untilClose, errno == nil {
+        finish(trailers: nil, leftOver: false)
+      } else {
+        fail(.endedInContent(request.origin.authority, errno))
+      }
+    case .idle, .resolving, .connecting, .done:
+      break
+    }
+  }
+
+  override func timerFired() {
+    switch state {
+    case .awaitingHead, .content:
+      worker.metrics.add(.timeouts, .upstream)
+      fail(
+        .silent(
+          request.origin.authority, worker.settings.upstream.readTimeout,
+          inHead: state == .awaitingHead))
+    case .idle, .resolving, .connecting, .done:
+      break
+    }
+  }
+
+  private func finish(trailers: FieldSection?, leftOver: Bool) {
+    state = .done
+    releaseConnection(
+      reusable: responseAllowsReuse && requestSent && output.isEmpty && !leftOver && !isPaused)
+    let consumer = self.consumer
+    retire()
+    consumer?.exchangeFinished(self, trailers: trailers)
+  }
+
+  private func fail(_ error: ProxyError) {
+    guard state != .done else { return }
+    state = .done
+    releaseConnection(reusable: false)
+    let consumer = self.consumer
+    retire()
+    consumer?.exchangeFailed(self, error)
+  }
+
+  /// Nobody wants the answer any more.
+  func cancel() {
+    guard state != .done else { return }
+    state = .done
+    connector?.cancel()
+    lookup?.cancel()
+    releaseConnection(reusable: false)
+    retire()
+  }
+
+  private func retire() {
+    consumer = nil
+    connector = nil
+    lookup = nil
+    unregister()
+  }
+
+  private func releaseConnection(reusable: Bool) {
+    guard let connection else { return }
+    self.connection = nil
+    connection.exchange = nil
+    if reusable {
+      worker.pool.put(connection)
+    } else {
+      connection.close()
+    }
+  }
+}

@@ -1,0 +1,396 @@
+// Carries out one fill on the loop of the transaction that leads it: sends the request, decides what may
+// become of the answer, keeps it (small content in memory, the rest in a file that a pool thread writes
+// and hashes), and tells the followers. It outlives its leader: a client that leaves stops nothing.
+
+import Caching
+import HTTP
+import IO
+import Platform
+import Storage
+import Telemetry
+
+final class FillDriver: ExchangeConsumer {
+  /// Content on its way to the pool thread, above which the origin is asked to wait.
+  private static let inFlightLimit = 1 << 20
+  /// Content is gathered to pieces of this size while more keeps coming.
+  private static let pieceSize = 128 << 10
+
+  private enum State {
+    case awaitingHead
+    /// The answer is to be kept, and a pool thread makes its file; nobody has been told yet.
+    case opening(ResponseHead)
+    /// Content goes into the growing body.
+    case filling
+    /// All content is here; its file is being made permanent.
+    case committing
+    case over
+  }
+
+  let worker: Worker
+  let fill: Fill
+  let request: ClientRequest
+  /// Stored, but to be confirmed: a 304 makes it fresh again.
+  private let stale: StoredEntry?
+  private weak var leader: TransactionDriver?
+  private var exchange: Exchange?
+  private var state = State.awaitingHead
+  private var body: GrowingBody?
+  private var isAnnounced = false
+  private var isOpeningFile = false
+  private var isContentComplete = false
+  private var blob: GrowingBlob?
+  private var received: Int64 = 0
+  private var piece: [UInt8] = []
+  private var inFlight = 0
+  private let requestTime: Int64
+
+  init(
+    worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
+    leader: TransactionDriver?
+  ) {
+    self.worker = worker
+    self.fill = fill
+    self.request = request
+    self.stale = stale
+    self.leader = leader
+    requestTime = worker.loop.wallSeconds
+    super.init(loop: worker.loop)
+  }
+
+  func start() {
+    worker.metrics.add(.fillsRunning)
+    let exchange = Exchange(
+      worker: worker,
+      request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
+      consumer: self)
+    self.exchange = exchange
+    exchange.start()
+  }
+
+  /// Bytes of content the origin has sent so far.
+  var upstreamBytes: UInt64 { UInt64(clamping: received) }
+
+  // MARK: The origin's head
+
+  override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
+  {
+    leader?.relayInformational(status: status, fields: fields)
+  }
+
+  override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
+    var fields = head.fields
+    Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
+    let now = loop.wallSeconds
+    if head.status == .notModified, let stale {
+      freshen(stale, with: fields, now: now)
+      return
+    }
+    let verdict = Storability.decide(
+      method: .get, request: request.fields, status: head.status, fields: fields,
+      requestTime: requestTime, responseTime: now)
+    switch verdict {
+    case .storable(let response):
+      keep(response, head, exchange)
+    case .not(let reason):
+      yield(exchange, head, reason: .response, why: reason.rule)
+    }
+  }
+
+  private func freshen(_ stale: StoredEntry, with fields: FieldSection, now: Int64) {
+    let outcome = Validation.freshen(
+      stale.response, with: fields, request: request.fields, requestTime: requestTime,
+      responseTime: now)
+    switch outcome {
+    case .updated(let response):
+      end(.stored(worker.store.refresh(stale, response: response)), .finished)
+    case .unstorable(let response, _):
+      // Good for those who wait, and for nobody after them.
+      let entry = worker.store.refresh(stale, response: response)
+      worker.store.remove(fill.key)
+      end(.stored(entry), .finished)
+    case .unrelated:
+      // The 304 is about something we do not hold: only a request without conditions can mend that.
+      worker.store.remove(fill.key)
+      exchange?.cancel()
+      let again = FillDriver(
+        worker: worker, fill: fill, request: request, stale: nil, leader: leader)
+      state = .over
+      worker.metrics.subtract(.fillsRunning)
+      retire()
+      again.start()
+    }
+  }
+
+  /// The answer may be stored: from here on its content grows for everybody.
+  private func keep(_ response: StoredResponse, _ head: ResponseHead, _ exchange: Exchange) {
+    let expected: Int64? =
+      switch head.framing {
+      case .none: 0
+      case .length(let length): Int64(clamping: length)
+      case .chunked, .untilClose, .refused: nil
+      }
+    body = GrowingBody(response: response, expectedLength: expected)
+    if let expected, expected > Int64(Store.inlineLimit) {
+      // Told to nobody before the file is there: without one the answer can still be relayed.
+      state = .opening(head)
+      exchange.pause()
+      openFile()
+    } else {
+      state = .filling
+      // Small content often comes in the same segment as its head: then the finished entry is the news.
+      loop.afterTurn(self)
+    }
+  }
+
+  override func turnEnded() {
+    guard case .filling = state else { return }
+    announce()
+    handOver()
+  }
+
+  private func announce() {
+    guard !isAnnounced, let body else { return }
+    isAnnounced = true
+    fill.enter(.growing(body))
+    leader?.fillChanged()
+  }
+
+  /// The answer is not for sharing: its leader takes it over, the others ask for themselves.
+  private func yield(
+    _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString
+  ) {
+    state = .over
+    let begun = body?.memoryContent ?? []
+    let isComplete = isContentComplete
+    self.exchange = nil
+    worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
+    worker.fills.leave(fill)
+    fill.enter(.unshared)
+    worker.metrics.subtract(.fillsRunning)
+    worker.metrics.add(.relays, reason)
+    if let leader {
+      exchange?.consumer = leader
+      leader.takeOver(exchange, head, begun: begun, isComplete: isComplete, why: why)
+      if exchange?.consumer === leader { exchange?.resume() }
+    } else {
+      exchange?.cancel()
+    }
+    retire()
+  }
+
+  // MARK: Content
+
+  override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
+    guard let body else { return }
+    received += Int64(bytes.count)
+    switch state {
+    case .opening:
+      // What came in one piece with the head; the exchange is paused.
+      body.append(bytes)
+    case .filling where blob == nil:
+      body.append(bytes)
+      if received > Int64(Store.inlineLimit), !isOpeningFile {
+        announce()
+        openFile()
+      }
+      if received > Int64(Self.inFlightLimit) { exchange.pause() }
+    case .filling:
+      piece.append(contentsOf: bytes)
+      if piece.count >= Self.pieceSize { handOver() } else { loop.afterTurn(self) }
+    case .awaitingHead, .committing, .over:
+      break
+    }
+  }
+
+  /// What a pool thread has to say.
+  private enum News: UInt32 {
+    case opened, written, failed, committed
+  }
+
+  private final class Opened: Sendable {
+    let blob: GrowingBlob
+    init(_ blob: GrowingBlob) { self.blob = blob }
+  }
+
+  private func openFile() {
+    guard let body else { return }
+    isOpeningFile = true
+    let store = worker.store
+    let key = fill.key
+    onPool { post in
+      do throws(Errno) {
+        let blob = try store.grow(
+          key, response: body.response, expectedLength: body.expectedLength)
+        post(.opened, 0, Opened(blob))
+      } catch {
+        post(.failed, 0, nil)
+      }
+    }
+  }
+
+  /// Runs a job after all earlier ones of this fill.
+  private func onPool(
+    _ job: @escaping @Sendable (_ post: (News, Int, (any AnyObject & Sendable)?) -> Void) -> Void
+  ) {
+    let mailbox = loop.mailbox
+    let id = id
+    let isTaken = worker.disk.submit(lane: fill.key.hash) {
+      job { news, value, payload in
+        mailbox.post(Letter(to: id, subject: news.rawValue, value: value, payload: payload))
+      }
+    }
+    if !isTaken { mailbox.post(Letter(to: id, subject: News.failed.rawValue)) }
+  }
+
+  /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
+  private func handOver() {
+    guard let blob, let body, !piece.isEmpty else { return }
+    let piece = self.piece
+    self.piece = []
+    inFlight += piece.count
+    if inFlight > Self.inFlightLimit { exchange?.pause() }
+    onPool { post in
+      guard case .appended = piece.withUnsafeBytes({ blob.append($0) }) else {
+        post(.failed, piece.count, nil)
+        return
+      }
+      body.fileGrew()
+      post(.written, piece.count, nil)
+    }
+  }
+
+  override func receive(_ letter: Letter) {
+    guard let news = News(rawValue: letter.subject) else { return }
+    switch news {
+    case .opened:
+      guard let opened = letter.payload as? Opened else { return }
+      fileOpened(opened.blob)
+    case .written:
+      inFlight -= letter.value
+      if inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
+    case .failed:
+      storeFailed()
+    case .committed:
+      guard let body, let finished = letter.payload as? FinishedBlob else {
+        breakOff(.notKept("its file could not be made permanent"))
+        return
+      }
+      let response = body.response.completed(length: finished.length)
+      end(
+        .stored(worker.store.save(fill.key, response: response, body: .blob(finished))), .finished)
+    }
+  }
+
+  private func fileOpened(_ blob: GrowingBlob) {
+    guard let body else { return }
+    switch state {
+    case .opening, .filling:
+      self.blob = blob
+      state = .filling
+      piece = body.moveToFile(blob)
+      handOver()
+      announce()
+      if isContentComplete {
+        commit()
+      } else if inFlight <= Self.inFlightLimit {
+        exchange?.resume()
+      }
+    case .awaitingHead, .committing, .over:
+      blob.abandon()
+    }
+  }
+
+  /// No file, no space, or a disk that fails.
+  private func storeFailed() {
+    switch state {
+    case .opening(let head):
+      yield(exchange, head, reason: .space, why: "no-space")
+    case .filling, .committing:
+      breakOff(.notKept("the disk is full or fails"))
+    case .awaitingHead, .over:
+      break
+    }
+  }
+
+  override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
+    self.exchange = nil
+    isContentComplete = true
+    guard case .filling = state, !isOpeningFile || blob != nil, let body else { return }
+    guard blob == nil else {
+      commit()
+      return
+    }
+    let content = body.memoryContent ?? []
+    let response = body.response.completed(length: Int64(content.count))
+    let entry = worker.store.save(fill.key, response: response, body: .inline(content))
+    body.complete(length: received)
+    end(.stored(entry), .finished)
+  }
+
+  private func commit() {
+    guard let blob, let body else { return }
+    handOver()
+    state = .committing
+    let length = received
+    onPool { post in
+      // All readers may see the end as soon as the last byte is there; what follows is for those to come.
+      body.complete(length: length)
+      guard case .finished(let finished) = blob.finish(length: length) else {
+        post(.committed, 0, nil)
+        return
+      }
+      post(.committed, 0, finished)
+    }
+  }
+
+  override func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {
+    self.exchange = nil
+    switch state {
+    case .awaitingHead:
+      end(.failed(error), .failed)
+    case .opening, .filling:
+      breakOff(error)
+    case .committing, .over:
+      break
+    }
+  }
+
+  // MARK: Ending
+
+  /// The content will never be complete: those who read along are cut off where it ends.
+  private func breakOff(_ error: ProxyError) {
+    exchange?.cancel()
+    exchange = nil
+    let body = self.body
+    if let blob {
+      // Behind whatever is still queued for it, so that readers get all there is.
+      let isTaken = worker.disk.submit(lane: fill.key.hash) {
+        body?.cut(error)
+        blob.abandon()
+      }
+      if !isTaken {
+        body?.cut(error)
+        blob.abandon()
+      }
+    } else {
+      body?.cut(error)
+    }
+    end(.failed(error), .failed)
+  }
+
+  private func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
+    if case .over = state { return }
+    state = .over
+    worker.fills.leave(fill)
+    fill.enter(phase)
+    worker.metrics.subtract(.fillsRunning)
+    worker.metrics.add(.fills, outcome)
+    leader?.fillChanged()
+    retire()
+  }
+
+  private func retire() {
+    exchange = nil
+    unregister()
+  }
+}

@@ -1,0 +1,74 @@
+// What changes in a message on its way through: connection fields go, Via comes, and the request that fills
+// the store asks for the whole representation, whatever part of it this client wants.
+
+import Caching
+import HTTP
+
+enum Forwarding {
+  /// Fields that make a request ask for less than the whole. A fill does without them: the store answers
+  /// conditions and ranges itself.
+  private static func isAboutPart(_ name: FieldName) -> Bool {
+    switch name {
+    case .range, .ifRange, .ifMatch, .ifNoneMatch, .ifModifiedSince, .ifUnmodifiedSince: true
+    default: false
+    }
+  }
+
+  /// The request for one client alone: as it came, less what was about its connection.
+  static func relayedRequest(_ request: ClientRequest, via: Via) -> OriginRequest {
+    var fields = request.fields
+    HopByHop.removeAll(from: &fields, keepingTrailer: request.framing == .chunked)
+    return make(
+      request, fields: fields, method: request.methodBytes, framing: request.framing, via: via)
+  }
+
+  /// The request whose answer may be stored for all.
+  /// - Parameter stale: a stored answer to be confirmed by 304 (RFC 9111 §4.3.1).
+  static func fillRequest(
+    _ request: ClientRequest, validating stale: StoredResponse?, via: Via
+  ) -> OriginRequest {
+    var fields = request.fields
+    HopByHop.removeAll(from: &fields)
+    fields.removeAll { name, _, _ in isAboutPart(name) || name == .expect }
+    if let stale { Validation.addConditions(for: stale, to: &fields) }
+    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+  }
+
+  private static func make(
+    _ request: ClientRequest, fields: FieldSection, method: [UInt8], framing: MessageFraming,
+    via: Via
+  ) -> OriginRequest {
+    var fields = fields
+    fields.remove(.host)
+    fields.remove(.contentLength)
+    via.append(to: &fields, receivedAs: request.version)
+    var head: [UInt8] = []
+    head.reserveCapacity(fields.bytes.count + request.target.pathAndQuery.count + 128)
+    head.append(contentsOf: method)
+    head.append(UInt8(ascii: " "))
+    head.append(contentsOf: request.target.pathAndQuery)
+    head.append(contentsOf: " HTTP/1.1\r\nHost: ".utf8)
+    head.append(contentsOf: request.target.hostField.utf8)
+    head.append(contentsOf: [13, 10])
+    fields.serialise(into: &head)
+    switch framing {
+    case .length(let count): MessageWriter.appendField(.contentLength, count, to: &head)
+    case .chunked: head.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8)
+    case .none, .untilClose, .refused: break
+    }
+    head.append(contentsOf: [13, 10])
+    let isContentFree = framing == .none || framing == .length(0)
+    return OriginRequest(
+      origin: request.origin, method: request.method, head: head,
+      framing: isContentFree ? .none : framing,
+      mayRepeat: isContentFree && request.method.isIdempotent)
+  }
+
+  /// Takes from a response what was about the origin's connection, and adds what every hop adds.
+  static func tidyResponse(
+    _ fields: inout FieldSection, version: Version, via: Via, keepingTrailer: Bool = false
+  ) {
+    HopByHop.removeAll(from: &fields, keepingTrailer: keepingTrailer)
+    via.append(to: &fields, receivedAs: version)
+  }
+}

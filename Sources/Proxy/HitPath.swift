@@ -1,0 +1,92 @@
+// The short way of a request that the store answers from memory: parse, find the key, compare, send, with
+// no object made for it. Everything that is not plainly such a request goes the long way
+// (TransactionDriver.swift), which must give the same answer.
+
+import Caching
+import HTTP
+import Platform
+import Storage
+import Telemetry
+
+extension ClientConnection {
+  /// Requests with any of these need a closer look.
+  private static var slowFields: FieldNameSet {
+    FieldNameSet(
+      .authorization, .cacheControl, .pragma, .contentLength, .transferEncoding, .expect, .ifMatch,
+      .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards)
+  }
+
+  /// Answers the request whose head was just parsed, if that needs no more than memory.
+  /// - Returns: whether it did.
+  func answerHit(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    let worker = self.worker
+    let head = worker.parsedHead
+    let method = head.pointee.method
+    guard method == .get || method == .head, worker.settings.allowsEveryHost,
+      head.pointee.names.isDisjoint(with: Self.slowFields)
+    else { return false }
+    let span = Span<UInt8>(_unsafeBytes: bytes)
+    let keyCount = worker.router.writeKey(
+      head.pointee, in: span, role: role, into: worker.keyBuffer)
+    guard keyCount > 0 else { return false }
+    let key = UnsafeRawBufferPointer(start: worker.keyBuffer.baseAddress, count: keyCount)
+    let hash = worker.hasher.hash(key)
+    guard case .hot(let set) = worker.store.lookup(keyBytes: key, hash: hash),
+      let entry = set.entries.first,
+      entry.response.status == .ok
+    else { return false }
+    let response = entry.response
+    guard response.variance.selectors.isEmpty else { return false }
+    let now = loop.wallSeconds
+    let age = response.freshness.currentAge(at: now)
+    guard response.freshness.lifetime > age, !response.freshness.flags.contains(.alwaysValidate)
+    else { return false }
+
+    let scratch = worker.scratch
+    guard scratch.room >= entry.head.count + entry.inlineBody.count + 256 else {
+      if scratch.count == 0 { return false }
+      flushScratch()
+      return waitingOutput == 0 ? answerHit(bytes) : false
+    }
+    let version = head.pointee.version
+    let keepsAlive = ConnectionOptions.persists(head.pointee, in: span) && !worker.isDraining
+    beginAnswer(keepsAlive: keepsAlive)
+    let before = scratch.count
+    scratch.append(entry.head)
+    scratch.append("Age: ")
+    scratch.append(decimal: age)
+    scratch.append("\r\nCache-Status: Holdfast; hit; ttl=")
+    scratch.append(decimal: response.freshness.lifetime &- age)
+    if !keepsAlive {
+      scratch.append("\r\nConnection: close\r\n\r\n")
+    } else if version == .http10 {
+      scratch.append("\r\nConnection: keep-alive\r\n\r\n")
+    } else {
+      scratch.append("\r\n\r\n")
+    }
+    let headCount = scratch.count - before
+    guard method == .get, case .blob(let file) = entry.body, file.length > 0 else {
+      let contentCount = method == .get ? entry.inlineBody.count : 0
+      if contentCount > 0 { scratch.append(entry.inlineBody) }
+      worker.logHit(
+        hitRecord(method, key, sent: headCount + contentCount), method: method,
+        contentCount: contentCount)
+      hitFinished()
+      return true
+    }
+    record = hitRecord(method, key, sent: 0)
+    content = ContentSource(blob: file, range: 0..<file.length)
+    return true
+  }
+
+  private func hitRecord(_ method: Method, _ key: UnsafeRawBufferPointer, sent: Int) -> AccessRecord
+  {
+    var record = AccessRecord(
+      client: peer, method: method == .get ? [0x47, 0x45, 0x54] : [0x48, 0x45, 0x41, 0x44],
+      target: [UInt8](key), way: .forward, startedAt: loop.now)
+    record.status = .ok
+    record.handling = .hit
+    record.sentBytes = UInt64(sent)
+    return record
+  }
+}

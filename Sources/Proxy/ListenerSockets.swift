@@ -1,0 +1,79 @@
+// The sockets of all listeners, one for each worker: the kernel spreads connections over those that share
+// an address (SO_REUSEPORT, socket(7)), so that workers need not share anything.
+
+import Configuration
+import HTTP
+import Platform
+import Synchronization
+
+final class ListenerSockets: Sendable {
+  private struct Bound {
+    var worker: Int
+    var descriptor: Int32
+    var role: ListenerRole
+  }
+
+  /// With the ports the kernel chose.
+  let addresses: [SocketAddress]
+  private let bound: Mutex<[Bound]>
+
+  init(_ listeners: [ListenerSettings], workers: Int) throws(StartFailure) {
+    var bound: [Bound] = []
+    var addresses: [SocketAddress] = []
+    do throws(StartFailure) {
+      for listener in listeners {
+        let role = try Self.role(of: listener)
+        var address = listener.address
+        for worker in 0..<workers {
+          let socket = try Self.listen(address)
+          // With port 0 the first one gets a port, and the others share it.
+          if worker == 0 { address = (try? Socket.localAddress(socket.rawValue)) ?? address }
+          bound.append(Bound(worker: worker, descriptor: socket.release(), role: role))
+        }
+        addresses.append(address)
+      }
+    } catch {
+      for socket in bound { FileDescriptor.close(raw: socket.descriptor) }
+      throw error
+    }
+    self.addresses = addresses
+    self.bound = Mutex(bound)
+  }
+
+  deinit {
+    for socket in bound.withLock({ $0 }) { FileDescriptor.close(raw: socket.descriptor) }
+  }
+
+  /// The sockets of one worker, which owns them from now on.
+  func take(_ worker: Int) -> [(Int32, ListenerRole)] {
+    bound.withLock { bound in
+      let taken = bound.filter { $0.worker == worker }.map { ($0.descriptor, $0.role) }
+      bound.removeAll { $0.worker == worker }
+      return taken
+    }
+  }
+
+  private static func role(of listener: ListenerSettings) throws(StartFailure) -> ListenerRole {
+    guard let origin = listener.origin else { return .proxy }
+    guard let base = TargetURI(origin.text) else {
+      throw StartFailure(description: "\(origin.text) cannot be the origin of a listener")
+    }
+    return .origin(base)
+  }
+
+  private static func listen(_ address: SocketAddress) throws(StartFailure) -> FileDescriptor {
+    do {
+      return try Socket.listen(on: address, reusePort: true)
+    } catch {
+      let advice =
+        switch error {
+        case .addressInUse:
+          "another program listens there; end it, or choose another address with --listen"
+        case .accessDenied: "ports below 1024 need a privilege; choose a higher one"
+        case .addressNotAvailable: "this machine has no such address"
+        default: error.message
+        }
+      throw StartFailure(description: "cannot listen on \(address): \(advice)")
+    }
+  }
+}

@@ -1,0 +1,120 @@
+// Kept connections to origins, per worker: taken youngest first, so that the oldest fall idle and go.
+// An idle connection is watched; whatever it says (data nobody asked for, FIN, RST) ends it at once, so
+// that no request is ever sent into a connection known to be dead.
+
+import IO
+import Platform
+
+/// One connection to an origin: lent to an exchange, or idle in the pool.
+final class OriginConnection: LoopObject {
+  let worker: Worker
+  let origin: Origin
+  let peer: SocketAddress
+  let descriptor: Int32
+  /// Whom its events are for; nil while it is idle.
+  var exchange: Exchange?
+  /// Requests sent on it, this one included.
+  var requests = 0
+  private var isOpen = true
+  private var isWatched = false
+
+  init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
+    self.worker = worker
+    self.origin = origin
+    self.peer = peer
+    self.descriptor = descriptor
+    super.init(loop: worker.loop)
+    worker.metrics.add(.connectionsOpen, .upstream)
+  }
+
+  /// - Returns: false when the kernel refuses to watch the descriptor; the connection is closed then.
+  func open() -> Bool {
+    watchAgain()
+    if !isWatched { close() }
+    return isWatched
+  }
+
+  /// An error is told as long as the descriptor is watched; whoever is not reading does not want that.
+  func stopWatching() {
+    guard isWatched else { return }
+    isWatched = false
+    loop.unwatch(self)
+  }
+
+  func watchAgain() {
+    guard isOpen, !isWatched else { return }
+    isWatched = (try? loop.watch(descriptor, self, .read)) != nil
+  }
+
+  override func ready(_ events: Readiness) {
+    if let exchange {
+      exchange.connectionReady(events)
+    } else {
+      worker.pool.drop(self)
+    }
+  }
+
+  /// Idle for as long as the pool keeps connections.
+  override func timerFired() {
+    if exchange == nil { worker.pool.drop(self) }
+  }
+
+  func close() {
+    guard isOpen else { return }
+    isOpen = false
+    exchange = nil
+    unregister()
+    FileDescriptor.close(raw: descriptor)
+    worker.metrics.subtract(.connectionsOpen, .upstream)
+  }
+
+  override func loopEnding() { close() }
+}
+
+final class OriginPool {
+  // A worker owns its pool.
+  private unowned(unsafe) let worker: Worker
+  private var idle: [Origin: [OriginConnection]] = [:]
+  private(set) var idleCount = 0
+
+  init(worker: Worker) {
+    self.worker = worker
+  }
+
+  func take(_ origin: Origin) -> OriginConnection? {
+    guard let connection = idle[origin]?.popLast() else { return nil }
+    if idle[origin]?.isEmpty == true { idle[origin] = nil }
+    idleCount -= 1
+    worker.loop.disarm(connection)
+    return connection
+  }
+
+  func put(_ connection: OriginConnection) {
+    connection.exchange = nil
+    let limits = worker.settings.upstream
+    guard !worker.isDraining, idle[connection.origin, default: []].count < limits.maxIdle else {
+      connection.close()
+      return
+    }
+    idle[connection.origin, default: []].append(connection)
+    idleCount += 1
+    worker.loop.setInterest(connection, .read)
+    worker.loop.arm(connection, after: worker.settings.poolTimeout)
+  }
+
+  func drop(_ connection: OriginConnection) {
+    if var kept = idle[connection.origin], let index = kept.firstIndex(where: { $0 === connection })
+    {
+      kept.remove(at: index)
+      idle[connection.origin] = kept.isEmpty ? nil : kept
+      idleCount -= 1
+    }
+    connection.close()
+  }
+
+  func dropAll() {
+    for connection in idle.values.joined() { connection.close() }
+    idle = [:]
+    idleCount = 0
+  }
+}

@@ -1,0 +1,207 @@
+// Every answer the proxy makes by itself because something went wrong: the RFC 9209 error type that names
+// it in `Proxy-Status`, the status code, and the sentence a person reads. Whatever fails between a client's
+// request and an origin's answer ends as one of these, and the constructors below are the list of them.
+
+import HTTP
+import IO
+import Platform
+import Telemetry
+
+struct ProxyError: Error, Sendable {
+  let type: ProxyStatus.ErrorType
+  /// What to answer while no byte of another answer is out.
+  let status: Status
+  /// One plain sentence: what happened, to what, and where possible what to do.
+  let detail: String
+
+  init(_ type: ProxyStatus.ErrorType, _ detail: String, status: Status? = nil) {
+    self.type = type
+    self.detail = detail
+    self.status = status ?? type.recommendedStatus
+  }
+
+  // MARK: Requests
+
+  /// A request that is not proper HTTP.
+  init(_ refusal: Refusal) {
+    self.init(.requestError, refusal.sentence, status: refusal.status)
+  }
+
+  static func headTimedOut(_ limit: Duration) -> ProxyError {
+    ProxyError(
+      .requestError, "the head of the request was not complete within \(limit.inWords)",
+      status: .requestTimeout)
+  }
+
+  static func contentTimedOut(_ limit: Duration) -> ProxyError {
+    ProxyError(
+      .requestError, "the content of the request stopped coming for \(limit.inWords)",
+      status: .requestTimeout)
+  }
+
+  static func contentTooLarge(_ limit: UInt64) -> ProxyError {
+    ProxyError(
+      .requestError,
+      "the content of the request is larger than \(limit) bytes (`limits.content`)",
+      status: .contentTooLarge)
+  }
+
+  static func notAllowedClient(_ client: SocketAddress) -> ProxyError {
+    ProxyError(
+      .requestDenied, "\(client.ip) is not among `clients` in the configuration", status: .forbidden
+    )
+  }
+
+  static func tooManyConnections(_ limit: Int) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached, "there are \(limit) connections already (`limits.connections`)",
+      status: .serviceUnavailable)
+  }
+
+  static var outOfDescriptors: ProxyError {
+    ProxyError(
+      .proxyInternalError, "the proxy has no file descriptor left (raise its `ulimit -n`)",
+      status: .serviceUnavailable)
+  }
+
+  static func deniedHost(_ host: String) -> ProxyError {
+    ProxyError(
+      .requestDenied, "\(host) may not be reached: see `destinations` in the configuration",
+      status: .forbidden)
+  }
+
+  static func deniedTunnel(_ port: UInt16) -> ProxyError {
+    ProxyError(
+      .requestDenied,
+      "CONNECT to port \(port) is refused: add it to `destinations.connect-ports` if it is meant",
+      status: .forbidden)
+  }
+
+  static let unknownExpectation = ProxyError(
+    .requestError, "the request expects something this proxy does not know (Expect)",
+    status: .expectationFailed)
+
+  static let noTunnelHere = ProxyError(
+    .requestDenied, "this listener serves one origin only and opens no tunnels",
+    status: .methodNotAllowed)
+
+  static let secureOrigin = ProxyError(
+    .proxyConfigurationError,
+    "this version reaches https origins through CONNECT only; ask for the http address, or use"
+      + " Holdfast as the client's https proxy",
+    status: .notImplemented)
+
+  static let loop = ProxyError(
+    .proxyLoopDetected, "the request has passed this proxy before: its Via field names it",
+    status: .loopDetected)
+
+  static let nothingStored = ProxyError(
+    .proxyInternalResponse,
+    "nothing stored answers this request, and it asks for stored answers only (only-if-cached)",
+    status: .gatewayTimeout)
+
+  // MARK: Reaching the origin
+
+  static func resolving(_ host: String, _ failure: Resolver.Failure) -> ProxyError {
+    let type: ProxyStatus.ErrorType = failure == .timedOut ? .dnsTimeout : .dnsError
+    let isOurs = failure == .overloaded || failure == .stopped
+    return ProxyError(
+      type, "\(host): \(failure.message)", status: isOurs ? .serviceUnavailable : nil)
+  }
+
+  static func prohibited(_ host: String, _ addresses: [IPAddress]) -> ProxyError {
+    let first = addresses.first.map { "\($0)" } ?? "no address"
+    return ProxyError(
+      .destinationIPProhibited,
+      "\(host) is at \(first), which is not a public address; add its network to"
+        + " `destinations.private` if it is meant",
+      status: .forbidden)
+  }
+
+  static func connecting(_ authority: String, _ attempts: [ConnectionRace.Attempt]) -> ProxyError {
+    let tried = attempts.compactMap { attempt -> String? in
+      switch attempt.outcome {
+      case .failed(let errno): "\(attempt.address): \(errno.message)"
+      case .underWay, .abandoned: "\(attempt.address): no answer"
+      case .notTried, .connected: nil
+      }
+    }
+    let type: ProxyStatus.ErrorType =
+      switch ConnectFailure(attempts) {
+      case .refused: .connectionRefused
+      case .timeout: .connectionTimeout
+      case .unreachable: .destinationIPUnroutable
+      case .resolution, .forbidden, .other: .destinationUnavailable
+      }
+    return ProxyError(type, "no connection to \(authority) (\(tried.joined(separator: "; ")))")
+  }
+
+  // MARK: The origin's answer
+
+  static func malformed(_ authority: String, _ refusal: Refusal) -> ProxyError {
+    ProxyError(.protocolError, "\(authority) did not answer in proper HTTP: \(refusal.sentence)")
+  }
+
+  static func unasked(_ authority: String, _ what: String) -> ProxyError {
+    ProxyError(.protocolError, "\(authority) \(what)")
+  }
+
+  static func endedBeforeHead(_ authority: String, _ errno: Errno?) -> ProxyError {
+    ProxyError(
+      .connectionTerminated,
+      errno.map { "the connection to \(authority) broke before an answer came: \($0)" }
+        ?? "\(authority) closed the connection without an answer")
+  }
+
+  static func endedInContent(_ authority: String, _ errno: Errno?) -> ProxyError {
+    ProxyError(
+      .responseIncomplete,
+      errno.map { "the connection to \(authority) broke in the middle of the content: \($0)" }
+        ?? "\(authority) closed the connection in the middle of the content")
+  }
+
+  static func silent(_ authority: String, _ limit: Duration, inHead: Bool) -> ProxyError {
+    inHead
+      ? ProxyError(
+        .responseTimeout,
+        "\(authority) did not answer within \(limit.inWords) (`upstream.read-timeout`)")
+      : ProxyError(
+        .connectionReadTimeout,
+        "\(authority) stopped sending for \(limit.inWords) (`upstream.read-timeout`)")
+  }
+
+  // MARK: Here
+
+  static func notKept(_ reason: String) -> ProxyError {
+    ProxyError(.proxyInternalError, "the answer could not be kept while it came: \(reason)")
+  }
+
+  static let shuttingDown = ProxyError(
+    .proxyInternalError, "the proxy is shutting down", status: .serviceUnavailable)
+}
+
+extension Duration {
+  /// `30 s`, `0.5 s`, `5 min`: as people say it.
+  var inWords: String {
+    let milliseconds = wholeNanoseconds / 1_000_000
+    if milliseconds >= 120_000, milliseconds % 60_000 == 0 { return "\(milliseconds / 60_000) min" }
+    if milliseconds % 1000 == 0 { return "\(milliseconds / 1000) s" }
+    return milliseconds < 1000
+      ? "\(milliseconds) ms" : "\(milliseconds / 1000).\(milliseconds % 1000 / 100) s"
+  }
+}
+
+extension ConnectFailure {
+  /// What the attempts have in common, told by the last one that failed.
+  init(_ attempts: [ConnectionRace.Attempt]) {
+    let last = attempts.reversed().lazy.compactMap { attempt -> Errno? in
+      if case .failed(let errno) = attempt.outcome { errno } else { nil }
+    }.first
+    switch last {
+    case .connectionRefused?: self = .refused
+    case nil, .timedOut?: self = .timeout
+    case .hostUnreachable?, .networkUnreachable?, .networkDown?: self = .unreachable
+    default: self = .other
+    }
+  }
+}

@@ -1,0 +1,244 @@
+// From a request's target to one target URI, whichever way it came in: as a forward proxy's absolute
+// target, below a named mirror, behind a host put in front (`/HOST/path`), or at a listener that stands
+// for one origin. One target URI, one key, one store.
+
+import Configuration
+import HTTP
+
+/// What a listener is for.
+enum ListenerRole: Sendable {
+  /// Forward proxy, tunnels and mirrors.
+  case proxy
+  /// A reverse proxy for what lies below this URI.
+  case origin(TargetURI)
+}
+
+/// Where a request leads.
+struct Route {
+  /// Which of the ways in it took; the word in the access log.
+  enum Way: String {
+    case forward, mirror, prefix, origin, tunnel
+  }
+
+  var target: TargetURI
+  var way: Way
+  /// The operator named the origin, so that `destinations` has no say.
+  var isConfigured: Bool
+}
+
+struct Router: Sendable {
+  private struct Mirror: Sendable {
+    var name: [UInt8]
+    var base: TargetURI
+    /// The start of every key below it, with the last slash.
+    var keyPrefix: [UInt8]
+  }
+
+  private let mirrors: [Mirror]
+  private let names: [String]
+
+  init(_ mirrors: Mirrors) {
+    self.mirrors = mirrors.all.compactMap { mirror in
+      guard let base = TargetURI(mirror.url.text) else { return nil }
+      return Mirror(name: Array(mirror.name.utf8), base: base, keyPrefix: base.key)
+    }
+    names = mirrors.all.map(\.name)
+  }
+
+  // MARK: The hot path
+
+  /// Writes the key of a request for which nothing but its target matters.
+  /// - Returns: its length; 0 when the long way (`route`) has to decide, and say what is wrong.
+  func writeKey(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole,
+    into buffer: UnsafeMutableBufferPointer<UInt8>
+  ) -> Int {
+    let target = head.targetRange
+    guard let first = target.first else { return 0 }
+    var outcome = TargetKey.Outcome.notKeyed
+    switch role {
+    case .origin(let base):
+      guard bytes[first] == 0x2F else { return 0 }
+      let prefix = base.key
+      outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
+    case .proxy where bytes[first] != 0x2F:
+      let nothing: [UInt8] = []
+      outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
+    case .proxy:
+      let segment = Self.firstSegment(of: target, in: bytes)
+      let rest = segment.upperBound..<target.upperBound
+      if let mirror = mirror(named: segment, in: bytes) {
+        guard !Self.mayClimb(rest, in: bytes) else { return 0 }
+        let prefix = mirrors[mirror].keyPrefix
+        outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
+      } else if Self.isHost(segment, in: bytes) {
+        outcome = unsafe TargetKey.write(
+          Self.prefixScheme(segment, in: bytes), authority: segment, pathAndQuery: rest, in: bytes,
+          into: buffer)
+      }
+    }
+    guard case .key(let count, _) = outcome else { return 0 }
+    return count
+  }
+
+  // MARK: The long way
+
+  func route(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole
+  ) throws(ProxyError) -> Route {
+    let parsed = RequestTarget.parse(head, in: bytes)
+    switch parsed {
+    case .refused(let refusal):
+      throw ProxyError(refusal)
+    case .authority:
+      throw ProxyError(.requestError, "only CONNECT takes a target of the form host:port")
+    case .asterisk:
+      throw ProxyError(
+        .requestError, "OPTIONS * is about this proxy itself, which offers no options of its own",
+        status: .notFound)
+    case .absolute:
+      guard case .proxy = role else {
+        throw ProxyError(
+          .requestDenied, "this listener serves one origin only and is no forward proxy")
+      }
+      return Route(target: try target(of: head, in: bytes), way: .forward, isConfigured: false)
+    case .origin(let range):
+      if case .origin(let base) = role {
+        let target = try below(base, path: range, in: bytes)
+        return Route(target: target, way: .origin, isConfigured: true)
+      }
+      return try routePath(range, in: bytes)
+    }
+  }
+
+  private func target(
+    of head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>
+  ) throws(ProxyError) -> TargetURI {
+    do {
+      return try TargetURI.of(head, in: bytes)
+    } catch {
+      throw ProxyError(error)
+    }
+  }
+
+  /// A path on the proxy's own address: a mirror's, or one that begins with a host.
+  private func routePath(
+    _ range: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) throws(ProxyError) -> Route {
+    if let tunnelled = RequestTarget.tunnelledHTTPS(
+      in: bytes, range.lowerBound + 1..<range.upperBound),
+      case .absolute(let scheme, let authority, let path) = tunnelled
+    {
+      return Route(
+        target: try parse(scheme, authority, path, in: bytes), way: .prefix, isConfigured: false)
+    }
+    let segment = Self.firstSegment(of: range, in: bytes)
+    let rest = segment.upperBound..<range.upperBound
+    if let mirror = mirror(named: segment, in: bytes) {
+      let target = try below(mirrors[mirror].base, path: rest, in: bytes)
+      return Route(target: target, way: .mirror, isConfigured: true)
+    }
+    if Self.isHost(segment, in: bytes) {
+      let scheme = Self.prefixScheme(segment, in: bytes)
+      return Route(
+        target: try parse(scheme, segment, rest, in: bytes), way: .prefix, isConfigured: false)
+    }
+    throw ProxyError(.destinationNotFound, notFoundSentence, status: .notFound)
+  }
+
+  private func parse(
+    _ scheme: Scheme, _ authority: Range<Int>, _ path: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) throws(ProxyError) -> TargetURI {
+    do {
+      return try TargetURI.parse(scheme, authority: authority, pathAndQuery: path, in: bytes)
+    } catch {
+      throw ProxyError(error)
+    }
+  }
+
+  private func below(
+    _ base: TargetURI, path: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) throws(ProxyError) -> TargetURI {
+    let target = base.appending(bytes.copy(path))
+    guard !target.hasDotSegments else {
+      throw ProxyError(
+        .requestError, "the path has a segment \".\" or \"..\", which could lead out of the mirror")
+    }
+    return target
+  }
+
+  private var notFoundSentence: String {
+    let mirrors =
+      names.isEmpty
+      ? "no mirror is configured"
+      : "the mirrors are " + names.map { "/\($0)/" }.joined(separator: ", ")
+    return "no mirror has this path and it does not begin with a host name; \(mirrors)."
+      + " As a forward proxy, ask for http://host/path"
+  }
+
+  // MARK: Pieces
+
+  private func mirror(named segment: Range<Int>, in bytes: borrowing Span<UInt8>) -> Int? {
+    for index in mirrors.indices {
+      let name = mirrors[index].name
+      if bytes.extracting(segment).equals(name.span) { return index }
+    }
+    return nil
+  }
+
+  /// What lies between the first slash and the second, or the query, or the end.
+  private static func firstSegment(
+    of path: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) -> Range<Int> {
+    let start = path.lowerBound + 1
+    var end = start
+    while end < path.upperBound, bytes[end] != 0x2F, bytes[end] != 0x3F { end += 1 }
+    return start..<end
+  }
+
+  /// A dot or a port tells a host from a mirror's name. A single dot or two are no host.
+  private static func isHost(_ segment: Range<Int>, in bytes: borrowing Span<UInt8>) -> Bool {
+    var hasMark = false
+    var hasOther = false
+    for index in segment {
+      switch bytes[index] {
+      case 0x2E, 0x3A: hasMark = true
+      default: hasOther = true
+      }
+    }
+    return hasMark && hasOther
+  }
+
+  /// Port 443 means https; everything else is spoken in clear.
+  private static func prefixScheme(
+    _ segment: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) -> Scheme {
+    guard segment.count > 4 else { return .http }
+    return bytes.extracting(segment.upperBound - 4..<segment.upperBound).equals(":443")
+      ? .https : .http
+  }
+
+  /// Whether the path may have a dot segment, plain or encoded: then the long way looks closely.
+  private static func mayClimb(_ path: Range<Int>, in bytes: borrowing Span<UInt8>) -> Bool {
+    var at = path.lowerBound
+    while at < path.upperBound {
+      let byte = bytes[at]
+      if byte == 0x3F { return false }
+      if byte == 0x2F, at + 1 < path.upperBound {
+        let next = bytes[at + 1]
+        if next == 0x2E || next == 0x25 { return true }
+      }
+      at += 1
+    }
+    return false
+  }
+}
+
+extension Span where Element == UInt8 {
+  func copy(_ range: Range<Int>) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(range.count)
+    for index in range { result.append(self[index]) }
+    return result
+  }
+}

@@ -1,0 +1,233 @@
+// The running program: opens the store, binds the listeners, starts a thread for each worker, and ends all
+// of that in order. The thread that starts it has a loop of its own, for signals and the admin listener.
+
+import Configuration
+import HTTP
+import IO
+import Logging
+import Platform
+import Storage
+import Synchronization
+import Telemetry
+
+/// Why the proxy did not start, in a sentence for whoever started it.
+package struct StartFailure: Error, CustomStringConvertible {
+  package let description: String
+}
+
+/// A running proxy.
+package final class Server: Sendable {
+  private struct Member: Sendable {
+    let thread: LoopThread
+    let worker: ObjectID
+  }
+
+  package let store: Store
+  package let registry: MetricRegistry
+  /// Where it listens, in the order of the configuration; ports the kernel chose are filled in.
+  package let addresses: [SocketAddress]
+  private let shared: Shared
+  private let members: [Member]
+  private let current: Mutex<Settings>
+  private let drained = Monitor(0)
+  private let isStopped = Atomic<Bool>(false)
+
+  // MARK: Starting
+
+  /// Starts all threads and returns once every listener accepts.
+  package static func start(
+    _ configuration: Configuration, logger: Logger, lookup: Resolver.Lookup? = nil
+  ) throws(StartFailure) -> Server {
+    try Server(configuration, logger: logger, lookup: lookup)
+  }
+
+  private init(
+    _ configuration: Configuration, logger: Logger, lookup: Resolver.Lookup?
+  ) throws(StartFailure) {
+    let settings = Settings(configuration)
+    _ = try? ProcessLimits.raiseDescriptors()
+    let store: Store
+    do {
+      var options = StoreOptions(
+        path: configuration.store.path, size: configuration.store.size.bytes,
+        memory: Int(clamping: configuration.store.memory.bytes))
+      options.openBlobs = 1024
+      store = try Store.open(options)
+    } catch {
+      throw StartFailure(description: "\(error)")
+    }
+    self.store = store
+    registry = MetricRegistry()
+    current = Mutex(settings)
+    do {
+      let drained = self.drained
+      shared = Shared(
+        store: store, disk: try DiskPool(),
+        resolver: try lookup.map { try Resolver(lookup: $0) } ?? Resolver(), registry: registry,
+        accessLog: try Self.openAccessLog(configuration.log), logger: logger,
+        via: Self.pseudonym(),
+        onDrained: {
+          drained.withLock { $0 += 1 }
+          drained.wakeAll()
+        })
+    } catch {
+      store.close()
+      throw StartFailure(description: "cannot start: \(error)")
+    }
+    let count = configuration.threads.resolved
+    do {
+      let sockets = try ListenerSockets(configuration.listeners, workers: count)
+      addresses = sockets.addresses
+      members = try Self.startWorkers(count, shared, settings, sockets)
+    } catch {
+      store.close()
+      throw error
+    }
+  }
+
+  private static func startWorkers(
+    _ count: Int, _ shared: Shared, _ settings: Settings, _ sockets: ListenerSockets
+  ) throws(StartFailure) -> [Member] {
+    var members: [Member] = []
+    for number in 0..<count {
+      let started = Mutex(ObjectID.none)
+      do {
+        let thread = try LoopThread.start(name: "worker-\(number)") { loop throws(Errno) in
+          let worker = Worker(loop: loop, number: number, shared: shared, settings: settings)
+          for (socket, role) in sockets.take(number) {
+            try worker.listen(FileDescriptor(owning: socket), as: role)
+          }
+          started.withLock { $0 = worker.id }
+        }
+        members.append(Member(thread: thread, worker: started.withLock { $0 }))
+      } catch {
+        for member in members { member.thread.stop() }
+        for member in members { member.thread.join() }
+        throw StartFailure(description: "cannot start a worker: \(error)")
+      }
+    }
+    return members
+  }
+
+  private static func openAccessLog(_ log: LogSettings) throws(Errno) -> AccessLogWriter? {
+    switch log.access {
+    case .none: return nil
+    case .stdout: return try AccessLogWriter(descriptor: 1)
+    case .stderr: return try AccessLogWriter(descriptor: 2)
+    case .file(let path):
+      return try AccessLogWriter(
+        descriptor: File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release()
+      )
+    }
+  }
+
+  /// Differs between instances, so that two of them one behind the other are no loop.
+  private static func pseudonym() -> Via {
+    let number = UInt32.random(in: .min ... .max)
+    let digits = String(number, radix: 36)
+    guard let via = Via(pseudonym: "holdfast-\(digits)") else {
+      preconditionFailure("letters and digits make a token")
+    }
+    return via
+  }
+
+  // MARK: Running
+
+  package var settings: Configuration { current.withLock { $0.configuration } }
+
+  /// Uses another configuration from now on. What is bound to the start (listeners, threads, the store,
+  /// the log's place) stays as it is; the names of such settings that differ are returned.
+  package func apply(_ configuration: Configuration) -> [String] {
+    let old = settings
+    var kept: [String] = []
+    if configuration.listeners != old.listeners { kept.append("listen") }
+    if configuration.admin != old.admin { kept.append("admin") }
+    if configuration.threads != old.threads { kept.append("threads") }
+    if configuration.store != old.store { kept.append("store") }
+    if configuration.log != old.log { kept.append("log") }
+    let settings = Settings(configuration)
+    current.withLock { $0 = settings }
+    for member in members {
+      member.thread.mailbox.post(
+        Letter(to: member.worker, subject: LetterSubject.settings.rawValue, payload: settings))
+    }
+    return kept
+  }
+
+  /// Accepts nothing more and lets what is begun come to its end.
+  package func drain() {
+    for member in members {
+      member.thread.mailbox.post(Letter(to: member.worker, subject: LetterSubject.drain.rawValue))
+    }
+  }
+
+  /// Whether every worker has finished draining.
+  package var isDrained: Bool { drained.withLock { $0 } >= members.count }
+
+  /// Ends everything: cuts what is still open, writes what is in memory. Blocks; doing so again does
+  /// nothing.
+  package func stop() {
+    guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    for member in members { member.thread.stop() }
+    for member in members { member.thread.join() }
+    shared.resolver.shutdown()
+    shared.disk.shutdown()
+    shared.accessLog?.close()
+    store.close()
+  }
+
+  /// Numbers that are looked up when somebody asks for the metrics.
+  package func refreshGauges() {
+    Gauges.refresh(registry.shared, store: store, fills: shared.fills)
+  }
+
+  /// Runs a job on a thread that may block.
+  /// - Returns: false when too many wait already.
+  func onPool(_ job: @escaping @Sendable () -> Void) -> Bool { shared.disk.submit(job) }
+
+  /// What is wrong with the store, each kind at most once a minute.
+  func storeTroubles() -> [String] {
+    store.troubles(now: .now()).map { report in
+      report.errno.map { "\(report.trouble.sentence) (\($0), \(report.count) times)" }
+        ?? "\(report.trouble.sentence) (\(report.count) times)"
+    }
+  }
+
+  /// `/api/status`.
+  func statusJSON(isDraining: Bool) -> String {
+    let statistics = store.statistics
+    let listeners = addresses.map { "\"\($0)\"" }.joined(separator: ",")
+    return """
+      {"name":"\(Program.name)","version":"\(Program.version)",\
+      "state":"\(isDraining ? "draining" : "serving")","listen":[\(listeners)],\
+      "connections":\(shared.connectionCount.load(ordering: .relaxed)),"fills":\(shared.fills.running),\
+      "store":{"path":\(JSONText.quoted(settings.store.path)),"entries":\(statistics.entries),\
+      "bytes":\(statistics.usedBytes),"limit":\(statistics.limitBytes),\
+      "memory":\(statistics.hotBytes),"recovered":\(statistics.isRecovered)},\
+      "memory":\(ProcessLimits.residentMemory())}
+
+      """
+  }
+}
+
+/// The little JSON that is written without a library.
+enum JSONText {
+  static func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case "\n": result += "\\n"
+      default:
+        if scalar.value < 0x20 {
+          let digits = String(scalar.value, radix: 16)
+          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        } else {
+          result.unicodeScalars.append(scalar)
+        }
+      }
+    }
+    return result + "\""
+  }
+}

@@ -1,0 +1,48 @@
+// The configuration as a running worker uses it: immutable, shared by all workers, replaced as a whole when
+// the configuration is read again.
+
+import Configuration
+import HTTP
+import IO
+import Platform
+
+final class Settings: Sendable {
+  let configuration: Configuration
+  let router: Router
+  let headLimits: HeadLimits
+  let contentLimit: UInt64
+  let idleTimeout: TimeoutClass
+  let headerTimeout: TimeoutClass
+  let contentTimeout: TimeoutClass
+  let writeTimeout: TimeoutClass
+  let tunnelTimeout: TimeoutClass
+  let readTimeout: TimeoutClass
+  let poolTimeout: TimeoutClass
+  /// How long a closed client may take to read its last answer.
+  let lingerTimeout = TimeoutClass(.seconds(5))
+  /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
+  let allowsEveryHost: Bool
+
+  init(_ configuration: Configuration) {
+    self.configuration = configuration
+    router = Router(configuration.mirrors)
+    let limits = configuration.limits
+    headLimits = HeadLimits(
+      startLine: Int(clamping: limits.requestLine.bytes), head: Int(clamping: limits.head.bytes),
+      fieldCount: limits.fields)
+    contentLimit = limits.content.map { UInt64(clamping: $0.bytes) } ?? .max
+    idleTimeout = TimeoutClass(limits.idleTimeout)
+    headerTimeout = TimeoutClass(limits.headerTimeout)
+    contentTimeout = TimeoutClass(limits.contentTimeout)
+    writeTimeout = TimeoutClass(limits.writeTimeout)
+    tunnelTimeout = TimeoutClass(limits.tunnelTimeout)
+    readTimeout = TimeoutClass(configuration.upstream.readTimeout)
+    poolTimeout = TimeoutClass(configuration.upstream.idleTimeout)
+    allowsEveryHost =
+      configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
+  }
+
+  var limits: Limits { configuration.limits }
+  var upstream: UpstreamSettings { configuration.upstream }
+  var destinations: Destinations { configuration.destinations }
+}

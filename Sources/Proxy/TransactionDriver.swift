@@ -1,0 +1,548 @@
+// Carries out one transaction: turns the store, the fill, the origin and the client's socket into events
+// for the machine (Transaction.swift), and its effects into calls. Lives as long as the request is being
+// answered; simple hits never need one.
+
+import Caching
+import HTTP
+import IO
+import Platform
+import Storage
+import Telemetry
+
+final class TransactionDriver: ExchangeConsumer {
+  /// Relayed content waiting for the client, above which the origin is asked to wait, and below which
+  /// it may go on.
+  private static let relayHighWater = 256 << 10
+  private static let relayLowWater = 64 << 10
+
+  let worker: Worker
+  let request: ClientRequest
+  private let client: ClientConnection
+  private var machine: Transaction
+  private var entry: StoredEntry?
+  private var validationReason = CacheStatus.ForwardReason.uriMiss
+  private var fill: Fill?
+  private var isCollapsed = false
+  private weak var fillDriver: FillDriver?
+  private var exchange: Exchange?
+  private var relayHead: ResponseHead?
+  private var relayDetail: StaticString?
+  private var relayIsChunked = false
+  private var content: RequestContent
+  private var askedForContent = false
+  private var isOver = false
+  private(set) var record: AccessRecord
+
+  init(worker: Worker, client: ClientConnection, request: ClientRequest, record: AccessRecord) {
+    self.worker = worker
+    self.client = client
+    self.request = request
+    self.record = record
+    machine = Transaction(request.traits)
+    content = RequestContent(request.framing, limit: worker.settings.contentLimit)
+    super.init(loop: worker.loop)
+  }
+
+  func start() { carryOut(machine.begin()) }
+
+  // MARK: Effects
+
+  private func carryOut(_ effects: Transaction.Effects) {
+    if let effect = effects.origin {
+      switch effect {
+      case .follow: followFill()
+      case .fillAlone: lead(Fill(request.key))
+      case .relay: relay()
+      case .drop: dropExchange()
+      }
+    }
+    if let effect = effects.store {
+      switch effect {
+      case .lookUp: lookUp()
+      case .load: load()
+      }
+    }
+    if let effect = effects.client {
+      switch effect {
+      case .answerStored: answerStored()
+      case .answerGrowing: answerGrowing()
+      case .relayHead: sendRelayHead()
+      case .sendError(let error): sendError(error)
+      case .abort: client.close(.cut)
+      }
+    }
+    if effects.isFinished { finish() }
+  }
+
+  // MARK: The store
+
+  private func lookUp() {
+    switch worker.lookup(request.key) {
+    case .absent: carryOut(machine.storeAnswered(.nothing))
+    case .hot(let set): judge(set)
+    case .cold: carryOut(machine.storeAnswered(.cold))
+    }
+  }
+
+  /// A record's way from the log to memory, on a pool thread.
+  private final class Loaded: Sendable {
+    let set: VariantSet?
+    init(_ set: VariantSet?) { self.set = set }
+  }
+
+  private func load() {
+    let mailbox = loop.mailbox
+    let id = id
+    let store = worker.store
+    let key = request.key
+    let isTaken = worker.disk.submit {
+      mailbox.post(
+        Letter(to: id, subject: LetterSubject.loaded.rawValue, payload: Loaded(store.load(key))))
+    }
+    // A disk that cannot keep up is no reason to fail: fetch it.
+    if !isTaken { carryOut(machine.storeAnswered(.nothing)) }
+  }
+
+  override func receive(_ letter: Letter) {
+    guard !isOver, let subject = LetterSubject(rawValue: letter.subject) else { return }
+    switch subject {
+    case .loaded:
+      guard let loaded = letter.payload as? Loaded else { return }
+      if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
+    case .fillNews:
+      fillChanged()
+    case .settings, .drain:
+      break
+    }
+    client.advance()
+  }
+
+  /// Picks the variant this request selects, and decides whether it may be used.
+  private func judge(_ set: VariantSet) {
+    guard let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) })
+    else {
+      validationReason = .varyMiss
+      carryOut(machine.storeAnswered(.otherVariant))
+      return
+    }
+    self.entry = entry
+    let now = loop.wallSeconds
+    switch Reuse.decide(entry.response.freshness, request.directives, now: now) {
+    case .fresh:
+      carryOut(machine.storeAnswered(.fresh))
+    case .stale(_, let grounds):
+      if grounds == .whileRevalidate { worker.revalidate(request, entry) }
+      carryOut(machine.storeAnswered(.staleAllowed))
+    case .mustValidate(let reason):
+      validationReason = reason.forwardReason
+      carryOut(machine.storeAnswered(.stale))
+    case .notAllowed:
+      carryOut(machine.storeAnswered(.stale))
+    }
+  }
+
+  // MARK: Fills
+
+  private func followFill() {
+    let now = loop.wallSeconds
+    switch worker.fills.enter(request.key, now: now) {
+    case .joined(let fill):
+      self.fill = fill
+      isCollapsed = true
+      _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
+      fillChanged()
+    case .alone:
+      lead(Fill(request.key))
+    case .lead(let fill):
+      // Between the look into the store and this moment another fill may have ended well.
+      if let entry = storedMeanwhile() {
+        worker.fills.leave(fill)
+        fill.enter(.stored(entry))
+        self.fill = fill
+        isCollapsed = true
+        fillChanged()
+      } else {
+        lead(fill)
+      }
+    }
+  }
+
+  private func storedMeanwhile() -> StoredEntry? {
+    guard case .hot(let set) = worker.lookup(request.key),
+      let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
+      entry !== self.entry,
+      case .fresh = Reuse.decide(
+        entry.response.freshness, request.directives, now: loop.wallSeconds)
+    else { return nil }
+    return entry
+  }
+
+  private func lead(_ fill: Fill) {
+    self.fill = fill
+    let driver = FillDriver(
+      worker: worker, fill: fill, request: request, stale: entry, leader: self)
+    fillDriver = driver
+    driver.start()
+  }
+
+  /// The fill has news: called by the driver of a fill this transaction leads, by letter otherwise.
+  func fillChanged() {
+    guard !isOver, !machine.isAnswering, let fill else { return }
+    switch fill.phase {
+    case .waiting:
+      return
+    case .growing(let body):
+      guard mayShare(body.response) else { return goAlone() }
+      carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
+    case .stored(let entry):
+      guard mayShare(entry.response) else { return goAlone() }
+      self.entry = entry
+      carryOut(machine.fillSaid(.stored, collapsed: isCollapsed))
+    case .unshared:
+      goAlone()
+    case .failed(let error):
+      carryOut(
+        machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
+    }
+    if !isOver { client.advance() }
+  }
+
+  private func mayShare(_ response: StoredResponse) -> Bool {
+    !isCollapsed || response.variance.matches(request.fields)
+  }
+
+  /// What others fetch is not for this request.
+  private func goAlone() {
+    fill = nil
+    isCollapsed = false
+    carryOut(machine.fillSaid(.notForYou, collapsed: false))
+  }
+
+  /// With no answer to be had, a stale one may do (RFC 9111 §4.2.4).
+  private var mayServeStale: Bool {
+    guard let entry else { return false }
+    return Reuse.afterFailure(
+      entry.response.freshness, request.directives, now: loop.wallSeconds,
+      failure: .disconnected)
+  }
+
+  /// The fill this transaction leads turned out to be for it alone.
+  /// - Parameters:
+  ///   - exchange: goes on reporting here; nil when all of the answer has come.
+  ///   - begun: content that has come already.
+  func takeOver(
+    _ exchange: Exchange?, _ head: ResponseHead, begun: [UInt8], isComplete: Bool, why: StaticString
+  ) {
+    self.exchange = exchange
+    relayHead = head
+    relayDetail = why
+    carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
+    if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
+    if !isOver, isComplete { relayFinished(trailers: nil) }
+    if !isOver { client.advance() }
+  }
+
+  // MARK: Answers from the store
+
+  private func answerStored() {
+    guard let entry else { return }
+    let now = loop.wallSeconds
+    let length = entry.contentLength
+    let plan = Answers.plan(request, entry.response, length: length, received: length, now: now)
+    begin(plan, entry.response, length: length, now: now)
+    guard let content = plan.content, client.phase == .answering else {
+      client.flushScratch()
+      answerSent()
+      return
+    }
+    switch entry.body {
+    case .inline:
+      let range = Int(content.lowerBound)..<Int(content.upperBound)
+      worker.scratch.append(UnsafeRawBufferPointer(rebasing: entry.inlineBody[range]))
+      client.flushScratch()
+      answerSent()
+    case .blob(let file):
+      client.content = ContentSource(blob: file, range: content)
+      client.flushScratch()
+      client.advance()
+    }
+  }
+
+  private func answerGrowing() {
+    guard let fill, case .growing(let body) = fill.phase else { return }
+    let length = body.expectedLength
+    let plan = Answers.plan(
+      request, body.response, length: length, received: 0, now: loop.wallSeconds)
+    begin(plan, body.response, length: length, now: loop.wallSeconds)
+    guard let content = plan.content, client.phase == .answering else {
+      client.flushScratch()
+      answerSent()
+      return
+    }
+    client.content = ContentSource(
+      growing: body, from: content.lowerBound,
+      to: content.upperBound == .max ? nil : content.upperBound,
+      isChunked: length == nil && request.version == .http11)
+    client.flushScratch()
+    client.advance()
+  }
+
+  private func begin(_ plan: Answers.Plan, _ response: StoredResponse, length: Int64?, now: Int64) {
+    let delimiter: Answers.Delimiter =
+      switch plan.kind {
+      case .whole where response.status.forbidsContent: .asIs
+      case .whole: length.map { .length($0) } ?? unknownLength
+      case .part(let range): .length(Int64(range.count))
+      case .notModified: .asIs
+      case .preconditionFailed, .unsatisfiable: .length(0)
+      }
+    let keepsAlive = client.keepsAlive && delimiter != .close
+    client.beginAnswer(keepsAlive: keepsAlive)
+    record.status = plan.status
+    let head = Answers.head(
+      for: plan, of: response, length: length, age: response.freshness.currentAge(at: now),
+      cacheStatus: cacheStatus(response, now: now), delimiter: delimiter,
+      keepsAlive: client.keepsAlive, version: request.version)
+    worker.scratch.append(head)
+    if worker.scratch.room < Store.inlineLimit + 1024 { client.flushScratch() }
+  }
+
+  private var unknownLength: Answers.Delimiter { request.version == .http11 ? .chunked : .close }
+
+  private func cacheStatus(_ response: StoredResponse, now: Int64) -> CacheStatus {
+    let left = response.freshness.remaining(at: now)
+    switch machine.handling {
+    case .hit, .stale:
+      return .hit(timeToLive: left)
+    case .validated:
+      return CacheStatus(
+        forwarded: validationReason, forwardStatus: .notModified, timeToLive: left, isStored: true,
+        isCollapsed: isCollapsed)
+    case .miss, .collapsed:
+      return CacheStatus(
+        forwarded: validationReason, forwardStatus: response.status, timeToLive: left,
+        isStored: true,
+        isCollapsed: isCollapsed)
+    case .bypass, .error:
+      return CacheStatus(forwarded: .bypass)
+    }
+  }
+
+  // MARK: Relaying
+
+  private func relay() {
+    worker.metrics.add(.relays, .request)
+    let exchange = Exchange(
+      worker: worker, request: Forwarding.relayedRequest(request, via: worker.via), consumer: self)
+    self.exchange = exchange
+    exchange.start()
+  }
+
+  override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
+  {
+    relayInformational(status: status, fields: fields)
+  }
+
+  func relayInformational(status: Status, fields: FieldSection) {
+    guard request.version == .http11, !machine.isAnswering else { return }
+    let head = Answers.informational(status: status, fields: fields)
+    head.withUnsafeBytes { client.write($0) }
+  }
+
+  override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
+    relayHead = head
+    worker.invalidate(after: request, head)
+    carryOut(machine.originHeadArrived())
+  }
+
+  private func sendRelayHead() {
+    guard let head = relayHead else { return }
+    var fields = head.fields
+    Forwarding.tidyResponse(
+      &fields, version: head.version, via: worker.via, keepingTrailer: head.framing == .chunked)
+    let delimiter: Answers.Delimiter =
+      switch head.framing {
+      case .none, .refused: .asIs
+      case .length(let length): .length(Int64(clamping: length))
+      case .chunked, .untilClose: unknownLength
+      }
+    relayIsChunked = delimiter == .chunked
+    client.beginAnswer(keepsAlive: client.keepsAlive && delimiter != .close)
+    record.status = head.status
+    let reason: CacheStatus.ForwardReason =
+      request.traits.isCacheable
+      ? (request.directives.noStore ? .request : validationReason) : .method
+    let answer = Answers.relayed(
+      head, fields: fields,
+      cacheStatus: CacheStatus(forwarded: reason, forwardStatus: head.status, detail: relayDetail),
+      delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
+    client.content = .relay
+    answer.withUnsafeBytes {
+      client.write($0, more: head.framing != .none && head.framing != .length(0))
+    }
+  }
+
+  override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
+    guard !isOver else { return }
+    relayContent(bytes)
+    if !isOver, client.waitingOutput > Self.relayHighWater { exchange.pause() }
+  }
+
+  private func relayContent(_ bytes: UnsafeRawBufferPointer) {
+    if relayIsChunked {
+      var start: [UInt8] = []
+      ChunkedEncoding.appendChunkStart(bytes.count, to: &start)
+      start.withUnsafeBytes { client.write($0, more: true) }
+      client.write(bytes, more: true)
+      let end: [UInt8] = [13, 10]
+      end.withUnsafeBytes { client.write($0) }
+    } else {
+      client.write(bytes)
+    }
+    if client.waitingOutput > 0 { client.waitForSocket() }
+  }
+
+  /// The client's socket took what waited.
+  func clientCanTake() {
+    if client.waitingOutput <= Self.relayLowWater { exchange?.resume() }
+  }
+
+  override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
+    self.exchange = nil
+    record.upstreamBytes = exchange.receivedBytes
+    guard !isOver else { return }
+    relayFinished(trailers: trailers)
+    if !isOver { client.advance() }
+  }
+
+  private func relayFinished(trailers: FieldSection?) {
+    if relayIsChunked {
+      var end: [UInt8] = []
+      ChunkedEncoding.appendEnd(trailers: trailers ?? FieldSection(), to: &end)
+      end.withUnsafeBytes { client.write($0) }
+    }
+    if client.waitingOutput > 0 { client.waitForSocket() }
+    answerSent()
+  }
+
+  override func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {
+    self.exchange = nil
+    record.upstreamBytes = exchange.receivedBytes
+    record.error = error
+    guard !isOver else { return }
+    carryOut(machine.originFailed(error))
+    if !isOver { client.advance() }
+  }
+
+  private func dropExchange() {
+    exchange?.cancel()
+    exchange = nil
+  }
+
+  // MARK: Request content
+
+  /// The client is to be read: the origin can take more.
+  var wantsContent: Bool {
+    !content.isFinished && !isOver && (exchange?.canSendContent ?? false)
+  }
+
+  override func exchangeWantsContent(_ exchange: Exchange) {
+    guard !content.isFinished, !isOver else { return }
+    client.listenForContent(true)
+    client.advance()
+  }
+
+  /// - Returns: how many of the bytes were content; the rest belongs to the next request.
+  func contentArrived(_ bytes: UnsafeRawBufferPointer) -> Int {
+    guard let exchange, !isOver else { return bytes.count }
+    let span = Span<UInt8>(_unsafeBytes: bytes)
+    var position = 0
+    while position <= bytes.count {
+      switch content.step(span, at: &position) {
+      case .content(let range):
+        let goesOn = exchange.sendContent(UnsafeRawBufferPointer(rebasing: bytes[range]))
+        if content.isFinished {
+          exchange.finishContent()
+          client.listenForContent(false)
+          return position
+        }
+        if !goesOn {
+          client.listenForContent(false)
+          return position
+        }
+      case .needsMoreBytes:
+        return bytes.count
+      case .finished(let end):
+        exchange.finishContent(trailers: content.trailers)
+        client.listenForContent(false)
+        return end
+      case .refused(let refusal):
+        contentFailed(ProxyError(refusal))
+        return bytes.count
+      case .tooLarge:
+        contentFailed(.contentTooLarge(worker.settings.contentLimit))
+        return bytes.count
+      }
+    }
+    return position
+  }
+
+  func contentTimedOut() { contentFailed(.contentTimedOut(worker.settings.limits.contentTimeout)) }
+
+  private func contentFailed(_ error: ProxyError) {
+    dropExchange()
+    record.error = error
+    carryOut(machine.originFailed(error))
+  }
+
+  // MARK: Ending
+
+  private func sendError(_ error: ProxyError) {
+    record.error = error
+    record.status = error.status
+    client.beginAnswer(keepsAlive: client.keepsAlive && content.isFinished)
+    let status = CacheStatus(
+      forwarded: request.traits.isCacheable ? validationReason : .method, detail: nil)
+    let answer = Answers.error(
+      error, cacheStatus: status, date: loop.wallSeconds, keepsAlive: client.keepsAlive,
+      isHead: request.method == .head, version: request.version)
+    worker.scratch.append(answer)
+    client.flushScratch()
+    answerSent()
+  }
+
+  /// All of the answer is with the socket, or waits for it in the connection's output.
+  func answerSent() {
+    guard !isOver else { return }
+    carryOut(machine.answerSent())
+  }
+
+  func storedContentFailed() {
+    guard !isOver else { return }
+    if let fill, case .failed(let error) = fill.phase { record.error = error }
+    carryOut(machine.storedContentFailed())
+  }
+
+  func clientLeft(_ ending: ClientEnding) {
+    guard !isOver else { return }
+    record.ending = ending
+    let effects = machine.clientLeft()
+    carryOut(effects)
+  }
+
+  private func finish() {
+    guard !isOver else { return }
+    isOver = true
+    if let exchange { record.upstreamBytes = exchange.receivedBytes }
+    if let fillDriver { record.upstreamBytes = fillDriver.upstreamBytes }
+    dropExchange()
+    record.handling = machine.handling
+    record.sentBytes = client.sentBytes + UInt64(client.waitingOutput)
+    worker.log(record)
+    unregister()
+    if client.phase == .answering {
+      if !content.isFinished { client.keepAliveEnds() }
+      client.answerFinished()
+    }
+  }
+}

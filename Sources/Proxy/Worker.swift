@@ -1,0 +1,333 @@
+// One loop with all that lives on it: its listeners, the clients' connections, the pool of connections to
+// origins, and the buffers they share. What workers have in common (the store, the table of running fills,
+// the pools of threads) is in `Shared`. A worker is itself an object of its loop, so that the server can
+// write to it.
+
+import Caching
+import Configuration
+import HTTP
+import IO
+import Logging
+import Platform
+import Storage
+import Synchronization
+import Telemetry
+
+/// What all workers of a server share.
+final class Shared: Sendable {
+  let store: Store
+  let fills = FillTable()
+  let disk: DiskPool
+  let resolver: Resolver
+  let registry: MetricRegistry
+  let accessLog: AccessLogWriter?
+  let logger: Logger
+  let via: Via
+  /// Clients' connections of all workers.
+  let connectionCount = Atomic<Int>(0)
+  /// Told when a worker has nothing left to finish.
+  let onDrained: @Sendable () -> Void
+
+  init(
+    store: Store, disk: DiskPool, resolver: Resolver, registry: MetricRegistry,
+    accessLog: AccessLogWriter?, logger: Logger, via: Via, onDrained: @escaping @Sendable () -> Void
+  ) {
+    self.store = store
+    self.disk = disk
+    self.resolver = resolver
+    self.registry = registry
+    self.accessLog = accessLog
+    self.logger = logger
+    self.via = via
+    self.onDrained = onDrained
+  }
+}
+
+/// What the letters between threads are about.
+enum LetterSubject: UInt32 {
+  /// A fill or a growing body has changed.
+  case fillNews = 100
+  /// A record is in memory, or is not there.
+  case loaded
+  /// To a worker: use these settings from now on.
+  case settings
+  /// To a worker: accept nothing more, and finish what is begun.
+  case drain
+}
+
+final class Worker: LoopObject {
+  let number: Int
+  let shared: Shared
+  private(set) var settings: Settings
+  private(set) var router: Router
+  let metrics: MetricCells
+  let hasher: KeyHasher
+  let store: Store
+  private(set) var isDraining = false
+  private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
+  private var tunnels: [ObjectIdentifier: Tunnel] = [:]
+  private var listeners: [ProxyListener] = []
+  private let logFormatter: AccessLogFormatter
+  private var logLines: [UInt8] = []
+
+  /// The head that was parsed last; whoever parses uses it before anybody else can.
+  let parsedHead: UnsafeMutablePointer<ParsedHead>
+  /// Where keys of hits are made.
+  let keyBuffer: UnsafeMutableBufferPointer<UInt8>
+  /// Where answers are put together.
+  let scratch = ScratchBuffer()
+  private(set) var pool: OriginPool!
+  /// `2026-03-02T10:11:12Z`, made once a second.
+  private let timeText: UnsafeMutableRawBufferPointer
+  private var timeTextSecond = Int64.min
+
+  init(loop: EventLoop, number: Int, shared: Shared, settings: Settings) {
+    self.number = number
+    self.shared = shared
+    self.settings = settings
+    router = settings.router
+    metrics = shared.registry.makeCells()
+    store = shared.store
+    hasher = shared.store.keyHasher
+    logFormatter = AccessLogFormatter(format: settings.configuration.log.format)
+    parsedHead = .allocate(capacity: 1)
+    parsedHead.initialize(to: ParsedHead())
+    keyBuffer = .allocate(
+      capacity: TargetKey.roomNeeded + Int(clamping: settings.configuration.limits.head.bytes))
+    timeText = .allocate(byteCount: 20, alignment: 8)
+    super.init(loop: loop)
+    pool = OriginPool(worker: self)
+  }
+
+  deinit {
+    parsedHead.deinitialize(count: 1)
+    parsedHead.deallocate()
+    keyBuffer.deallocate()
+    timeText.deallocate()
+  }
+
+  var fills: FillTable { shared.fills }
+  var disk: DiskPool { shared.disk }
+  var resolver: Resolver { shared.resolver }
+  var via: Via { shared.via }
+
+  // MARK: Orders
+
+  func listen(_ socket: consuming FileDescriptor, as role: ListenerRole) throws(Errno) {
+    listeners.append(try ProxyListener(worker: self, role: role, socket: socket))
+  }
+
+  override func receive(_ letter: Letter) {
+    switch LetterSubject(rawValue: letter.subject) {
+    case .settings:
+      guard let settings = letter.payload as? Settings else { return }
+      self.settings = settings
+      router = settings.router
+    case .drain:
+      drain()
+    case .fillNews, .loaded, nil:
+      break
+    }
+  }
+
+  private func drain() {
+    guard !isDraining else { return }
+    isDraining = true
+    for listener in listeners { listener.stop() }
+    listeners = []
+    pool.dropAll()
+    for connection in connections.values { connection.drain() }
+    tellIfDrained()
+  }
+
+  private func tellIfDrained() {
+    guard isDraining, connections.isEmpty, tunnels.isEmpty else { return }
+    flushLog()
+    shared.onDrained()
+  }
+
+  /// Once a second: what was put together for the log goes to its thread.
+  override func timerFired() { flushLog() }
+
+  override func loopEnding() { flushLog() }
+
+  // MARK: Connections
+
+  func accept(_ descriptor: Int32, peer: SocketAddress, role: ListenerRole) {
+    metrics.add(.connectionsAccepted)
+    guard settings.configuration.allows(client: peer.ip) else {
+      metrics.add(.connectionsRefused, .client)
+      turnAway(descriptor, .notAllowedClient(peer))
+      return
+    }
+    guard shared.connectionCount.load(ordering: .relaxed) < settings.limits.connections else {
+      metrics.add(.connectionsRefused, .limit)
+      turnAway(descriptor, .tooManyConnections(settings.limits.connections))
+      return
+    }
+    let connection = ClientConnection(worker: self, role: role, peer: peer, descriptor: descriptor)
+    guard connection.start() else { return }
+    shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
+    metrics.add(.connectionsOpen, .downstream)
+    connections[ObjectIdentifier(connection)] = connection
+  }
+
+  /// Says why, without making a connection of it. The few bytes always fit into a new socket's buffer.
+  func turnAway(_ descriptor: Int32, _ error: ProxyError) {
+    let answer = Answers.error(
+      error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: false, isHead: false,
+      version: .http11)
+    _ = answer.withUnsafeBytes { Socket.send(descriptor, $0) }
+    Socket.shutdownWrite(descriptor)
+    FileDescriptor.close(raw: descriptor)
+  }
+
+  func connectionClosed(_ connection: ClientConnection) {
+    guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+    shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
+    metrics.subtract(.connectionsOpen, .downstream)
+    for listener in listeners where listener.isPaused { listener.descriptorFreed() }
+    tellIfDrained()
+  }
+
+  func tunnelOpened(_ tunnel: Tunnel) {
+    tunnels[ObjectIdentifier(tunnel)] = tunnel
+    shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
+    metrics.add(.tunnelsOpen)
+    metrics.add(.tunnels)
+  }
+
+  func tunnelClosed(_ tunnel: Tunnel) {
+    guard tunnels.removeValue(forKey: ObjectIdentifier(tunnel)) != nil else { return }
+    shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
+    metrics.subtract(.tunnelsOpen)
+    tellIfDrained()
+  }
+
+  // MARK: Parsing
+
+  func parseRequest(_ bytes: UnsafeRawBufferPointer, resuming cursor: inout HeadCursor)
+    -> HeadOutcome
+  {
+    MessageParser.parseRequest(
+      Span<UInt8>(_unsafeBytes: bytes), into: &parsedHead.pointee, resuming: &cursor,
+      limits: settings.headLimits)
+  }
+
+  func parseResponse(_ bytes: UnsafeRawBufferPointer, resuming cursor: inout HeadCursor)
+    -> HeadOutcome
+  {
+    MessageParser.parseResponse(
+      Span<UInt8>(_unsafeBytes: bytes), into: &parsedHead.pointee, resuming: &cursor,
+      limits: settings.headLimits)
+  }
+
+  // MARK: The store
+
+  func lookup(_ key: CacheKey) -> Lookup {
+    key.bytes.withUnsafeBytes { store.lookup(keyBytes: $0, hash: key.hash) }
+  }
+
+  /// Brings a piece of a file into the page cache on a pool thread, and writes to `connection` then.
+  func warm(_ blob: BlobFile, offset: Int64, count: Int, for connection: ClientConnection) {
+    let mailbox = loop.mailbox
+    let id = connection.id
+    let isTaken = disk.submit {
+      PageCache.fetch(blob.descriptor, offset: offset, count: count)
+      withExtendedLifetime(blob) {}
+      mailbox.post(Letter(to: id, subject: LetterSubject.loaded.rawValue))
+    }
+    // With the pool's queue full this loop reads for itself: slow, but it goes on.
+    if !isTaken { mailbox.post(Letter(to: id, subject: LetterSubject.loaded.rawValue)) }
+  }
+
+  /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
+  func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
+    guard case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds) else { return }
+    FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
+  }
+
+  /// What an unsafe request has changed is no longer to be trusted (RFC 9111 §4.4).
+  func invalidate(after request: ClientRequest, _ head: ResponseHead) {
+    let targets = Invalidation.targets(
+      method: request.method, target: request.target, status: head.status, fields: head.fields)
+    for target in targets { store.remove(CacheKey(target.key, hasher: hasher)) }
+  }
+
+  // MARK: Logging
+
+  func log(_ record: AccessRecord) {
+    count(record)
+    guard shared.accessLog != nil else { return }
+    logFormatter.append(record, now: loop.now, time: currentTimeText, to: &logLines)
+    scheduleLog()
+  }
+
+  private func count(_ record: AccessRecord) {
+    let verdict = record.verdict
+    metrics.add(.requests, record.methodClass, verdict)
+    metrics.add(.responses, StatusClass(status: record.status.rawValue))
+    let elapsed = loop.now - record.startedAt
+    metrics.observe(
+      .requestDuration, verdict, nanoseconds: UInt64(clamping: elapsed.wholeNanoseconds))
+    if verdict == .hit || verdict == .stale || verdict == .validated {
+      metrics.add(.storeServed, record.sentBytes)
+    }
+  }
+
+  /// A hit that was over within the turn: nothing is made for it but the line.
+  func logHit(_ record: @autoclosure () -> AccessRecord, method: Method, contentCount: Int) {
+    metrics.add(.requests, method == .get ? .get : .head, .hit)
+    metrics.add(.responses, .successful)
+    metrics.observe(.requestDuration, .hit, nanoseconds: 0)
+    metrics.add(.storeServed, UInt64(truncatingIfNeeded: contentCount))
+    guard shared.accessLog != nil else { return }
+    logFormatter.append(record(), now: loop.now, time: currentTimeText, to: &logLines)
+    scheduleLog()
+  }
+
+  private func scheduleLog() {
+    if logLines.count >= 64 << 10 {
+      flushLog()
+    } else if !loop.isArmed(self) {
+      loop.arm(self, after: .seconds(1))
+    }
+  }
+
+  private func flushLog() {
+    guard !logLines.isEmpty else { return }
+    shared.accessLog?.submit(logLines)
+    logLines = []
+    logLines.reserveCapacity(72 << 10)
+  }
+
+  private var currentTimeText: UnsafeRawBufferPointer {
+    let seconds = loop.wallSeconds
+    if seconds != timeTextSecond {
+      timeTextSecond = seconds
+      InternetTime.write(seconds, into: timeText)
+    }
+    return UnsafeRawBufferPointer(timeText)
+  }
+}
+
+/// Accepts for one worker.
+final class ProxyListener: Listener {
+  private let worker: Worker
+  private let role: ListenerRole
+
+  init(worker: Worker, role: ListenerRole, socket: consuming FileDescriptor) throws(Errno) {
+    self.worker = worker
+    self.role = role
+    try super.init(loop: worker.loop, socket: socket)
+  }
+
+  override func accepted(_ descriptor: Int32, peer: SocketAddress) {
+    worker.accept(descriptor, peer: peer, role: role)
+  }
+
+  override func refused(_ descriptor: Int32, peer: SocketAddress) {
+    worker.metrics.add(.acceptPauses)
+    worker.turnAway(descriptor, .outOfDescriptors)
+  }
+}
