@@ -43,7 +43,8 @@ let package = Package(
       ]),
 
     // What a fuzzer calls; the corpora beside it are replayed by the tests.
-    .target(name: "FuzzEntries", dependencies: ["HTTP"], path: "Tests/Fuzz/Entries"),
+    .target(name: "FuzzEntries", dependencies: ["HTTP", "Storage"], path: "Tests/Fuzz/Entries"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries", "Storage"]),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries"]),
@@ -62,3 +63,12 @@ let package = Package(
     .testTarget(name: "ProcessTests", dependencies: ["CLI"]),
   ]
 )
+
+// The fuzzer links only with libFuzzer's runtime (Tests/Fuzz/explore), so nothing else builds it.
+if Context.environment["HOLDFAST_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
+    .executableTarget(
+      name: "Fuzz", dependencies: ["FuzzEntries", "CLibFuzzer"], path: "Tests/Fuzz/Explorer"),
+  ]
+}

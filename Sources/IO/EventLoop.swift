@@ -51,6 +51,9 @@ public final class EventLoop {
     var wall: WallTime
     var isStopping = false
     var hasLeft = false
+    /// Whether there is something in `deferred…` and `released`: asked in every turn, and cheaper to ask than the arrays.
+    var hasDeferred = false
+    var hasReleased = false
     var statistics = Statistics()
   }
 
@@ -198,12 +201,12 @@ public final class EventLoop {
       guard let object = core.pointee.slots[Int(slot)].object else { continue }
       object._withUnsafeGuaranteedRef { $0.timerFired() }
     }
-    if !deferredObjects.isEmpty || !deferredClosures.isEmpty { runDeferred() }
-    if !released.isEmpty { releaseUnregistered() }
+    if core.pointee.hasDeferred { runDeferred() }
+    if core.pointee.hasReleased { releaseUnregistered() }
   }
 
   private func timeout(_ limit: Duration?) -> Int32 {
-    if core.pointee.isStopping || !deferredObjects.isEmpty || !deferredClosures.isEmpty { return 0 }
+    if core.pointee.isStopping || core.pointee.hasDeferred { return 0 }
     var wait = Int64.max
     if let wake = timers.nextWake() {
       // The clock is a little behind, so this waits rather too long than too short, which would be for nothing.
@@ -238,28 +241,31 @@ public final class EventLoop {
   /// Calls `turnEnded` of the object when the events of this turn are dealt with.
   public func afterTurn(_ object: LoopObject) {
     deferredObjects.append(object.id)
+    core.pointee.hasDeferred = true
   }
 
   /// Runs the closure when the events of this turn are dealt with. What is put off by it waits for the next turn, which follows at once.
   public func afterTurn(_ body: @escaping () -> Void) {
     deferredClosures.append(body)
+    core.pointee.hasDeferred = true
   }
 
   private func runDeferred() {
+    core.pointee.hasDeferred = false
+    // Both taken before either runs: what is put off from here on belongs to the next turn.
     var objects: [ObjectID] = []
     swap(&objects, &deferredObjects)
+    var closures: [() -> Void] = []
+    swap(&closures, &deferredClosures)
     for id in objects {
       if let object = object(id) { object._withUnsafeGuaranteedRef { $0.turnEnded() } }
     }
     if deferredObjects.isEmpty {
+      // The memory serves again.
       objects.removeAll(keepingCapacity: true)
       swap(&objects, &deferredObjects)
     }
-    if !deferredClosures.isEmpty {
-      let closures = deferredClosures
-      deferredClosures = []
-      for closure in closures { closure() }
-    }
+    for closure in closures { closure() }
   }
 
   // MARK: Descriptors
@@ -386,9 +392,11 @@ public final class EventLoop {
     core.pointee.firstFree = id.slot
     core.pointee.count -= 1
     released.append(object)
+    core.pointee.hasReleased = true
   }
 
   private func releaseUnregistered() {
+    core.pointee.hasReleased = false
     // The end of one object may unregister others.
     while let object = released.popLast() { object.release() }
   }
@@ -417,6 +425,7 @@ public final class EventLoop {
     mailbox.close()
     deferredObjects = []
     deferredClosures = []
+    core.pointee.hasDeferred = false
     // Objects may make others in their last moment, as long as it comes to an end; the bound is for those that do not.
     for _ in 0..<16 where core.pointee.count > 0 {
       for index in 0..<core.pointee.capacity {

@@ -24,6 +24,19 @@ package enum ProcessLimits {
     return Descriptors(limit: UInt64(limit.rlim_cur), previous: previous)
   }
 
+  /// How many descriptors are open; 0 when the kernel does not tell.
+  package static func openDescriptors() -> Int {
+    // One of them is the directory itself.
+    max(0, ((try? File.list("/proc/self/fd"))?.count ?? 1) - 1)
+  }
+
+  /// How many descriptors the process may have now.
+  package static func maximumDescriptors() -> UInt64 {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
+    return UInt64(limit.rlim_cur)
+  }
+
   /// Bytes of memory that this process keeps resident; 0 when the kernel does not tell.
   package static func residentMemory() -> Int {
     // /proc/self/statm: total and resident size, in pages.

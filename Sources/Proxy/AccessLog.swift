@@ -172,17 +172,37 @@ final class AccessLogWriter: Sendable {
     var bytes = 0
     var dropped: UInt64 = 0
     var isClosing = false
+    var reopens = false
+
+    mutating func takeReopening() -> Bool {
+      defer { reopens = false }
+      return reopens
+    }
   }
 
   private let state = Monitor(State())
-  private let descriptor: Int32
+  private let path: String?
   private let thread: WorkerThread
 
-  /// - Parameter descriptor: where the lines go; stays open as long as the process.
-  init(descriptor: Int32) throws(Errno) {
-    self.descriptor = descriptor
+  /// Writes to a descriptor that stays open as long as the process: standard output or error.
+  convenience init(descriptor: Int32) throws(Errno) {
+    try self.init(descriptor: descriptor, path: nil)
+  }
+
+  /// Appends to a file.
+  convenience init(path: String) throws(Errno) {
+    try self.init(descriptor: Self.open(path), path: path)
+  }
+
+  private static func open(_ path: String) throws(Errno) -> Int32 {
+    try File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release()
+  }
+
+  private init(descriptor: Int32, path: String?) throws(Errno) {
+    self.path = path
     let state = self.state
     thread = try WorkerThread.start(name: "access-log") {
+      var descriptor = descriptor
       while true {
         let batch = state.wait { state -> [[UInt8]]? in
           if state.waiting.isEmpty { return state.isClosing ? [] : nil }
@@ -191,7 +211,14 @@ final class AccessLogWriter: Sendable {
           state.bytes = 0
           return batch
         }
-        if batch.isEmpty { return }
+        if let path, state.withLock({ $0.takeReopening() }), let new = try? Self.open(path) {
+          FileDescriptor.close(raw: descriptor)
+          descriptor = new
+        }
+        if batch.isEmpty {
+          if path != nil { FileDescriptor.close(raw: descriptor) }
+          return
+        }
         for lines in batch { Self.write(lines, to: descriptor) }
       }
     }
@@ -219,6 +246,9 @@ final class AccessLogWriter: Sendable {
     }
     state.wakeAll()
   }
+
+  /// Before the next line is written the file is opened anew: whoever rotates logs has moved the old one.
+  func reopen() { state.withLock { $0.reopens = true } }
 
   /// Batches of lines that were dropped because the reader is too slow.
   var dropped: UInt64 { state.withLock { $0.dropped } }

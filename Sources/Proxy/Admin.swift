@@ -150,6 +150,11 @@ private final class AdminConnection: LoopObject {
       send(AdminAnswer(status: refusal.status.rawValue, text: refusal.sentence + "\n"))
     case .complete:
       isAnswering = true
+      // A page in somebody's browser may send requests here; browsers then say where it came from.
+      guard !head.contains(.origin) else {
+        send(AdminAnswer(status: 403, text: "the admin interface is not for web pages\n"))
+        return
+      }
       let target = Array(bytes[head.targetRange])
       let method = String(decoding: bytes[head.methodRange], as: UTF8.self)
       listener.answer(AdminTarget.request(method: method, target: target), to: self)

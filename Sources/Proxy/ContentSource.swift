@@ -29,6 +29,8 @@ struct ContentSource {
   var chunkRest: Int64 = 0
   /// A letter will come when there is more.
   var isWaiting = false
+  /// Up to here the stored file was found in the page cache.
+  var residentEnd: Int64 = 0
 
   init() {}
 
@@ -63,7 +65,7 @@ struct ContentSource {
 
 extension ClientConnection {
   /// One sendfile call, so that a fast client does not keep the others waiting.
-  private static let pieceLimit: Int64 = 1 << 20
+  private static let pieceLimit: Int64 = 2 << 20
   /// What one connection may send before it is another's turn.
   private static let turnLimit: Int64 = 4 << 20
 
@@ -92,12 +94,17 @@ extension ClientConnection {
       contentSent()
       return false
     }
-    guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
-      content.isWaiting = true
-      worker.warm(blob, offset: content.offset, count: Int(count), for: self)
-      return false
+    if content.offset >= content.residentEnd {
+      // Once for each piece: pages that were there a moment ago are hardly ever gone by the time the socket
+      // takes the rest of them.
+      guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
+        content.isWaiting = true
+        worker.warm(blob, offset: content.offset, count: Int(count), for: self)
+        return false
+      }
+      content.residentEnd = content.offset + count
     }
-    return sendFile(blob.descriptor, count: count)
+    return sendFile(blob.descriptor, count: min(count, content.residentEnd - content.offset))
   }
 
   private func sendFromGrowingBody() -> Bool {

@@ -103,10 +103,14 @@ final class FillDriver: ExchangeConsumer {
     switch outcome {
     case .updated(let response):
       end(.stored(worker.store.refresh(stale, response: response)), .finished)
-    case .unstorable(let response, _):
+    case .unstorable(let response, let reason):
       // Good for those who wait, and for nobody after them.
       let entry = worker.store.refresh(stale, response: response)
-      worker.store.remove(fill.key)
+      if reason.isAboutRequest {
+        worker.store.refresh(entry, response: stale.response)
+      } else {
+        worker.store.remove(fill.key)
+      }
       end(.stored(entry), .finished)
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.

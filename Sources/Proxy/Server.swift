@@ -31,6 +31,7 @@ package final class Server: Sendable {
   private let current: Mutex<Settings>
   private let drained = Monitor(0)
   private let isStopped = Atomic<Bool>(false)
+  private let startedAt = WallTime.now()
 
   // MARK: Starting
 
@@ -145,6 +146,7 @@ package final class Server: Sendable {
     if configuration.threads != old.threads { kept.append("threads") }
     if configuration.store != old.store { kept.append("store") }
     if configuration.log != old.log { kept.append("log") }
+    shared.accessLog?.reopen()
     let settings = Settings(configuration)
     current.withLock { $0 = settings }
     for member in members {
@@ -178,7 +180,7 @@ package final class Server: Sendable {
 
   /// Numbers that are looked up when somebody asks for the metrics.
   package func refreshGauges() {
-    Gauges.refresh(registry.shared, store: store, fills: shared.fills)
+    Gauges.refresh(registry.shared, store: store, startedAt: startedAt)
   }
 
   /// Runs a job on a thread that may block.

@@ -294,7 +294,7 @@ final class TransactionDriver: ExchangeConsumer {
       case .whole: length.map { .length($0) } ?? unknownLength
       case .part(let range): .length(Int64(range.count))
       case .notModified: .asIs
-      case .preconditionFailed, .unsatisfiable: .length(0)
+      case .unsatisfiable: .length(0)
       }
     let keepsAlive = client.keepsAlive && delimiter != .close
     client.beginAnswer(keepsAlive: keepsAlive)

@@ -24,6 +24,8 @@ package final class BlobTable: Sendable {
     var untrusted = 0
     /// While the log is being read, a blob without a reference may still get one.
     var keepsUnreferenced = true
+    /// Committed in this run and perhaps not on the disk yet.
+    var fresh: Set<Digest> = []
   }
 
   private let directory: String
@@ -120,10 +122,12 @@ package final class BlobTable: Sendable {
     }
   }
 
-  /// After the start-up scan: what has no reference now never will, and goes.
-  package func sweep() {
+  /// After the start-up scan: what has no reference now never will.
+  /// - Parameter sweeping: such blobs go.
+  package func endRecovery(sweeping: Bool) {
     let orphans = rows.withLock { rows -> [Digest] in
       rows.keepsUnreferenced = false
+      guard sweeping else { return [] }
       return rows.rows.compactMap { row in
         row.flatMap { $0.references == 0 ? $0.reference.digest : nil }
       }
@@ -151,6 +155,7 @@ package final class BlobTable: Sendable {
           throw error
         }
         trust(reference.digest)
+        rows.withLock { _ = $0.fresh.insert(reference.digest) }
         space.release(reserved)
         return (id, file)
       }
@@ -161,6 +166,7 @@ package final class BlobTable: Sendable {
           rows.remove(row)
           space.release(Space.onDisk(Int64(clamping: stump.reference.length)))
         }
+        rows.fresh.insert(reference.digest)
         return rows.add(Row(reference: reference, references: 1, isTrusted: true))
       }
       space.release(reserved - Space.onDisk(Int64(clamping: reference.length)))
@@ -243,6 +249,23 @@ package final class BlobTable: Sendable {
     return .file(BlobFile(digest: reference.digest, length: status.size, file: file))
   }
 
+  /// Brings the blobs of this run to the disk, so that the next can trust them even if the machine stops.
+  /// - Returns: false when the time was too short or the disk refused.
+  func sync(until deadline: Instant) -> Bool {
+    for digest in rows.withLock({ $0.fresh }) {
+      guard Instant.precise() < deadline else { return false }
+      do throws(Errno) {
+        let file = try File.open(path(digest))
+        try File.fdatasync(file.rawValue)
+      } catch .noSuchFile {
+        continue
+      } catch {
+        return false
+      }
+    }
+    return true
+  }
+
   package enum Check: Sendable {
     case good
     /// Removed from the store meanwhile.
@@ -300,6 +323,7 @@ extension BlobTable.Rows {
   fileprivate mutating func remove(_ number: UInt32) {
     guard let row = rows[Int(number)] else { return }
     byDigest[row.reference.digest] = nil
+    fresh.remove(row.reference.digest)
     rows[Int(number)] = nil
     free.append(number)
     bytes -= Int64(clamping: row.reference.length)

@@ -15,6 +15,7 @@ struct EntryLoader {
       let candidates = core.shard(key.hash).state.withLock { $0.candidates(key.hash) }
       var entries: [StoredEntry] = []
       var good: [IndexEntry] = []
+      var hasFailed = false
       for (place, pending) in candidates {
         if let pending {
           good.append(place)
@@ -32,7 +33,12 @@ struct EntryLoader {
           break
         case .failed(let errno):
           core.troubles.note(errno)
+          hasFailed = true
         }
+      }
+      // It may be better next time: what could be read is handed out, and the index left as it is.
+      if hasFailed {
+        return entries.isEmpty ? nil : set(key, entries)
       }
       guard !entries.isEmpty else {
         if good.count == candidates.count { return nil }
@@ -40,8 +46,7 @@ struct EntryLoader {
         last = nil
         continue
       }
-      let set = VariantSet(
-        key: key.bytes, hash: key.hash, entries: entries, blobCost: core.blobCost)
+      let set = set(key, entries)
       let isInstalled = core.shard(key.hash).state.withLock {
         $0.install(set, loadedFrom: good)
       }
@@ -49,6 +54,10 @@ struct EntryLoader {
       last = set
     }
     return last
+  }
+
+  private func set(_ key: CacheKey, _ entries: [StoredEntry]) -> VariantSet {
+    VariantSet(key: key.bytes, hash: key.hash, entries: entries, blobCost: core.blobCost)
   }
 
   enum Read {

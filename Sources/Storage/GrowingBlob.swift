@@ -37,6 +37,7 @@ public final class GrowingBlob: Sendable {
     var reserved: Int64 = 0
     var isOpen = true
     var hasNote = false
+    var noteSpace: Int64 = 0
   }
 
   /// For readers: `sendfile` and `pread` below the watermark. Valid as long as this object.
@@ -73,7 +74,10 @@ public final class GrowingBlob: Sendable {
     return state.withLock { state in
       guard state.isOpen else { return .failed(.noSuchFile) }
       let start = published.load(ordering: .relaxed)
-      let needed = Space.onDisk(start + count) - state.reserved
+      let noteNow = !state.hasNote && start + count >= Self.noteFrom ? note : nil
+      let needed =
+        Space.onDisk(start + count) + state.noteSpace + Space.onDisk(Int64(noteNow?.count ?? 0))
+        - state.reserved
       if needed > 0 {
         guard core.reserve(needed) else {
           core.troubles.note(.capReached)
@@ -83,9 +87,10 @@ public final class GrowingBlob: Sendable {
       }
       do throws(Errno) {
         try File.writeFully(descriptor, borrowed.bytes, at: start)
-        if let note, !state.hasNote, start + count >= Self.noteFrom {
+        if let noteNow {
           state.hasNote = true
-          try writeNote(note)
+          state.noteSpace = Space.onDisk(Int64(noteNow.count))
+          try writeNote(noteNow)
         }
       } catch {
         core.troubles.note(error)

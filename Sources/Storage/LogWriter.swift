@@ -218,19 +218,21 @@ package final class LogWriter {
   }
 
   private func begin() -> Bool {
+    guard nextSegment < IndexEntry.pendingSegment else { return false }
     let size = Int64(core.segmentSize)
-    if !core.space.reserveForLog(size) {
+    // The last free segment is for reclaiming: without it, what is worth keeping could not be copied.
+    if isReclaiming || !core.space.reserve(size) {
       if !isReclaiming {
-        makeRoom(for: 0)
+        makeRoom(for: size)
         // Reclaiming may have begun a segment for what it kept.
         if active != nil { return true }
       }
+      // Growing bodies may hold all the rest; then this is what there is.
       guard core.space.reserveForLog(size) else {
         core.troubles.note(.capReached)
         return false
       }
     }
-    guard nextSegment < IndexEntry.pendingSegment else { return false }
     let id = nextSegment
     // A number is used once, even if the file could not be made: what it may have left is not ours.
     nextSegment += 1

@@ -33,13 +33,15 @@ struct Recovery {
     adoptBlobs()
     core.areBlobsCounted.open()
     var dead: Set<UInt64> = []
+    var isComplete = true
     for id in segments {
       if core.isStopping { return }
-      recover(id, dead: &dead)
+      if !recover(id, dead: &dead) { isComplete = false }
     }
     for shard in core.shards { shard.state.withLock { $0.removedWhileRecovering = [] } }
     core.isRecovered.store(true, ordering: .releasing)
-    if !core.options.readOnly { core.blobs.sweep() }
+    // What an unreadable segment names may be wanted again when it can be read.
+    if !core.options.readOnly { core.blobs.endRecovery(sweeping: isComplete) }
     core.recovered.open()
   }
 
@@ -59,8 +61,8 @@ struct Recovery {
   private func adoptBlobs() {
     let directory = core.options.path + "/blobs"
     let isTrusted = core.format.found == .clean
-    for prefix in (try? File.list(directory)) ?? [] where prefix.kind == .directory {
-      for entry in (try? File.list(directory + "/" + prefix.name)) ?? [] {
+    for prefix in list(directory) where prefix.kind == .directory {
+      for entry in list(directory + "/" + prefix.name) {
         let path = directory + "/" + prefix.name + "/" + entry.name
         guard let digest = Digest(hex: entry.name), entry.name.hasPrefix(prefix.name),
           let status = try? File.status(at: path), status.kind == .file
@@ -71,8 +73,25 @@ struct Recovery {
     }
   }
 
-  private func recover(_ id: UInt32, dead: inout Set<UInt64>) {
-    guard let (segment, contents) = openSegment(id) else { return }
+  private func list(_ directory: String) -> [File.Entry] {
+    do throws(Errno) {
+      return try File.list(directory)
+    } catch {
+      core.troubles.note(error)
+      return []
+    }
+  }
+
+  /// False when the segment could not be read.
+  private func recover(_ id: UInt32, dead: inout Set<UInt64>) -> Bool {
+    let opened: (Segment, SegmentContents)?
+    do throws(Errno) {
+      opened = try openSegment(id)
+    } catch {
+      core.troubles.note(error)
+      return false
+    }
+    guard let (segment, contents) = opened else { return true }
     core.segments.add(segment)
     for entry in contents.entries.reversed() {
       if entry.kind == .tombstone {
@@ -91,41 +110,37 @@ struct Recovery {
       let counts = core.shard(entry.keyHash).state.withLock { $0.recover(place) }
       if !counts, let blob { core.blobs.release(blob) }
     }
+    return true
   }
 
-  /// Opens a segment and brings it into order; `nil` when there is nothing in it.
-  private func openSegment(_ id: UInt32) -> (Segment, SegmentContents)? {
+  /// Opens a segment and brings it into order; `nil` when there is nothing in it. One that cannot be read is left
+  /// as it is: the next start may have better luck.
+  private func openSegment(_ id: UInt32) throws(Errno) -> (Segment, SegmentContents)? {
     let path = core.options.path + "/log/" + Segment.name(id)
-    do throws(Errno) {
-      let file = OpenFile(try File.open(path, core.options.readOnly ? .read : .readWrite))
-      let taken = Space.onDisk(try File.status(file.rawValue).size)
-      let segment = Segment(
-        id: id, path: path, file: file, end: SegmentHeader.length, reserved: taken)
-      let header = try segment.read(at: 0, count: SegmentHeader.length)
-      guard
-        header.withUnsafeBytes({
-          SegmentHeader.isValid($0, segment: id, store: core.seed)
-        })
-      else {
-        try remove(segment)
-        return nil
-      }
-      let contents = SegmentContents.read(segment, seed: core.seed)
-      segment.end = contents.end
-      if let errno = contents.failure { throw errno }
-      if contents.isSealed || core.options.readOnly { return (segment, contents) }
-      if contents.entries.isEmpty {
-        try remove(segment)
-        return nil
-      }
-      try File.truncate(segment.descriptor, to: Int64(contents.end))
-      SegmentSealer.seal(segment, contents.entries, core: core)
-      return (segment, contents)
-    } catch {
-      // Not read now, but not destroyed either: the next start may have better luck.
-      core.troubles.note(error)
+    let file = OpenFile(try File.open(path, core.options.readOnly ? .read : .readWrite))
+    let taken = Space.onDisk(try File.status(file.rawValue).size)
+    let segment = Segment(
+      id: id, path: path, file: file, end: SegmentHeader.length, reserved: taken)
+    let header = try segment.read(at: 0, count: SegmentHeader.length)
+    guard
+      header.withUnsafeBytes({
+        SegmentHeader.isValid($0, segment: id, store: core.seed)
+      })
+    else {
+      try remove(segment)
       return nil
     }
+    let contents = SegmentContents.read(segment, seed: core.seed)
+    segment.end = contents.end
+    if let errno = contents.failure { throw errno }
+    if contents.isSealed || core.options.readOnly { return (segment, contents) }
+    if contents.entries.isEmpty {
+      try remove(segment)
+      return nil
+    }
+    try File.truncate(segment.descriptor, to: Int64(contents.end))
+    SegmentSealer.seal(segment, contents.entries, core: core)
+    return (segment, contents)
   }
 
   private func remove(_ segment: Segment) throws(Errno) {

@@ -97,7 +97,10 @@ public final class Store: Sendable {
     core.areBlobsCounted.open()
     core.recovered.open()
     // What was not checked in this run must not be trusted in the next.
-    let isComplete = core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasUntrusted
+    // Nor must what the disk does not have yet.
+    let isComplete =
+      core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasUntrusted
+      && core.blobs.sync(until: Instant.precise() + core.options.syncTime)
     if isComplete {
       do {
         try core.format.mark(.clean)

@@ -60,7 +60,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case fillsRunning, fills, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
-  case storeEvictions, storeEvictedBytes, storeErrors
+  case storeEvictions, storeTroubles
   case configurationReloads
   case residentMemory, openDescriptors, maximumDescriptors, processorTime, startTime
 
@@ -164,14 +164,11 @@ public enum Metric: Int, CaseIterable, Sendable {
     case .storeEvictions:
       .init(
         .counter, "holdfast_store_evictions_total", "Stored responses dropped to make room.")
-    case .storeEvictedBytes:
+    case .storeTroubles:
       .init(
-        .counter, "holdfast_store_evicted_bytes_total",
-        "Bytes of stored responses dropped to make room.")
-    case .storeErrors:
-      .init(
-        .counter, "holdfast_store_errors_total",
-        "Operations of the store that the disk failed, by operation.", [StoreOperation.self])
+        .counter, "holdfast_store_troubles_total",
+        "Times something could not be kept, or was found damaged, by what was wrong.",
+        [StoreTroubleKind.self])
     case .configurationReloads:
       .init(
         .counter, "holdfast_configuration_reloads_total",

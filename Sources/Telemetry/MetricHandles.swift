@@ -52,7 +52,6 @@ extension Scalar {
   @inlinable public static var storeEntries: Self { Self(.storeEntries) }
   @inlinable public static var storeMemory: Self { Self(.storeMemory) }
   @inlinable public static var storeEvictions: Self { Self(.storeEvictions) }
-  @inlinable public static var storeEvictedBytes: Self { Self(.storeEvictedBytes) }
   @inlinable public static var residentMemory: Self { Self(.residentMemory) }
   @inlinable public static var openDescriptors: Self { Self(.openDescriptors) }
   @inlinable public static var maximumDescriptors: Self { Self(.maximumDescriptors) }
@@ -89,8 +88,8 @@ extension Scalar1 where A == TimeoutKind {
 extension Scalar1 where A == TunnelDirection {
   @inlinable public static var tunnelBytes: Self { Self(.tunnelBytes) }
 }
-extension Scalar1 where A == StoreOperation {
-  @inlinable public static var storeErrors: Self { Self(.storeErrors) }
+extension Scalar1 where A == StoreTroubleKind {
+  @inlinable public static var storeTroubles: Self { Self(.storeTroubles) }
 }
 extension Scalar1 where A == Outcome {
   @inlinable public static var configurationReloads: Self { Self(.configurationReloads) }

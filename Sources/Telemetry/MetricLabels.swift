@@ -192,16 +192,28 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   public var labelValue: String { self == .toUpstream ? "to_upstream" : "to_downstream" }
 }
 
-/// What the store was doing when the disk failed it.
-@frozen public enum StoreOperation: UInt8, MetricLabel {
-  case read
-  case write
-  /// Making a finished body part of the store: hashing, renaming, appending its record.
-  case commit
+/// What is wrong with the store.
+@frozen public enum StoreTroubleKind: UInt8, MetricLabel {
+  /// The cap is reached and nothing can be evicted.
+  case capReached
+  case diskFull
+  case diskFailed
+  /// Answers come faster than the log can be written.
+  case logBehind
+  /// Something was not what its checksum or name says.
+  case damaged
 
-  public static var labelName: String { "operation" }
-  @inlinable public static var valueCount: Int { 3 }
-  public var labelValue: String { "\(self)" }
+  public static var labelName: String { "trouble" }
+  @inlinable public static var valueCount: Int { 5 }
+  public var labelValue: String {
+    switch self {
+    case .capReached: "cap_reached"
+    case .diskFull: "disk_full"
+    case .diskFailed: "disk_failed"
+    case .logBehind: "log_behind"
+    case .damaged: "damaged"
+    }
+  }
 }
 
 /// Whether something that can go two ways went well.

@@ -36,7 +36,7 @@ public enum MetricsPage {
       - Bytes the origins did not have to send: `rate(holdfast_store_served_bytes_total[5m])`
       - Trouble on the way to origins: `rate(holdfast_upstream_connect_failures_total[5m])`,
         `rate(holdfast_timeouts_total{kind=~"connect|upstream"}[5m])`, `rate(holdfast_upstream_retries_total[5m])`
-      - A store that is too small: `rate(holdfast_store_evicted_bytes_total[1h])` near the rate at which new content comes in
+      - A store that is too small: `rate(holdfast_store_evictions_total[1h])` near the rate at which new answers come in
       - Too few descriptors: `holdfast_accept_pauses_total` above 0
 
       """

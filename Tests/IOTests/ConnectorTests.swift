@@ -146,12 +146,6 @@ struct ConnectorTests {
     }
   }
 
-  /// An address that refuses: it was ours a moment ago and is nobody's now.
-  private func closedDoor() throws -> SocketAddress {
-    let listener = try Socket.listen(on: SocketAddress(.loopbackV4, port: 0))
-    return try Socket.localAddress(listener.rawValue)
-  }
-
   @Test("the only address connects")
   func connects() throws {
     let (loop, waiter) = (try EventLoop(), Waiter())
@@ -188,10 +182,11 @@ struct ConnectorTests {
     let (loop, waiter) = (try EventLoop(), Waiter())
     let listener = try Socket.listen(on: SocketAddress(.loopbackV4, port: 0))
     let address = try Socket.localAddress(listener.rawValue)
-    let closed = try closedDoor()
+    let closed = try ClosedDoor()
     // A head start of an hour: whoever waits for it hangs.
     _ = Connector(
-      loop: loop, addresses: [closed, address], headStart: .seconds(3600), timeout: .seconds(7200),
+      loop: loop, addresses: [closed.address, address], headStart: .seconds(3600),
+      timeout: .seconds(7200),
       delegate: waiter)
     loop.run { waiter.told > 0 }
     #expect(waiter.address == address)
@@ -201,12 +196,13 @@ struct ConnectorTests {
   @Test("when nobody answers, the delegate learns what became of each address")
   func nobody() throws {
     let (loop, waiter, hole) = (try EventLoop(), Waiter(), try BlackHole())
-    let closed = try closedDoor()
+    let closed = try ClosedDoor()
     _ = Connector(
-      loop: loop, addresses: [closed, hole.address], timeout: .milliseconds(30), delegate: waiter)
+      loop: loop, addresses: [closed.address, hole.address], timeout: .milliseconds(30),
+      delegate: waiter)
     loop.run { waiter.told > 0 }
     #expect(waiter.address == nil)
-    #expect(waiter.attempts.map(\.address) == [closed, hole.address])
+    #expect(waiter.attempts.map(\.address) == [closed.address, hole.address])
     #expect(waiter.attempts.map(\.outcome) == [.failed(.connectionRefused), .abandoned])
     loop.turn(waitingAtMost: .zero)
     #expect(loop.objectCount == 0)

@@ -270,7 +270,8 @@ struct HostLookupTests {
     #expect(waiter.results == [.failure(.timedOut)])
     names.open()
     resolver.shutdown()
-    loop.run { loop.statistics.late == 1 }
+    // The answer, if it comes after all, lies in the mailbox before this.
+    loop.drainMailbox()
     #expect(waiter.results.count == 1 && loop.objectCount == 0)
   }
 

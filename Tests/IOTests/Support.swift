@@ -1,5 +1,6 @@
 // What the suites share: a seeded generator, a loop driven by the test, an object that writes down what it is told.
 
+import Glibc
 import Platform
 import Testing
 
@@ -22,6 +23,15 @@ extension EventLoop {
   /// Turns until the condition holds. There is no time limit: a condition that never comes hangs the test, which says more than a guess at how long it may take.
   func run(until condition: () -> Bool) {
     while !condition() { turn() }
+  }
+
+  /// Turns until every letter that was posted before has been delivered.
+  func drainMailbox() {
+    let end = Recorder(loop: self)
+    mailbox.post(Letter(to: end.id, subject: 0))
+    run { !end.letters.isEmpty }
+    end.unregister()
+    turn(waitingAtMost: .zero)
   }
 }
 
@@ -94,5 +104,19 @@ final class Pair {
   func clientSends(_ text: String) {
     let sent = Array(text.utf8).withUnsafeBytes { Socket.send(client.rawValue, $0) }
     #expect(sent == .bytes(text.utf8.count))
+  }
+}
+
+/// An address that refuses: its port is taken, so that nobody else can come to listen there, but nobody listens.
+final class ClosedDoor {
+  let address: SocketAddress
+  private let socket: FileDescriptor
+
+  init() throws {
+    let socket = FileDescriptor(owning: Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+    let bound = SocketAddress(.loopbackV4, port: 0).withSockaddr { bind(socket.rawValue, $0, $1) }
+    guard bound == 0 else { throw Errno(rawValue: errno) }
+    address = try Socket.localAddress(socket.rawValue)
+    self.socket = socket
   }
 }

@@ -11,8 +11,14 @@ final class StoreFixture {
   let path: String
   var options: StoreOptions
 
+  // In memory where there is enough of it: sealing and closing wait for the disk, and there are thousands of them.
+  private static let parent: String = {
+    let available = (try? File.space(at: "/dev/shm").available) ?? 0
+    return available > 1 << 30 ? "/dev/shm" : "/tmp"
+  }()
+
   init(size: Int64 = 64 << 20, memory: Int = 1 << 20, segment: Int? = 1 << 20) throws {
-    path = try File.makeTemporaryDirectory(prefix: "holdfast-store-")
+    path = try File.makeTemporaryDirectory(prefix: "holdfast-store-", in: Self.parent)
     options = StoreOptions(path: path + "/store", size: size, memory: memory)
     options.segmentSize = segment
     options.linger = .zero

@@ -35,6 +35,44 @@ import Testing
     again.close()
   }
 
+  @Test("what is saved or removed while the start-up scan runs is not undone by it")
+  func duringRecovery() throws {
+    let fixture = try StoreFixture(segment: 64 << 10)
+    do {
+      let store = try fixture.open()
+      for number in 0..<1000 {
+        store.put("http://a/\(number)", "old", vary: number < 500 ? [] : [("x", "old")])
+      }
+      store.close()
+    }
+    let store = try Store.open(fixture.options)
+    for number in 0..<1000 {
+      if number % 2 == 0 {
+        store.remove(store.key("http://a/\(number)"))
+      } else {
+        store.put("http://a/\(number)", "new", vary: number < 500 ? [] : [("x", "new")])
+      }
+    }
+    store.waitUntilRecovered()
+    for _ in 0..<2 {
+      for number in 0..<1000 {
+        let found = store.get("http://a/\(number)")?.entries.map(\.text)
+        let expected = number % 2 == 0 ? nil : number < 500 ? ["new"] : ["new", "old"]
+        #expect(found == expected, "\(number)")
+      }
+    }
+    store.close()
+  }
+
+  // Hashes are on disk. If this fails, what other versions have stored cannot be found: StoreFormat.version has to
+  // go up with the change.
+  @Test("keys have the hash they always had")
+  func keyHash() {
+    #expect(
+      KeyHasher(seed: 1).hash(Array("http://example.org/a/key".utf8).span)
+        == 6_683_648_219_843_259_487)
+  }
+
   @Test("the head is ready to be sent, without its empty line")
   func head() throws {
     let fixture = try StoreFixture()

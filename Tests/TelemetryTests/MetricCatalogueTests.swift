@@ -57,7 +57,7 @@ struct MetricCatalogueTests {
     check(RelayReason.self)
     check(TimeoutKind.self)
     check(TunnelDirection.self)
-    check(StoreOperation.self)
+    check(StoreTroubleKind.self)
     check(Outcome.self)
   }
 
@@ -103,8 +103,8 @@ struct MetricCatalogueTests {
     one(.timeouts)
     one(.tunnelBytes)
     plain(.storeBytes, .storeCapacity, .storeEntries, .storeMemory)
-    plain(.storeEvictions, .storeEvictedBytes)
-    one(.storeErrors)
+    plain(.storeEvictions)
+    one(.storeTroubles)
     one(.configurationReloads)
     plain(.residentMemory, .openDescriptors, .maximumDescriptors, .processorTime, .startTime)
     #expect(seen.count == Metric.allCases.count)

@@ -14,11 +14,11 @@ struct MetricRegistryTests {
     first.add(.requests, .get, .hit)
     first.add(.requests, .head, .hit)
     second.add(.requests, .get, .hit, 4)
-    registry.shared.addShared(.storeErrors, .write)
+    registry.shared.addShared(.storeTroubles, .diskFull)
     #expect(registry.value(.requests, .get, .hit) == 5)
     #expect(registry.value(.requests, .head, .hit) == 1)
     #expect(registry.value(.requests, .get, .miss) == 0)
-    #expect(registry.value(.storeErrors, .write) == 1)
+    #expect(registry.value(.storeTroubles, .diskFull) == 1)
   }
 
   @Test("a gauge that one worker raises and another lowers ends where it began")

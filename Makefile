@@ -1,0 +1,92 @@
+# The commands a person types here. `make` alone lists them.
+#
+# Everything is built by the Swift package manager; what a task needs from the system is in the
+# table of scripts/setup, which prints nothing when all is there.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup build release run test bench live fuzz format lint docs clean
+
+# An import that Package.swift does not declare would let a layer reach upwards unseen.
+SWIFT_BUILD := swift build --explicit-target-dependency-import-check error
+# Release builds carry the Swift runtime with them: one file to copy, and calls into the runtime
+# that need no indirection.
+RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib --product holdfast
+SWIFT_FILES := Package.swift Sources Tests
+
+# make run ARGS="--listen 127.0.0.1:8080 --store /tmp/store"
+ARGS ?=
+# make test FILTER=HTTPTests
+FILTER ?=
+# make bench BENCH="--quick --only small-hits --servers holdfast,nginx"
+BENCH ?=
+# make live LIVE="--megabytes 200"
+LIVE ?=
+# make fuzz TARGET=request TIME=60
+TARGET ?= all
+TIME ?= 60
+
+help: ## list these targets
+	@echo "Holdfast: a caching proxy and package mirror that says who broke a connection."
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what building and testing need
+	@scripts/setup build test
+
+build: ## build for debugging
+	@scripts/setup build
+	$(SWIFT_BUILD)
+
+release: ## build the program as it is shipped
+	@scripts/setup build
+	$(RELEASE)
+
+run: release ## build and start the proxy with its defaults (ARGS="…" adds options)
+	@echo
+	@echo "Holdfast starts on 127.0.0.1:3128; Ctrl-C stops it. In another terminal:"
+	@echo "  curl -x http://127.0.0.1:3128 -sS -D- -o /dev/null http://example.org/        # twice: see Cache-Status"
+	@echo "  sudo apt-get -o Acquire::http::Proxy=http://127.0.0.1:3128 update"
+	@echo "  curl -s http://127.0.0.1:3129/metrics"
+	@echo
+	@exec "$$($(RELEASE) --show-bin-path)/holdfast" serve $(ARGS)
+
+# The release build comes first: it finds what only the optimiser's eyes find, and the last lines
+# on the screen are then the tests' own.
+test: ## build everything, run all tests (FILTER=Name narrows)
+	@scripts/setup build test
+	$(RELEASE)
+	swift test --explicit-target-dependency-import-check error $(if $(FILTER),--filter $(FILTER))
+
+bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help")
+	@scripts/setup build bench
+	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
+	@python3 Tests/Bench/bench.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(BENCH)
+
+live: ## download real packages with apt through Holdfast (LIVE="--help")
+	@scripts/setup build live
+	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
+	@python3 Tests/Live/live.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(LIVE)
+
+fuzz: ## explore a parser with libFuzzer (TARGET=request TIME=60)
+	@scripts/setup fuzz
+	@Tests/Fuzz/explore $(TARGET) $(TIME)
+
+format: ## lay out all Swift files as swift format does
+	swift format --in-place --recursive --parallel $(SWIFT_FILES)
+
+lint: ## say where the layout or a rule of swift format is not kept
+	swift format lint --strict --recursive --parallel $(SWIFT_FILES)
+
+docs: ## make the generated pages anew from the tables in the code
+	@scripts/setup build
+	$(SWIFT_BUILD) --product holdfast
+	@set -e; program="$$(swift build --show-bin-path)/holdfast"; \
+	for page in configuration:docs/configuration.md yaml:config/holdfast.yaml \
+	    metrics:docs/metrics.md cli:docs/cli.md; do \
+	  "$$program" reference "$${page%%:*}" >.build/page; \
+	  mv .build/page "$${page#*:}"; echo "$${page#*:}"; \
+	done
+
+clean: ## remove everything that was built
+	rm -rf .build .build-*
