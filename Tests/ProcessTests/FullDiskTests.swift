@@ -80,7 +80,7 @@ extension WholeProgram {
       defer { holdfast.process.end() }
       let most = Shared(0)
       let sampler = Sampler {
-        let usage = diskUsage(store)
+        let usage = diskUsage(store, doubtingAbove: Self.cap)
         most.withLock { $0 = max($0, usage) }
       }
       let total = setting("HOLDFAST_CAP_TRAFFIC_MIB", default: 640) << 20
@@ -115,7 +115,7 @@ extension WholeProgram {
       defer { holdfast.process.end() }
       let most = Shared(0)
       let sampler = Sampler {
-        let usage = diskUsage(store)
+        let usage = diskUsage(store, doubtingAbove: Self.cap)
         most.withLock { $0 = max($0, usage) }
       }
       let small = Resource(.length, 5000, "small")
@@ -155,8 +155,8 @@ extension WholeProgram {
       let start = Date()
       let store = disk + "/store"
       let holdfast = try HoldfastProcess(
-        store: store, configuration: .init(size: "1GiB"),
-        wrapper: (Self.namespace ?? []) + mount)
+        store: store, file: directory.path + "/holdfast.yaml",
+        configuration: .init(size: "1GiB"), wrapper: (Self.namespace ?? []) + mount)
       defer { holdfast.process.end() }
       let wrong = fetch(
         traffic(120 << 20, largest: 6 << 20, seed: runSeed), clients: 4, holdfast.port, origin)
