@@ -38,15 +38,15 @@ struct GrowingBlobTests {
   }
 
   @Test(
-    "a body that is announced to be longer than the cap is refused before it begins, and evicts nothing"
-  )
-  func tooLong() throws {
+    "a body that is announced to be longer than the cap is refused before it begins, and evicts nothing",
+    arguments: [1 << 20, 1 << 40, Int64.max - 1, .max])
+  func tooLong(_ length: Int64) throws {
     let fixture = try StoreFixture(size: 1 << 20, segment: 64 << 10)
     let store = try fixture.open()
     try store.putBlob("http://a/", bytes(100_000))
     #expect(throws: Errno.noSpace) {
       _ = try store.grow(
-        store.key("http://b/"), response: response(), expectedLength: 1 << 20)
+        store.key("http://b/"), response: response(), expectedLength: length)
     }
     #expect(try fixture.files("partial") == [])
     #expect(store.get("http://a/")?.entries.first?.bytes == bytes(100_000))
@@ -64,10 +64,12 @@ struct GrowingBlobTests {
       _ = try store.grow(store.key("http://b/"), response: response(), expectedLength: 500_000)
     }
     #expect(append(bytes(500_000), to: first) == .appended(watermark: 500_000))
-    guard case .finished = first.finish(length: 500_000) else {
+    guard case .finished(let blob) = first.finish(length: 500_000) else {
       Issue.record("there was room for all of it")
       return
     }
+    store.save(store.key("http://a/"), response: response(), body: .blob(blob))
+    store.flush()
     let used = store.statistics.usedBytes
     let second = try store.grow(
       store.key("http://c/"), response: response(), expectedLength: 300_000)
