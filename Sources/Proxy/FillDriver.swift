@@ -337,6 +337,11 @@ final class FillDriver: ExchangeConsumer {
     state = .committing
     let length = received
     onPool { post in
+      guard blob.watermark == length else {
+        // A piece before this found no room: what is in the file ends, but the body does not end there.
+        post(.failed, 0, nil)
+        return
+      }
       // All readers may see the end as soon as the last byte is there; what follows is for those to come.
       body.complete(length: length)
       guard case .finished(let finished) = blob.finish(length: length) else {

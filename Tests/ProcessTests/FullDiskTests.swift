@@ -125,6 +125,24 @@ extension WholeProgram {
       #expect(most.withLock { $0 } <= Self.cap)
     }
 
+    @Test(
+      "a body of unknown length that fits but for its last piece is not cut and called complete")
+    func lastPiece() throws {
+      let directory = try TemporaryDirectory()
+      let origin = try ScriptedOrigin()
+      defer { origin.stop() }
+      let holdfast = try HoldfastProcess(
+        store: directory.path + "/store", configuration: .init(size: "16MiB"))
+      defer { holdfast.process.end() }
+      // Somewhere on the way the room ends just before the body does, wherever exactly that is.
+      for size in stride(from: 8 << 20, through: 17 << 20, by: 96 << 10) {
+        let resource = Resource(.chunked, size, "body")
+        let answer = try Client(port: holdfast.port).get(resource, of: origin)
+        #expect(answer.difference == nil)
+        #expect(!answer.isComplete || answer.isRight(resource), "\(answer.received) of \(size)")
+      }
+    }
+
     // MARK: A full disk
 
     /// How a mount namespace is to be had here.
