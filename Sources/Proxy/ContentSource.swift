@@ -167,6 +167,12 @@ extension ClientConnection {
         contentSent()
         return false
       }
+      guard sent == Int(count) else {
+        // The socket is full. To try again at once would find room for a few segments at a time and pay a
+        // call for each; the kernel says when there is room worth having.
+        if phase == .answering { waitForSocket() }
+        return false
+      }
       return phase == .answering
     case .wouldBlock:
       waitForSocket()
