@@ -38,6 +38,8 @@ final class FillDriver: ExchangeConsumer {
   private var isAnnounced = false
   private var isOpeningFile = false
   private var isContentComplete = false
+  /// A piece did not reach the file: nothing that comes after it may.
+  private var hasGap = false
   private var blob: GrowingBlob?
   private var received: Int64 = 0
   private var piece: [UInt8] = []
@@ -239,18 +241,24 @@ final class FillDriver: ExchangeConsumer {
         mailbox.post(Letter(to: id, subject: news.rawValue, value: value, payload: payload))
       }
     }
-    if !isTaken { mailbox.post(Letter(to: id, subject: News.failed.rawValue)) }
+    if !isTaken {
+      // The letter comes in a later turn, and content in this one.
+      hasGap = true
+      mailbox.post(Letter(to: id, subject: News.failed.rawValue))
+    }
   }
 
   /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
   private func handOver() {
-    guard let blob, let body, !piece.isEmpty else { return }
+    guard let blob, let body, !piece.isEmpty, !hasGap else { return }
     let piece = self.piece
     self.piece = []
     inFlight += piece.count
     if inFlight > Self.inFlightLimit { exchange?.pause() }
     onPool { post in
       guard case .appended = piece.withUnsafeBytes({ blob.append($0) }) else {
+        // The pieces queued behind this one would end up in its place, before the eyes of the readers.
+        blob.abandon()
         post(.failed, piece.count, nil)
         return
       }
@@ -331,8 +339,13 @@ final class FillDriver: ExchangeConsumer {
     guard let blob, let body else { return }
     handOver()
     state = .committing
+    guard !hasGap else { return }
     let length = received
     onPool { post in
+      guard blob.watermark == length else {
+        post(.committed, 0, nil)
+        return
+      }
       // All readers may see the end as soon as the last byte is there; what follows is for those to come.
       body.complete(length: length)
       guard case .finished(let finished) = blob.finish(length: length) else {
