@@ -22,6 +22,8 @@ final class TransactionDriver: ExchangeConsumer {
   private var entry: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
+  /// What the fill brought, as it was when it was decided upon.
+  private var growing: GrowingBody?
   private var isCollapsed = false
   private weak var fillDriver: FillDriver?
   private var exchange: Exchange?
@@ -193,6 +195,7 @@ final class TransactionDriver: ExchangeConsumer {
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
+      growing = body
       carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
     case .stored(let entry):
       guard mayShare(entry.response) else { return goAlone() }
@@ -269,7 +272,8 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   private func answerGrowing() {
-    guard let fill, case .growing(let body) = fill.phase else { return }
+    // Not looked up in the fill again, which may be over by now on its own thread.
+    guard let body = growing else { return }
     let length = body.expectedLength
     let plan = Answers.plan(
       request, body.response, length: length, received: 0, now: loop.wallSeconds)
