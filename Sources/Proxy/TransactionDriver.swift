@@ -236,6 +236,10 @@ final class TransactionDriver: ExchangeConsumer {
   func takeOver(
     _ exchange: Exchange?, _ head: ResponseHead, begun: [UInt8], isComplete: Bool, why: StaticString
   ) {
+    guard !isOver else {
+      exchange?.cancel()
+      return
+    }
     self.exchange = exchange
     relayHead = head
     relayDetail = why
@@ -351,6 +355,7 @@ final class TransactionDriver: ExchangeConsumer {
     guard request.version == .http11, !machine.isAnswering else { return }
     let head = Answers.informational(status: status, fields: fields)
     head.withUnsafeBytes { client.write($0) }
+    if client.waitingOutput > 0 { client.waitForSocket() }
   }
 
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
