@@ -195,6 +195,12 @@ private final class TunnelEnd: LoopObject {
       tunnel.broke()
       return
     }
+    if isDone, readiness.contains(.hangUp) {
+      // Nothing is left to be done here, but the kernel says so again and again, while the other side takes
+      // its time over what it was sent.
+      loop.unwatch(self)
+      return
+    }
     guard !hasFinished, !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp]) else { return }
     let buffer = loop.receiveBuffer
     switch Socket.receive(descriptor, into: buffer) {
