@@ -438,7 +438,8 @@ final class ClientConnection: LoopObject {
   /// The proxy ends: an idle connection goes at once, a busy one after its answer.
   func drain() {
     keepsAlive = false
-    if phase == .waiting, input.isEmpty, output.isEmpty { close(.finished) }
+    guard phase == .waiting, input.isEmpty else { return }
+    if output.isEmpty { close(.finished) } else { endsAfterOutput = true }
   }
 
   override func loopEnding() { close(.shutdown) }

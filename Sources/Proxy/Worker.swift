@@ -64,6 +64,7 @@ final class Worker: LoopObject {
   let hasher: KeyHasher
   let store: Store
   private(set) var isDraining = false
+  private var hasToldDrained = false
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
@@ -141,7 +142,9 @@ final class Worker: LoopObject {
   }
 
   private func tellIfDrained() {
-    guard isDraining, connections.isEmpty, tunnels.isEmpty else { return }
+    // Once: the server counts workers.
+    guard isDraining, !hasToldDrained, connections.isEmpty, tunnels.isEmpty else { return }
+    hasToldDrained = true
     flushLog()
     shared.onDrained()
   }
