@@ -105,6 +105,9 @@ final class FillDriver: ExchangeConsumer {
     switch outcome {
     case .updated(let response):
       end(.stored(worker.store.refresh(stale, response: response)), .finished)
+    case .unstorable(_, let reason) where reason.isAboutRequest:
+      // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
+      end(.stored(stale), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
       let entry = worker.store.refresh(stale, response: response)
@@ -165,8 +168,10 @@ final class FillDriver: ExchangeConsumer {
     let begun = body?.memoryContent ?? []
     let isComplete = isContentComplete
     self.exchange = nil
-    worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
-    worker.fills.leave(fill)
+    // What a request that fetches for itself gets says nothing about what others would get.
+    if worker.fills.leave(fill) {
+      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
+    }
     fill.enter(.unshared)
     worker.metrics.subtract(.fillsRunning)
     worker.metrics.add(.relays, reason)
