@@ -246,7 +246,9 @@ final class Worker: LoopObject {
 
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
-    guard case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds) else { return }
+    // Followers may collapse on it, so it must not be made with one client's credentials.
+    guard request.traits.mayFill, request.traits.mayCollapse,
+      case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds) else { return }
     FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
   }
 
