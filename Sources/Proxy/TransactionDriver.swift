@@ -311,7 +311,13 @@ final class TransactionDriver: ExchangeConsumer {
       for: plan, of: response, length: length, age: response.freshness.currentAge(at: now),
       cacheStatus: cacheStatus(response, now: now), delimiter: delimiter,
       keepsAlive: client.keepsAlive, version: request.version)
-    worker.scratch.append(head)
+    if worker.scratch.room < head.count {
+      // Only a configuration with very large heads gets here.
+      client.flushScratch()
+      head.withUnsafeBytes { client.write($0, more: true) }
+    } else {
+      worker.scratch.append(head)
+    }
     if worker.scratch.room < Store.inlineLimit + 1024 { client.flushScratch() }
   }
 
