@@ -129,7 +129,18 @@ final class TransactionDriver: ExchangeConsumer {
     }
     self.entry = entry
     let now = loop.wallSeconds
-    switch Reuse.decide(entry.response.freshness, request.directives, now: now) {
+    let reuse = Reuse.decide(entry.response.freshness, request.directives, now: now)
+    if case .failed = Preconditions.evaluate(
+      request.fields, method: request.method, status: entry.response.status,
+      validators: entry.response.validators, now: now)
+    {
+      // The client may know a newer version than the one stored: that If-Match fails is only true once the
+      // origin has confirmed what is here (RFC 9111 §4.3.2 leaves the judgement to it).
+      validationReason = .request
+      carryOut(machine.storeAnswered(.stale))
+      return
+    }
+    switch reuse {
     case .fresh:
       carryOut(machine.storeAnswered(.fresh))
     case .stale(_, let grounds):
