@@ -97,12 +97,14 @@ extension ClientConnection {
     if content.offset >= content.residentEnd {
       // Once for each piece: pages that were there a moment ago are hardly ever gone by the time the socket
       // takes the rest of them.
+      content.residentEnd = content.offset + count
       guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
+        // Not asked again when the pool has read it: memory may be short, and some file systems never have
+        // a page where this looks. Then the loop waits for the disk, but it gets on.
         content.isWaiting = true
         worker.warm(blob, offset: content.offset, count: Int(count), for: self)
         return false
       }
-      content.residentEnd = content.offset + count
     }
     return sendFile(blob.descriptor, count: min(count, content.residentEnd - content.offset))
   }
