@@ -200,8 +200,10 @@ enum Answers {
     return head
   }
 
+  /// The detail as a sentence of its own. A host's name at its start keeps its case.
   private static func capitalised(_ sentence: String) -> String {
-    var text = sentence.prefix(1).uppercased() + sentence.dropFirst()
+    let isWord = sentence.prefix { $0 != " " }.utf8.allSatisfy { $0 >= 0x61 && $0 <= 0x7A }
+    var text = isWord ? sentence.prefix(1).uppercased() + sentence.dropFirst() : sentence
     if text.hasSuffix(".") { text.removeLast() }
     return text
   }

@@ -218,7 +218,7 @@ final class TransactionDriver: ExchangeConsumer {
       carryOut(
         machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
     }
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   private func mayShare(_ response: StoredResponse) -> Bool {
@@ -257,7 +257,7 @@ final class TransactionDriver: ExchangeConsumer {
     carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
     if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
     if !isOver, isComplete { relayFinished(trailers: nil) }
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   // MARK: Answers from the store
@@ -438,7 +438,7 @@ final class TransactionDriver: ExchangeConsumer {
     record.upstreamBytes = exchange.receivedBytes
     guard !isOver else { return }
     relayFinished(trailers: trailers)
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   private func relayFinished(trailers: FieldSection?) {
@@ -457,7 +457,7 @@ final class TransactionDriver: ExchangeConsumer {
     record.error = error
     guard !isOver else { return }
     carryOut(machine.originFailed(error))
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   private func dropExchange() {
