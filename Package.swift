@@ -72,6 +72,8 @@ let package = Package(
         "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Starts the built `holdfast` as a process and links nothing of it.
+    .testTarget(name: "ProcessTests", dependencies: ["CLI"]),
   ]
 )
 

@@ -7,9 +7,11 @@ import Proxy
 enum Launch {
   /// Runs the proxy until it is told to stop.
   ///
-  /// `reload` reads the same file and options again; the server calls it on SIGHUP.
+  /// - Parameters:
+  ///   - started: called when clients can connect, with the real ports in place of those left to the kernel.
+  ///   - reload: reads the same file and options again; the server calls it on SIGHUP.
   static func run(
-    _ configuration: Configuration,
+    _ configuration: Configuration, started: (Configuration) -> Void,
     reload: @escaping () throws(Diagnostics) -> ConfigurationLoader.Loaded
   ) throws {
     let level = Logger.Level(rawValue: configuration.log.level.rawValue) ?? .info
@@ -29,9 +31,7 @@ enum Launch {
           }
         },
         handler: { server in StoreAPI.handler(server.store) },
-        started: { server in
-          for address in server.addresses { logger.debug("listening on \(address)") }
-        })
+        started: started)
     } catch let failure as StartFailure {
       throw Failure(failure.description)
     }

@@ -25,8 +25,9 @@ struct ServeCommand: ParsableCommand {
   func run() throws {
     let loaded = try load()
     if !loaded.warnings.all.isEmpty { Console.complain(loaded.warnings.description) }
-    Console.complain(Banner.text(loaded.configuration))
-    try Launch.run(loaded.configuration) { () throws(Diagnostics) in try options.load() }
+    try Launch.run(
+      loaded.configuration, started: { Console.complain(Banner.text($0)) },
+      reload: { () throws(Diagnostics) in try options.load() })
   }
 
   private func load() throws -> ConfigurationLoader.Loaded {
@@ -38,7 +39,7 @@ struct ServeCommand: ParsableCommand {
   }
 }
 
-/// What is said when the proxy starts.
+/// What is said once the proxy accepts connections.
 enum Banner {
   static func text(_ configuration: Configuration) -> String {
     var facts = Facts()

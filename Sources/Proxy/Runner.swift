@@ -14,10 +14,11 @@ package enum Runner {
   /// Runs until it is told to end.
   /// - Parameters:
   ///   - reload: reads the configuration again; nil when it is wrong, which the caller has said by then.
-  ///   - started: called once, when every listener accepts.
+  ///   - started: called once, when every listener accepts, with the configuration as it came to be: ports
+  ///     that were left to the kernel are filled in.
   package static func run(
     _ configuration: Configuration, logger: Logger, reload: @escaping () -> Configuration?,
-    handler: @escaping (Server) -> AdminHandler, started: (Server) -> Void
+    handler: @escaping (Server) -> AdminHandler, started: (Configuration) -> Void
   ) throws {
     // Before any thread is started, so that all of them leave the signals to this one.
     let signals = try Signals()
@@ -38,8 +39,19 @@ package enum Runner {
     let keeper = Housekeeper(
       loop: loop, server: server, admin: admin, signals: signals, logger: logger, reload: reload)
     try keeper.start()
-    started(server)
+    started(bound(configuration, server, admin))
     loop.run()
+  }
+
+  private static func bound(
+    _ configuration: Configuration, _ server: Server, _ admin: AdminListener?
+  ) -> Configuration {
+    var configuration = configuration
+    for (index, address) in zip(configuration.listeners.indices, server.addresses) {
+      configuration.listeners[index].address = address
+    }
+    if let admin { configuration.admin = admin.address }
+    return configuration
   }
 }
 

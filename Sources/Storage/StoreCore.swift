@@ -175,17 +175,19 @@ final class PartialNames: Sendable {
 
 /// Closed at first; once open, it stays so.
 final class Gate: Sendable {
+  // The same twice: the atomic so that passing an open gate costs nothing.
   private let isOpen = Atomic<Bool>(false)
-  private let monitor = Monitor(())
+  private let monitor = Monitor(false)
 
   func open() {
-    monitor.withLock { _ in isOpen.store(true, ordering: .releasing) }
+    monitor.withLock { $0 = true }
+    isOpen.store(true, ordering: .releasing)
     monitor.wakeAll()
   }
 
   /// Waits until it is open.
   func pass() {
     if isOpen.load(ordering: .acquiring) { return }
-    monitor.wait { _ in isOpen.load(ordering: .acquiring) ? () : nil }
+    monitor.wait { $0 ? () : nil }
   }
 }
