@@ -45,6 +45,13 @@ let package = Package(
     // What a fuzzer calls; the corpora beside it are replayed by the tests.
     .target(name: "FuzzEntries", dependencies: ["HTTP", "Storage"], path: "Tests/Fuzz/Entries"),
     .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries", "Storage"]),
+    // Scripted peers on real sockets, and a whole proxy to put between them.
+    .target(
+      name: "Support",
+      dependencies: [
+        "Proxy", "Configuration", "Storage", "IO", "Platform", "Telemetry",
+        .product(name: "Logging", package: "swift-log"),
+      ], path: "Tests/Support"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries"]),
@@ -53,6 +60,12 @@ let package = Package(
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
+    .testTarget(
+      name: "ProxyTests",
+      dependencies: ["Proxy", "Configuration", "HTTP", "Caching", "IO", "Platform", "Telemetry"]),
+    .testTarget(
+      name: "WireTests",
+      dependencies: ["Support", "Proxy", "Configuration", "Platform", "Telemetry", "Storage"]),
     .testTarget(
       name: "CLITests",
       dependencies: [

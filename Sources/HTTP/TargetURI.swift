@@ -133,13 +133,40 @@ public struct TargetURI: Hashable, Sendable, CustomStringConvertible {
   /// The key as text.
   public var description: String { String(decoding: key, as: UTF8.self) }
 
-  /// Whether the path has a `.` or `..` segment, encoded or not. A mirror must not let one
+  /// Whether the path has a `.` or `..` segment for anybody who may read it. A mirror must not let one
   /// climb out of the path it was given.
+  ///
+  /// Seen as the origin might: dots, slashes and backslashes also where they are encoded, whatever
+  /// the rest of the target looks like (the key stays undecoded behind one bad `%`), and a segment's
+  /// parameters (`..;x`) are not part of its name.
   public var hasDotSegments: Bool {
-    let path = key[keyPathStart...].prefix { $0 != 0x3F }
-    return path.split(separator: 0x2F).contains {
-      $0.elementsEqual([0x2E]) || $0.elementsEqual([0x2E, 0x2E])
+    var dots = 0
+    var isName = true
+    var at = keyPathStart
+    while at < key.count, key[at] != 0x3F {
+      var byte = key[at]
+      if byte == 0x25, at + 2 < key.count, let high = key[at + 1].hexadecimalValue,
+        let low = key[at + 2].hexadecimalValue
+      {
+        byte = high << 4 | low
+        at += 2
+      }
+      at += 1
+      switch byte {
+      case 0x2F, 0x5C:
+        if isName, dots == 1 || dots == 2 { return true }
+        dots = 0
+        isName = true
+      case 0x2E where isName:
+        dots += 1
+      case 0x3B where isName:
+        if dots == 1 || dots == 2 { return true }
+        isName = false
+      default:
+        isName = false
+      }
     }
+    return isName && (dots == 1 || dots == 2)
   }
 
   /// Two targets are one when their keys are.

@@ -14,6 +14,7 @@ enum Answers {
       /// 206 with this part.
       case part(Range<Int64>)
       case notModified
+      case preconditionFailed
       case unsatisfiable
     }
 
@@ -36,8 +37,9 @@ enum Answers {
     switch outcome {
     case .notModified:
       return Plan(kind: .notModified, status: .notModified, content: nil)
-    case .failed, .proceed:
-      // Requests with conditions that can fail are for the origin, and never get here (ClientRequest.traits).
+    case .failed:
+      return Plan(kind: .preconditionFailed, status: .preconditionFailed, content: nil)
+    case .proceed:
       break
     }
     let all: Range<Int64>? =
@@ -88,6 +90,8 @@ enum Answers {
       fields.set(.contentRange, value)
     case .notModified:
       // RFC 9110 §15.4.5: what a cache downstream needs to freshen its copy, and no more.
+      fields.removeAll { name, _, _ in !isKeptBy304(name) }
+    case .preconditionFailed:
       fields.removeAll { name, _, _ in !isKeptBy304(name) }
     case .unsatisfiable:
       fields.removeAll { name, _, _ in !isKeptBy304(name) }
@@ -196,8 +200,10 @@ enum Answers {
     return head
   }
 
+  /// The detail as a sentence of its own. A host's name at its start keeps its case.
   private static func capitalised(_ sentence: String) -> String {
-    var text = sentence.prefix(1).uppercased() + sentence.dropFirst()
+    let isWord = sentence.prefix { $0 != " " }.utf8.allSatisfy { $0 >= 0x61 && $0 <= 0x7A }
+    var text = isWord ? sentence.prefix(1).uppercased() + sentence.dropFirst() : sentence
     if text.hasSuffix(".") { text.removeLast() }
     return text
   }

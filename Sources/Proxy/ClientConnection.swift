@@ -125,6 +125,8 @@ final class ClientConnection: LoopObject {
     advance()
   }
 
+  override func turnEnded() { advance() }
+
   /// Does all that can be done now: sends what waits, and begins the next request when the one before
   /// is answered. Safe to call at any time, also from below itself.
   func advance() {
@@ -250,6 +252,9 @@ final class ClientConnection: LoopObject {
     guard phase == .answering else { return }
     driver = nil
     content = ContentSource()
+    // Often this comes from an origin or a fill, with nobody about to call `advance`, while the next request
+    // waits here already, or the end of this answer waits for the socket.
+    if !isAdvancing, !input.isEmpty || !output.isEmpty { loop.afterTurn(self) }
     if keepsAlive {
       phase = .waiting
       guard output.isEmpty else {
@@ -433,7 +438,8 @@ final class ClientConnection: LoopObject {
   /// The proxy ends: an idle connection goes at once, a busy one after its answer.
   func drain() {
     keepsAlive = false
-    if phase == .waiting, input.isEmpty, output.isEmpty { close(.finished) }
+    guard phase == .waiting, input.isEmpty else { return }
+    if output.isEmpty { close(.finished) } else { endsAfterOutput = true }
   }
 
   override func loopEnding() { close(.shutdown) }

@@ -30,10 +30,7 @@ struct ClientRequest {
   }
 
   var traits: RequestTraits {
-    // If-Match and If-Unmodified-Since speak to the origin: a client that resumes with them must not be
-    // told by a cache what it says about its own copy (RFC 9110 §13.1.1, §13.1.4).
-    let isForOrigin = fields.contains(.ifMatch) || fields.contains(.ifUnmodifiedSince)
-    let isRetrieval = (method == .get || method == .head) && !hasContent && !isForOrigin
+    let isRetrieval = (method == .get || method == .head) && !hasContent
     return RequestTraits(
       isCacheable: isRetrieval,
       mayFill: isRetrieval && method == .get && !directives.noStore,

@@ -97,12 +97,14 @@ extension ClientConnection {
     if content.offset >= content.residentEnd {
       // Once for each piece: pages that were there a moment ago are hardly ever gone by the time the socket
       // takes the rest of them.
+      content.residentEnd = content.offset + count
       guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
+        // Not asked again when the pool has read it: memory may be short, and some file systems never have
+        // a page where this looks. Then the loop waits for the disk, but it gets on.
         content.isWaiting = true
         worker.warm(blob, offset: content.offset, count: Int(count), for: self)
         return false
       }
-      content.residentEnd = content.offset + count
     }
     return sendFile(blob.descriptor, count: min(count, content.residentEnd - content.offset))
   }
@@ -165,6 +167,12 @@ extension ClientConnection {
       }
       if content.kind == .blob, content.offset == content.end {
         contentSent()
+        return false
+      }
+      guard sent == Int(count) else {
+        // The socket is full. To try again at once would find room for a few segments at a time and pay a
+        // call for each; the kernel says when there is room worth having.
+        if phase == .answering { waitForSocket() }
         return false
       }
       return phase == .answering

@@ -60,6 +60,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   /// Request content waiting for the origin's socket, above which the client is asked to wait.
   private static let outputLimit = 256 << 10
 
+  /// How many kept connections are tried for one request.
+  private static let keptLimit = 2
+
   private enum State {
     case idle, resolving, connecting, awaitingHead, content, done
   }
@@ -102,7 +105,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
 
   func start() {
     attempts += 1
-    if let kept = worker.pool.take(request.origin) {
+    // The last attempt is on a new connection: others that were kept may be as dead as the first two.
+    if attempts <= Self.keptLimit, let kept = worker.pool.take(request.origin) {
       isOnKeptConnection = true
       worker.metrics.add(.upstreamReuses)
       send(on: kept)
@@ -438,7 +442,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private func ended(_ errno: Errno?) {
     switch state {
     case .awaitingHead:
-      if isOnKeptConnection, !gotBytes, request.mayRepeat, attempts <= 2 {
+      if isOnKeptConnection, !gotBytes, request.mayRepeat, attempts <= Self.keptLimit {
         // The origin closed the kept connection as the request went out; nothing of it was answered.
         worker.metrics.add(.upstreamRetries)
         releaseConnection(reusable: false)

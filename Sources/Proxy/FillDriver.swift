@@ -38,6 +38,8 @@ final class FillDriver: ExchangeConsumer {
   private var isAnnounced = false
   private var isOpeningFile = false
   private var isContentComplete = false
+  /// A piece did not reach the file: nothing that comes after it may.
+  private var hasGap = false
   private var blob: GrowingBlob?
   private var received: Int64 = 0
   private var piece: [UInt8] = []
@@ -103,14 +105,13 @@ final class FillDriver: ExchangeConsumer {
     switch outcome {
     case .updated(let response):
       end(.stored(worker.store.refresh(stale, response: response)), .finished)
-    case .unstorable(let response, let reason):
+    case .unstorable(_, let reason) where reason.isAboutRequest:
+      // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
+      end(.stored(stale), .finished)
+    case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
       let entry = worker.store.refresh(stale, response: response)
-      if reason.isAboutRequest {
-        worker.store.refresh(entry, response: stale.response)
-      } else {
-        worker.store.remove(fill.key)
-      }
+      worker.store.remove(fill.key)
       end(.stored(entry), .finished)
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
@@ -167,8 +168,10 @@ final class FillDriver: ExchangeConsumer {
     let begun = body?.memoryContent ?? []
     let isComplete = isContentComplete
     self.exchange = nil
-    worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
-    worker.fills.leave(fill)
+    // What a request that fetches for itself gets says nothing about what others would get.
+    if worker.fills.leave(fill) {
+      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
+    }
     fill.enter(.unshared)
     worker.metrics.subtract(.fillsRunning)
     worker.metrics.add(.relays, reason)
@@ -243,18 +246,24 @@ final class FillDriver: ExchangeConsumer {
         mailbox.post(Letter(to: id, subject: news.rawValue, value: value, payload: payload))
       }
     }
-    if !isTaken { mailbox.post(Letter(to: id, subject: News.failed.rawValue)) }
+    if !isTaken {
+      // The letter comes in a later turn, and content in this one.
+      hasGap = true
+      mailbox.post(Letter(to: id, subject: News.failed.rawValue))
+    }
   }
 
   /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
   private func handOver() {
-    guard let blob, let body, !piece.isEmpty else { return }
+    guard let blob, let body, !piece.isEmpty, !hasGap else { return }
     let piece = self.piece
     self.piece = []
     inFlight += piece.count
     if inFlight > Self.inFlightLimit { exchange?.pause() }
     onPool { post in
       guard case .appended = piece.withUnsafeBytes({ blob.append($0) }) else {
+        // The pieces queued behind this one would end up in its place, before the eyes of the readers.
+        blob.abandon()
         post(.failed, piece.count, nil)
         return
       }
@@ -335,11 +344,11 @@ final class FillDriver: ExchangeConsumer {
     guard let blob, let body else { return }
     handOver()
     state = .committing
+    guard !hasGap else { return }
     let length = received
     onPool { post in
       guard blob.watermark == length else {
-        // A piece before this found no room: what is in the file ends, but the body does not end there.
-        post(.failed, 0, nil)
+        post(.committed, 0, nil)
         return
       }
       // All readers may see the end as soon as the last byte is there; what follows is for those to come.

@@ -60,14 +60,17 @@ final class FillTable: Sendable {
   }
 
   /// The fill is over; who comes now finds its result in the store, or starts anew.
-  func leave(_ fill: Fill) {
+  /// - Returns: whether it was in the table at all; one that nobody can follow never is.
+  @discardableResult
+  func leave(_ fill: Fill) -> Bool {
     shard(fill.key.hash).state.withLock { shard in
       guard var fills = shard.fills[fill.key.hash],
         let index = fills.firstIndex(where: { $0 === fill })
-      else { return }
+      else { return false }
       fills.remove(at: index)
       shard.fills[fill.key.hash] = fills.isEmpty ? nil : fills
       runningCount.subtract(1, ordering: .relaxed)
+      return true
     }
   }
 

@@ -58,7 +58,7 @@ struct Router: Sendable {
     var outcome = TargetKey.Outcome.notKeyed
     switch role {
     case .origin(let base):
-      guard bytes[first] == 0x2F else { return 0 }
+      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes) else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .proxy where bytes[first] != 0x2F:
@@ -224,8 +224,13 @@ struct Router: Sendable {
     while at < path.upperBound {
       let byte = bytes[at]
       if byte == 0x3F { return false }
+      if byte == 0x5C { return true }
       if byte == 0x2F, at + 1 < path.upperBound {
         let next = bytes[at + 1]
+        if next == 0x2E || next == 0x25 { return true }
+      } else if byte == 0x25, at + 3 < path.upperBound {
+        // An encoded slash or backslash, as in `@scope%2fname`, with a dot or another code behind it.
+        let next = bytes[at + 3]
         if next == 0x2E || next == 0x25 { return true }
       }
       at += 1

@@ -116,9 +116,7 @@ package final class Server: Sendable {
     case .stdout: return try AccessLogWriter(descriptor: 1)
     case .stderr: return try AccessLogWriter(descriptor: 2)
     case .file(let path):
-      return try AccessLogWriter(
-        descriptor: File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release()
-      )
+      return try AccessLogWriter(path: path)
     }
   }
 

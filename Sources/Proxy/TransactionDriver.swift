@@ -22,6 +22,8 @@ final class TransactionDriver: ExchangeConsumer {
   private var entry: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
+  /// What the fill brought, as it was when it was decided upon.
+  private var growing: GrowingBody?
   private var isCollapsed = false
   private weak var fillDriver: FillDriver?
   private var exchange: Exchange?
@@ -127,7 +129,18 @@ final class TransactionDriver: ExchangeConsumer {
     }
     self.entry = entry
     let now = loop.wallSeconds
-    switch Reuse.decide(entry.response.freshness, request.directives, now: now) {
+    let reuse = Reuse.decide(entry.response.freshness, request.directives, now: now)
+    if case .failed = Preconditions.evaluate(
+      request.fields, method: request.method, status: entry.response.status,
+      validators: entry.response.validators, now: now)
+    {
+      // The client may know a newer version than the one stored: that If-Match fails is only true once the
+      // origin has confirmed what is here (RFC 9111 §4.3.2 leaves the judgement to it).
+      validationReason = .request
+      carryOut(machine.storeAnswered(.stale))
+      return
+    }
+    switch reuse {
     case .fresh:
       carryOut(machine.storeAnswered(.fresh))
     case .stale(_, let grounds):
@@ -193,6 +206,7 @@ final class TransactionDriver: ExchangeConsumer {
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
+      growing = body
       carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
     case .stored(let entry):
       guard mayShare(entry.response) else { return goAlone() }
@@ -204,7 +218,7 @@ final class TransactionDriver: ExchangeConsumer {
       carryOut(
         machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
     }
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   private func mayShare(_ response: StoredResponse) -> Bool {
@@ -233,13 +247,17 @@ final class TransactionDriver: ExchangeConsumer {
   func takeOver(
     _ exchange: Exchange?, _ head: ResponseHead, begun: [UInt8], isComplete: Bool, why: StaticString
   ) {
+    guard !isOver else {
+      exchange?.cancel()
+      return
+    }
     self.exchange = exchange
     relayHead = head
     relayDetail = why
     carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
     if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
     if !isOver, isComplete { relayFinished(trailers: nil) }
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   // MARK: Answers from the store
@@ -269,7 +287,8 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   private func answerGrowing() {
-    guard let fill, case .growing(let body) = fill.phase else { return }
+    // Not looked up in the fill again, which may be over by now on its own thread.
+    guard let body = growing else { return }
     let length = body.expectedLength
     let plan = Answers.plan(
       request, body.response, length: length, received: 0, now: loop.wallSeconds)
@@ -294,7 +313,7 @@ final class TransactionDriver: ExchangeConsumer {
       case .whole: length.map { .length($0) } ?? unknownLength
       case .part(let range): .length(Int64(range.count))
       case .notModified: .asIs
-      case .unsatisfiable: .length(0)
+      case .preconditionFailed, .unsatisfiable: .length(0)
       }
     let keepsAlive = client.keepsAlive && delimiter != .close
     client.beginAnswer(keepsAlive: keepsAlive)
@@ -303,7 +322,13 @@ final class TransactionDriver: ExchangeConsumer {
       for: plan, of: response, length: length, age: response.freshness.currentAge(at: now),
       cacheStatus: cacheStatus(response, now: now), delimiter: delimiter,
       keepsAlive: client.keepsAlive, version: request.version)
-    worker.scratch.append(head)
+    if worker.scratch.room < head.count {
+      // Only a configuration with very large heads gets here.
+      client.flushScratch()
+      head.withUnsafeBytes { client.write($0, more: true) }
+    } else {
+      worker.scratch.append(head)
+    }
     if worker.scratch.room < Store.inlineLimit + 1024 { client.flushScratch() }
   }
 
@@ -347,6 +372,7 @@ final class TransactionDriver: ExchangeConsumer {
     guard request.version == .http11, !machine.isAnswering else { return }
     let head = Answers.informational(status: status, fields: fields)
     head.withUnsafeBytes { client.write($0) }
+    if client.waitingOutput > 0 { client.waitForSocket() }
   }
 
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
@@ -412,7 +438,7 @@ final class TransactionDriver: ExchangeConsumer {
     record.upstreamBytes = exchange.receivedBytes
     guard !isOver else { return }
     relayFinished(trailers: trailers)
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   private func relayFinished(trailers: FieldSection?) {
@@ -431,7 +457,7 @@ final class TransactionDriver: ExchangeConsumer {
     record.error = error
     guard !isOver else { return }
     carryOut(machine.originFailed(error))
-    if !isOver { client.advance() }
+    client.advance()
   }
 
   private func dropExchange() {

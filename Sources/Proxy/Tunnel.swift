@@ -96,6 +96,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
   }
 
   private func open(_ farDescriptor: Int32) {
+    // Before the connection is gone from the worker, so that at no time there seems to be nothing left.
+    worker.tunnelOpened(self)
     let (nearDescriptor, unread) = client.surrender()
     let near = TunnelEnd(tunnel: self, loop: loop, descriptor: nearDescriptor)
     let far = TunnelEnd(tunnel: self, loop: loop, descriptor: farDescriptor)
@@ -104,7 +106,6 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
     near.other = far
     far.other = near
     record.status = .ok
-    worker.tunnelOpened(self)
     guard near.start(), far.start() else {
       close(aborting: true)
       return
@@ -193,6 +194,12 @@ private final class TunnelEnd: LoopObject {
     guard isOpen else { return }
     if readiness.contains(.error) {
       tunnel.broke()
+      return
+    }
+    if isDone, readiness.contains(.hangUp) {
+      // Nothing is left to be done here, but the kernel says so again and again, while the other side takes
+      // its time over what it was sent.
+      loop.unwatch(self)
       return
     }
     guard !hasFinished, !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp]) else { return }

@@ -64,6 +64,7 @@ final class Worker: LoopObject {
   let hasher: KeyHasher
   let store: Store
   private(set) var isDraining = false
+  private var hasToldDrained = false
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
@@ -141,7 +142,9 @@ final class Worker: LoopObject {
   }
 
   private func tellIfDrained() {
-    guard isDraining, connections.isEmpty, tunnels.isEmpty else { return }
+    // Once: the server counts workers.
+    guard isDraining, !hasToldDrained, connections.isEmpty, tunnels.isEmpty else { return }
+    hasToldDrained = true
     flushLog()
     shared.onDrained()
   }
@@ -243,7 +246,9 @@ final class Worker: LoopObject {
 
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
-    guard case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds) else { return }
+    // Followers may collapse on it, so it must not be made with one client's credentials.
+    guard request.traits.mayFill, request.traits.mayCollapse,
+      case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds) else { return }
     FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
   }
 

@@ -17,6 +17,10 @@ package final class Space: Sendable {
     self.logReserve = logReserve
   }
 
+  /// What one body could take at most if nothing else were stored: beside it there are always the reserve and
+  /// the segment that is being written.
+  package var largestBody: Int64 { limit - 2 * logReserve }
+
   package var used: Int64 { taken.load(ordering: .relaxed) }
 
   /// What a file of `length` bytes takes. The length may be anything that somebody has announced.

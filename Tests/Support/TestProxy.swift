@@ -1,0 +1,148 @@
+// A whole proxy in this process, on a port and in a store of its own.
+//
+// Names that end in `.test` lead to 127.0.0.1, others nowhere, unless the test says otherwise; no name
+// server is asked. Loopback addresses may be reached, as `destinations.private` would allow.
+
+import Configuration
+import Glibc
+import IO
+import Logging
+import Platform
+import Proxy
+import Storage
+import Telemetry
+
+package final class TestProxy: @unchecked Sendable {
+  package typealias Lookup = Resolver.Lookup
+
+  package let script: Script
+  package private(set) var server: Server
+  package private(set) var configuration: Configuration
+  private let lookup: Lookup
+  private let directory: String
+  private var clients: [WireClient] = []
+
+  /// Configured for tests: a port of the kernel's choice, no log, one worker, long time-outs.
+  package static func configuration() -> Configuration {
+    var configuration = Configuration()
+    configuration.listeners = [ListenerSettings(address: .loopback(port: 0))]
+    configuration.admin = nil
+    configuration.threads = .fixed(1)
+    configuration.store.size = .mib(256)
+    configuration.store.memory = .mib(8)
+    configuration.destinations.privateNetworks = IPNetwork.loopback
+    configuration.destinations.connectPorts = [PortRange(1...65535)]
+    configuration.log.access = .none
+    return configuration
+  }
+
+  package static let testNames: Lookup = { host in
+    host.hasSuffix(".test") ? .success([.loopbackV4]) : .failure(.notFound)
+  }
+
+  package init(
+    _ script: Script, _ configuration: Configuration = TestProxy.configuration(),
+    lookup: @escaping Lookup = TestProxy.testNames
+  ) throws {
+    self.script = script
+    self.lookup = lookup
+    directory = try File.makeTemporaryDirectory(prefix: "holdfast-wire-")
+    var configuration = configuration
+    configuration.store.path = directory + "/store"
+    self.configuration = configuration
+    do {
+      server = try Server.start(configuration, logger: Self.quiet, lookup: lookup)
+    } catch {
+      try? File.removeTree(directory)
+      throw error
+    }
+  }
+
+  private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+  deinit {
+    server.stop()
+    try? File.removeTree(directory)
+  }
+
+  /// A directory that goes with the proxy.
+  package var scratchDirectory: String { directory }
+
+  package var address: SocketAddress { server.addresses[0] }
+
+  /// A new client, at the listener with this number.
+  package func connect(
+    listener: Int = 0, file: String = #fileID, line: UInt = #line
+  ) throws -> WireClient {
+    let client = try WireClient(
+      script, to: server.addresses[listener], name: "client \(clients.count + 1)", file: file,
+      line: line)
+    clients.append(client)
+    return client
+  }
+
+  /// Cuts what is open, ends the process as far as a process can be ended here, and starts anew on the
+  /// same store.
+  package func restart() throws {
+    server.stop()
+    server = try Server.start(configuration, logger: Self.quiet, lookup: lookup)
+    server.store.waitUntilRecovered()
+  }
+
+  /// Changes the configuration while the proxy runs, as SIGHUP does.
+  @discardableResult
+  package func reload(_ change: (inout Configuration) -> Void) -> [String] {
+    change(&configuration)
+    return server.apply(configuration)
+  }
+
+  // MARK: Meeting points
+
+  package var registry: MetricRegistry { server.registry }
+
+  /// Waits until something holds that the proxy counts.
+  package func expect(
+    _ what: String, file: String = #fileID, line: UInt = #line,
+    _ condition: (MetricRegistry) -> Bool
+  ) throws {
+    try script.wait("the proxy", for: what, .here(file, line)) { condition(registry) }
+  }
+
+  /// Sends the pieces one after the other, each once the proxy has read the one before. Nothing else may
+  /// be under way on that side of the proxy.
+  package func send(
+    _ pieces: [[UInt8]], from peer: WirePeer, file: String = #fileID, line: UInt = #line
+  ) throws {
+    let counter: Scalar = peer is WireClient ? .downstreamReceived : .upstreamReceived
+    for piece in pieces where !piece.isEmpty {
+      let before = registry.value(counter)
+      try peer.send(piece, file: file, line: line)
+      try expect("\(piece.count) more bytes to be read", file: file, line: line) {
+        $0.value(counter) >= before + Int64(piece.count)
+      }
+    }
+  }
+
+  /// Waits until no client is connected, nothing is being fetched and no tunnel is open.
+  package func expectQuiet(file: String = #fileID, line: UInt = #line) throws {
+    for client in clients { client.close() }
+    clients = []
+    try expect("all to have ended: \(counts)", file: file, line: line) {
+      $0.value(.connectionsOpen, .downstream) == 0 && $0.value(.fillsRunning) == 0
+        && $0.value(.tunnelsOpen) == 0
+    }
+  }
+
+  private var counts: String {
+    "\(registry.value(.connectionsOpen, .downstream)) clients,"
+      + " \(registry.value(.connectionsOpen, .upstream)) connections to origins,"
+      + " \(registry.value(.fillsRunning)) fills, \(registry.value(.tunnelsOpen)) tunnels"
+  }
+
+  /// Waits until no connection to an origin is open either. The origins have to be closed.
+  package func expectNoOrigins(file: String = #fileID, line: UInt = #line) throws {
+    try expect("connections to origins to end: \(counts)", file: file, line: line) {
+      $0.value(.connectionsOpen, .upstream) == 0
+    }
+  }
+}
