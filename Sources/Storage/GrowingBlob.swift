@@ -55,7 +55,7 @@ public final class GrowingBlob: Sendable {
   private static let noteFrom: Int64 = 1 << 20
 
   /// - Throws: `ENOSPC` when a body of the expected length finds no room. It is set aside here, so that a body
-  ///   whose length is known does not fail for want of it in the middle.
+  ///   whose length is known does not fail for want of it in the middle, when it can no longer do without the store.
   init(core: StoreCore, note: [UInt8]?, expectedLength: Int64?) throws(Errno) {
     self.core = core
     self.note = note

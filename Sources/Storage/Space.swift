@@ -28,8 +28,8 @@ package final class Space: Sendable {
     (min(max(0, length), .max - 4095) + 4095) & ~4095
   }
 
-  /// What bodies may take at most, all together.
-  package var limitForBodies: Int64 { limit - logReserve }
+  /// Up to here bodies may fill the store.
+  private var limitForBodies: Int64 { limit - logReserve }
 
   /// Takes `bytes` for a body; false when that would go over the cap.
   package func reserve(_ bytes: Int64) -> Bool {

@@ -220,12 +220,7 @@ public final class Store: Sendable {
   public func grow(
     _ key: CacheKey, response: StoredResponse, expectedLength: Int64?
   ) throws(Errno) -> GrowingBlob {
-    // Known from the start: whoever asks can still do without the store.
-    if let expectedLength, Space.onDisk(expectedLength) > core.space.largestBody {
-      core.troubles.note(.capReached)
-      throw .noSpace
-    }
-    return try GrowingBlob(
+    try GrowingBlob(
       core: core,
       note: PartialNote.encode(
         key, response, expectedLength: expectedLength, seed: core.seed),

@@ -130,7 +130,7 @@ package final class StoreCore: Sendable {
     areBlobsCounted.pass()
     if space.reserve(bytes) { return true }
     // What can never fit evicts nothing.
-    guard bytes <= space.limitForBodies else { return false }
+    guard bytes <= space.largestBody else { return false }
     recovered.pass()
     for _ in 0..<Self.attemptsAtRoom {
       queue.makeRoom(for: bytes)
