@@ -6,8 +6,8 @@ import Glibc
 
 final class ScriptedOrigin: Sendable {
   struct State: Sendable {
-    /// The paths that were asked for, in order; conditional requests as well.
-    var requests: [String] = []
+    /// How often each path was asked for, conditional requests included.
+    var requests: [String: Int] = [:]
     /// Bytes of content handed to the kernel.
     var sent = 0
     var isReachable = true
@@ -91,7 +91,7 @@ final class ScriptedOrigin: Sendable {
   }
 
   func requestCount(_ resource: Resource) -> Int {
-    state.withLock { state in state.requests.count { $0 == resource.path } }
+    state.withLock { $0.requests[resource.path] ?? 0 }
   }
 
   // MARK: Serving
@@ -130,7 +130,7 @@ final class ScriptedOrigin: Sendable {
       return send(socket, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
     }
     let path = resource.path
-    state.withLock { $0.requests.append(path) }
+    state.withLock { $0.requests[path, default: 0] += 1 }
     guard wait(path, at: -1, upTo: -1, state) == -1 else { return false }
     let tag = "ETag: \"\(resource.size)-\(resource.name)\"\r\n"
     if resource.kind == .validated, request.contains("\r\nIf-None-Match:") {
