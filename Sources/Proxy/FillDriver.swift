@@ -89,7 +89,7 @@ final class FillDriver: ExchangeConsumer {
     }
     let verdict = Storability.decide(
       method: .get, request: request.fields, status: head.status, fields: fields,
-      requestTime: requestTime, responseTime: now)
+      requestTime: requestTime, responseTime: now, policy: request.policy)
     switch verdict {
     case .storable(let response):
       keep(response, head, exchange)
@@ -101,7 +101,7 @@ final class FillDriver: ExchangeConsumer {
   private func freshen(_ stale: StoredEntry, with fields: FieldSection, now: Int64) {
     let outcome = Validation.freshen(
       stale.response, with: fields, request: request.fields, requestTime: requestTime,
-      responseTime: now)
+      responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
       end(.stored(worker.store.refresh(stale, response: response)), .finished)

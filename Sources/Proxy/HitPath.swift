@@ -4,6 +4,7 @@
 
 import Caching
 import HTTP
+import Mirrors
 import Platform
 import Storage
 import Telemetry
@@ -39,8 +40,14 @@ extension ClientConnection {
     guard response.variance.selectors.isEmpty else { return false }
     let now = loop.wallSeconds
     let age = response.freshness.currentAge(at: now)
-    guard response.freshness.lifetime > age, !response.freshness.flags.contains(.alwaysValidate)
-    else { return false }
+    var lifetime = response.freshness.lifetime
+    if lifetime <= age || response.freshness.flags.contains(.alwaysValidate) {
+      // Not by what its origin says; a package file is fresh for ever.
+      let policy = PackageRules.policy(of: Span<UInt8>(_unsafeBytes: key))
+      let adjusted = policy.adjust(response.freshness)
+      guard adjusted.lifetime > age, !adjusted.flags.contains(.alwaysValidate) else { return false }
+      lifetime = adjusted.lifetime
+    }
 
     let scratch = worker.scratch
     guard scratch.room >= entry.head.count + entry.inlineBody.count + 256 else {
@@ -58,7 +65,7 @@ extension ClientConnection {
     scratch.append("Age: ")
     scratch.append(decimal: age)
     scratch.append("\r\nCache-Status: Holdfast; hit; ttl=")
-    scratch.append(decimal: response.freshness.lifetime &- age)
+    scratch.append(decimal: lifetime &- age)
     if !keepsAlive {
       scratch.append("\r\nConnection: close\r\n\r\n")
     } else if version == .http10 {

@@ -129,7 +129,8 @@ final class TransactionDriver: ExchangeConsumer {
     }
     self.entry = entry
     let now = loop.wallSeconds
-    let reuse = Reuse.decide(entry.response.freshness, request.directives, now: now)
+    let reuse = Reuse.decide(
+      entry.response.freshness, request.directives, now: now, policy: request.policy)
     if case .failed = Preconditions.evaluate(
       request.fields, method: request.method, status: entry.response.status,
       validators: entry.response.validators, now: now)
@@ -185,7 +186,7 @@ final class TransactionDriver: ExchangeConsumer {
       let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
       entry !== self.entry,
       case .fresh = Reuse.decide(
-        entry.response.freshness, request.directives, now: loop.wallSeconds)
+        entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
     else { return nil }
     return entry
   }
@@ -237,7 +238,7 @@ final class TransactionDriver: ExchangeConsumer {
     guard let entry else { return false }
     return Reuse.afterFailure(
       entry.response.freshness, request.directives, now: loop.wallSeconds,
-      failure: .disconnected)
+      failure: .disconnected, policy: request.policy)
   }
 
   /// The fill this transaction leads turned out to be for it alone.
@@ -335,7 +336,7 @@ final class TransactionDriver: ExchangeConsumer {
   private var unknownLength: Answers.Delimiter { request.version == .http11 ? .chunked : .close }
 
   private func cacheStatus(_ response: StoredResponse, now: Int64) -> CacheStatus {
-    let left = response.freshness.remaining(at: now)
+    let left = request.policy.adjust(response.freshness).remaining(at: now)
     switch machine.handling {
     case .hit, .stale:
       return .hit(timeToLive: left)
