@@ -167,7 +167,12 @@ final class ClientConnection: LoopObject {
       }
     case .wouldBlock:
       return
-    case .endOfStream, .failed:
+    case .endOfStream:
+      // A client that has said all it wants to say may still wait for the answer to its last request, which may
+      // lie here since the answer before it ended in this very turn.
+      advance()
+      if phase == .waiting, output.isEmpty { close(.finished) }
+    case .failed:
       close(.finished)
     }
   }

@@ -248,7 +248,8 @@ final class Worker: LoopObject {
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
     // Followers may collapse on it, so it must not be made with one client's credentials.
     guard request.traits.mayFill, request.traits.mayCollapse,
-      case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds) else { return }
+      case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds)
+    else { return }
     FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
   }
 
