@@ -82,7 +82,8 @@ enum Answers {
     var fields = response.fields
     switch plan.kind {
     case .whole:
-      if delimiter != .asIs { fields.remove(.contentLength) }
+      // A 204 is stored with the length it has, but may not say it (RFC 9110 §8.6).
+      if delimiter != .asIs || plan.status.forbidsContent { fields.remove(.contentLength) }
     case .part(let range):
       fields.remove(.contentLength)
       var value: [UInt8] = []

@@ -167,7 +167,12 @@ final class ClientConnection: LoopObject {
       }
     case .wouldBlock:
       return
-    case .endOfStream, .failed:
+    case .endOfStream:
+      // A client that has said all it wants to say may still wait for the answer to its last request, which may
+      // lie here since the answer before it ended in this very turn.
+      advance()
+      if phase == .waiting, output.isEmpty { close(.finished) }
+    case .failed:
       close(.finished)
     }
   }
@@ -359,7 +364,16 @@ final class ClientConnection: LoopObject {
     case .bytes(let count):
       worker.metrics.add(.downstreamReceived, UInt64(count))
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
+      guard input.isEmpty else {
+        // Behind what came before it; `advance` follows and offers both.
+        input.append(bytes)
+        return
+      }
       let used = driver.contentArrived(bytes)
+      // The limit is for silence, not for the whole of a long upload.
+      if phase == .answering, driver.wantsContent {
+        loop.arm(self, after: worker.settings.contentTimeout)
+      }
       if phase != .closed, used < count {
         input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
       }
