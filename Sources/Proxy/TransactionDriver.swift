@@ -367,7 +367,9 @@ final class TransactionDriver: ExchangeConsumer {
       case .chunked, .untilClose: unknownLength
       }
     relayIsChunked = delimiter == .chunked
-    client.beginAnswer(keepsAlive: client.keepsAlive && delimiter != .close)
+    // A request that is not finished when its answer begins may never be, and then nothing can follow it.
+    client.beginAnswer(
+      keepsAlive: client.keepsAlive && delimiter != .close && content.isFinished)
     record.status = head.status
     let reason: CacheStatus.ForwardReason =
       request.traits.isCacheable
