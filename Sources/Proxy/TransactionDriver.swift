@@ -360,6 +360,8 @@ final class TransactionDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(
       &fields, version: head.version, via: worker.via, keepingTrailer: head.framing == .chunked)
+    // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
+    if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
     let delimiter: Answers.Delimiter =
       switch head.framing {
       case .none, .refused: .asIs
