@@ -102,12 +102,12 @@ final class FillDriver: ExchangeConsumer {
       responseTime: now)
     switch outcome {
     case .updated(let response):
-      end(.stored(worker.store.refresh(stale, response: response)), .finished)
+      end(.confirmed(worker.store.refresh(stale, response: response)), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
       let entry = worker.store.refresh(stale, response: response)
       worker.store.remove(fill.key)
-      end(.stored(entry), .finished)
+      end(.confirmed(entry), .finished)
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)

@@ -198,6 +198,10 @@ final class TransactionDriver: ExchangeConsumer {
       guard mayShare(entry.response) else { return goAlone() }
       self.entry = entry
       carryOut(machine.fillSaid(.stored, collapsed: isCollapsed))
+    case .confirmed(let entry):
+      guard mayShare(entry.response) else { return goAlone() }
+      self.entry = entry
+      carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
     case .unshared:
       goAlone()
     case .failed(let error):
