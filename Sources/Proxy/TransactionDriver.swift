@@ -316,6 +316,9 @@ final class TransactionDriver: ExchangeConsumer {
   private func cacheStatus(_ response: StoredResponse, now: Int64) -> CacheStatus {
     let left = response.freshness.remaining(at: now)
     switch machine.handling {
+    case .stale where fill != nil:
+      // The origin was asked, and failed (RFC 9211 §2.1: a hit is what was not forwarded).
+      return CacheStatus(forwarded: validationReason, timeToLive: left)
     case .hit, .stale:
       return .hit(timeToLive: left)
     case .validated:
