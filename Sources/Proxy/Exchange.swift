@@ -368,14 +368,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
           headArrived(
             ResponseHead(
               status: status, version: head.pointee.version, fields: fields, framing: framing),
-            persists: persists)
+            persists: persists, leftOver: used < bytes.count)
         }
       }
     }
     return used
   }
 
-  private func headArrived(_ head: ResponseHead, persists: Bool) {
+  /// - Parameter leftOver: bytes came behind the head in the same piece.
+  private func headArrived(_ head: ResponseHead, persists: Bool, leftOver: Bool) {
     if case .refused(let refusal) = head.framing {
       fail(.malformed(request.origin.authority, refusal))
       return
@@ -388,7 +389,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     if case .length(let length) = framing { remaining = length }
     consumer?.exchangeGotHead(self, head)
     guard state == .content else { return }
-    if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: false) }
+    if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: leftOver) }
   }
 
   private func receivedContent(_ bytes: UnsafeRawBufferPointer) {
