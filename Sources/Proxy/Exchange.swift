@@ -102,7 +102,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
 
   func start() {
     attempts += 1
-    if let kept = worker.pool.take(request.origin) {
+    // What is sent again goes on a connection of its own: other kept ones may have ended just as well.
+    if attempts == 1, let kept = worker.pool.take(request.origin) {
       isOnKeptConnection = true
       worker.metrics.add(.upstreamReuses)
       send(on: kept)
@@ -439,7 +440,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private func ended(_ errno: Errno?) {
     switch state {
     case .awaitingHead:
-      if isOnKeptConnection, !gotBytes, request.mayRepeat, attempts <= 2 {
+      if isOnKeptConnection, !gotBytes, request.mayRepeat {
         // The origin closed the kept connection as the request went out; nothing of it was answered.
         worker.metrics.add(.upstreamRetries)
         releaseConnection(reusable: false)
