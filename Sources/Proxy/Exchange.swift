@@ -476,7 +476,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private func finish(trailers: FieldSection?, leftOver: Bool) {
     state = .done
     releaseConnection(
-      reusable: responseAllowsReuse && requestSent && output.isEmpty && !leftOver && !isPaused)
+      reusable: responseAllowsReuse && requestSent && output.isEmpty && !leftOver)
     let consumer = self.consumer
     retire()
     consumer?.exchangeFinished(self, trailers: trailers)
@@ -512,7 +512,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     guard let connection else { return }
     self.connection = nil
     connection.exchange = nil
-    if reusable {
+    // Paused and no longer watched means that it has met its end meanwhile.
+    if reusable, connection.isWatched {
       worker.pool.put(connection)
     } else {
       connection.close()
