@@ -194,6 +194,11 @@ enum Answers {
     if error.status == .serviceUnavailable || error.status == .gatewayTimeout {
       head.append(contentsOf: "Retry-After: 5\r\n".utf8)
     }
+    if error.status == .methodNotAllowed {
+      // RFC 9110 §15.5.6 demands the list. Only CONNECT is ever refused for its method; methods unknown
+      // here pass as well, but a list has an end.
+      head.append(contentsOf: "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n".utf8)
+    }
     MessageWriter.appendField(.contentLength, UInt64(body.utf8.count), to: &head)
     appendConnection(&head, keepsAlive: keepsAlive, version: version)
     head.append(contentsOf: [13, 10])

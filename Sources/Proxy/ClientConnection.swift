@@ -227,7 +227,7 @@ final class ClientConnection: LoopObject {
             way: .tunnel, startedAt: loop.now)))
     case .refused(let error, let keepsAlive):
       refuse(
-        error, keepsAlive: keepsAlive,
+        error, keepsAlive: keepsAlive, version: head.pointee.version,
         method: [UInt8](bytes[head.pointee.methodRange]),
         target: [UInt8](bytes[head.pointee.targetRange]))
     }
@@ -407,14 +407,14 @@ final class ClientConnection: LoopObject {
   /// Answers with an error. Unless `keepsAlive`, nothing after it on this connection can be trusted to be
   /// a request.
   private func refuse(
-    _ error: ProxyError, keepsAlive: Bool = false, method: [UInt8] = [UInt8(ascii: "-")],
-    target: [UInt8] = [UInt8(ascii: "-")]
+    _ error: ProxyError, keepsAlive: Bool = false, version: Version = .http11,
+    method: [UInt8] = [UInt8(ascii: "-")], target: [UInt8] = [UInt8(ascii: "-")]
   ) {
     guard phase == .waiting else { return }
     beginAnswer(keepsAlive: keepsAlive)
     let answer = Answers.error(
       error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: self.keepsAlive,
-      isHead: method.elementsEqual("HEAD".utf8), version: .http11)
+      isHead: method.elementsEqual("HEAD".utf8), version: version)
     answer.withUnsafeBytes { write($0) }
     var record = AccessRecord(
       client: peer, method: method, target: target, way: .forward, startedAt: loop.now)

@@ -104,15 +104,15 @@ final class FillDriver: ExchangeConsumer {
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
-      end(.stored(worker.store.refresh(stale, response: response)), .finished)
+      end(.confirmed(worker.store.refresh(stale, response: response)), .finished)
     case .unstorable(_, let reason) where reason.isAboutRequest:
       // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
-      end(.stored(stale), .finished)
+      end(.confirmed(stale), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
       let entry = worker.store.refresh(stale, response: response)
       worker.store.remove(fill.key)
-      end(.stored(entry), .finished)
+      end(.confirmed(entry), .finished)
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)

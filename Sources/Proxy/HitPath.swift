@@ -53,9 +53,8 @@ extension ClientConnection {
     guard scratch.room >= entry.head.count + entry.inlineBody.count + 256 else {
       if scratch.count == 0 { return false }
       flushScratch()
-      // The client may have gone over this: then `bytes`, if they were waiting here, went with it.
-      guard phase == .waiting else { return false }
-      return waitingOutput == 0 ? answerHit(bytes) : false
+      // Sending may have ended the connection, and then `bytes` are gone with it.
+      return phase == .waiting && waitingOutput == 0 ? answerHit(bytes) : false
     }
     let version = head.pointee.version
     let keepsAlive = ConnectionOptions.persists(head.pointee, in: span) && !worker.isDraining

@@ -239,7 +239,7 @@ def normal(uri):
 
 def unreserved(escape):
     character = urllib.parse.unquote(escape)
-    return character if re.fullmatch(r"[A-Za-z0-9._~-]", character) else escape.upper()
+    return character if re.fullmatch(r"[A-Za-z0-9._~!$&'()*+,;=-]", character) else escape.upper()
 
 
 def free_port():

@@ -24,7 +24,7 @@ package struct Place: Sendable {
 package final class Script: Sendable {
   /// How long a step may wait. Long, because the machine may be busy with other things.
   package static let patience: Duration = .seconds(20)
-  private static let shownBytes = 600
+  private static let shownBytes = 300
 
   private let lines = Monitor<[String]>([])
 

@@ -50,6 +50,18 @@ package final class WireClient: WirePeer, @unchecked Sendable {
     return head
   }
 
+  /// Expects the head of a response with one of these status codes.
+  package func expectAnyHead(
+    _ statuses: [Int], file: String = #fileID, line: UInt = #line
+  ) throws -> WireHead {
+    let place = Place.here(file, line)
+    let head = try readHead("a response", place) { WireFraming.ofResponse($0, isHead: false) }
+    guard statuses.contains(head.status) else {
+      throw script.failure(name, "expected one of \(statuses), got \(head.startLine)", place)
+    }
+    return head
+  }
+
   /// Expects a whole response.
   @discardableResult
   package func expectResponse(
