@@ -36,6 +36,8 @@ public final class GrowingBlob: Sendable {
     var hasher: Hasher256? = Hasher256()
     var reserved: Int64 = 0
     var isOpen = true
+    /// What an append met that could not be done: nothing may follow, it would stand in its place.
+    var failure: AppendResult?
     var hasNote = false
     var noteSpace: Int64 = 0
   }
@@ -52,12 +54,28 @@ public final class GrowingBlob: Sendable {
   // From here on it is worth a second file to be able to go on after a restart.
   private static let noteFrom: Int64 = 1 << 20
 
-  init(core: StoreCore, note: [UInt8]?) throws(Errno) {
+  /// - Throws: `ENOSPC` when a body of the expected length finds no room. It is set aside here, so that a body
+  ///   whose length is known does not fail for want of it in the middle, when it can no longer do without the store.
+  init(core: StoreCore, note: [UInt8]?, expectedLength: Int64?) throws(Errno) {
     self.core = core
     self.note = note
     path = core.options.path + "/partial/" + core.partials.take()
-    file = OpenFile(try File.open(path, [.readWrite, .create, .exclusive]))
+    let expected = max(0, expectedLength ?? 0)
+    let noted = expected >= Self.noteFrom ? Int64(note?.count ?? 0) : 0
+    let (reserved, overflow) = Space.onDisk(expected).addingReportingOverflow(Space.onDisk(noted))
+    guard !overflow, core.reserve(reserved) else {
+      core.troubles.note(.capReached)
+      throw .noSpace
+    }
+    do throws(Errno) {
+      file = OpenFile(try File.open(path, [.readWrite, .create, .exclusive]))
+    } catch {
+      core.space.release(reserved)
+      core.troubles.note(error)
+      throw error
+    }
     descriptor = file.rawValue
+    state.withLock { $0.reserved = reserved }
   }
 
   deinit {
@@ -67,40 +85,48 @@ public final class GrowingBlob: Sendable {
   /// How many bytes are there for readers.
   public var watermark: Int64 { published.load(ordering: .acquiring) }
 
-  /// Adds bytes at the end. Blocks; not for event loops.
+  /// Adds bytes at the end. Blocks; not for event loops. Once it has failed it goes on failing.
   public func append(_ bytes: UnsafeRawBufferPointer) -> AppendResult {
     let borrowed = Borrowed(bytes)
-    let count = Int64(bytes.count)
     return state.withLock { state in
       guard state.isOpen else { return .failed(.noSuchFile) }
-      let start = published.load(ordering: .relaxed)
-      let noteNow = !state.hasNote && start + count >= Self.noteFrom ? note : nil
-      let needed =
-        Space.onDisk(start + count) + state.noteSpace + Space.onDisk(Int64(noteNow?.count ?? 0))
-        - state.reserved
-      if needed > 0 {
-        guard core.reserve(needed) else {
-          core.troubles.note(.capReached)
-          return .noSpace
-        }
-        state.reserved += needed
-      }
-      do throws(Errno) {
-        try File.writeFully(descriptor, borrowed.bytes, at: start)
-        if let noteNow {
-          state.hasNote = true
-          state.noteSpace = Space.onDisk(Int64(noteNow.count))
-          try writeNote(noteNow)
-        }
-      } catch {
-        core.troubles.note(error)
-        return error.isOutOfSpace ? .noSpace : .failed(error)
-      }
-      state.hasher?.update(borrowed.bytes)
-      let watermark = start + count
-      published.store(watermark, ordering: .releasing)
-      return .appended(watermark: watermark)
+      if let failure = state.failure { return failure }
+      let result = append(borrowed, &state)
+      if case .appended = result { return result }
+      state.failure = result
+      return result
     }
+  }
+
+  private func append(_ borrowed: Borrowed, _ state: inout State) -> AppendResult {
+    let count = Int64(borrowed.bytes.count)
+    let start = published.load(ordering: .relaxed)
+    let noteNow = !state.hasNote && start + count >= Self.noteFrom ? note : nil
+    let needed =
+      Space.onDisk(start + count) + state.noteSpace + Space.onDisk(Int64(noteNow?.count ?? 0))
+      - state.reserved
+    if needed > 0 {
+      guard core.reserve(needed) else {
+        core.troubles.note(.capReached)
+        return .noSpace
+      }
+      state.reserved += needed
+    }
+    do throws(Errno) {
+      try File.writeFully(descriptor, borrowed.bytes, at: start)
+      if let noteNow {
+        state.hasNote = true
+        state.noteSpace = Space.onDisk(Int64(noteNow.count))
+        try writeNote(noteNow)
+      }
+    } catch {
+      core.troubles.note(error)
+      return error.isOutOfSpace ? .noSpace : .failed(error)
+    }
+    state.hasher?.update(borrowed.bytes)
+    let watermark = start + count
+    published.store(watermark, ordering: .releasing)
+    return .appended(watermark: watermark)
   }
 
   /// Ends the body, and gives it its name if it is what it should be; if not it is abandoned. Blocks.
@@ -110,6 +136,11 @@ public final class GrowingBlob: Sendable {
   public func finish(length: Int64?, digest: Digest? = nil) -> FinishResult {
     state.withLock { state in
       guard state.isOpen else { return .failed(.noSuchFile) }
+      if let failure = state.failure {
+        end(&state)
+        if case .failed(let errno) = failure { return .failed(errno) }
+        return .failed(.noSpace)
+      }
       let watermark = published.load(ordering: .relaxed)
       if let length, length != watermark {
         end(&state)

@@ -13,7 +13,7 @@ package final class LogQueue: Sendable {
 
   struct Work: Sendable {
     var items: [Item] = []
-    /// Somebody waits for room for so many bytes.
+    /// Those who wait for room need so many bytes together.
     var roomWanted: Int64 = 0
     /// Somebody wants to run something between two batches.
     var errands: [@Sendable (LogWriter) -> Void] = []
@@ -69,7 +69,7 @@ package final class LogQueue: Sendable {
 
   /// Waits until the log thread has tried to make room.
   func makeRoom(for bytes: Int64) {
-    submit { $0.roomWanted = max($0.roomWanted, bytes) }
+    submit { $0.roomWanted += bytes }
   }
 
   /// Runs something on the log thread and waits for it.

@@ -23,14 +23,17 @@ package final class Space: Sendable {
 
   package var used: Int64 { taken.load(ordering: .relaxed) }
 
-  /// What a file of `length` bytes takes.
+  /// What a file of `length` bytes takes. The length may be anything that somebody has announced.
   package static func onDisk(_ length: Int64) -> Int64 {
-    (max(0, length) &+ 4095) & ~4095
+    (min(max(0, length), .max - 4095) + 4095) & ~4095
   }
+
+  /// Up to here bodies may fill the store.
+  private var limitForBodies: Int64 { limit - logReserve }
 
   /// Takes `bytes` for a body; false when that would go over the cap.
   package func reserve(_ bytes: Int64) -> Bool {
-    take(bytes, below: limit - logReserve)
+    take(bytes, below: limitForBodies)
   }
 
   /// Takes `bytes` for the log, which may use its reserve.
@@ -49,7 +52,7 @@ package final class Space: Sendable {
 
   /// How much has to go before a body can take `bytes`; zero or less when it can.
   package func shortage(for bytes: Int64) -> Int64 {
-    used + bytes - (limit - logReserve)
+    used + bytes - limitForBodies
   }
 
   private func take(_ bytes: Int64, below bound: Int64) -> Bool {

@@ -214,19 +214,17 @@ public final class Store: Sendable {
 
   /// Begins a body that is to become a blob. Blocks.
   /// - Parameters:
-  ///   - key, response, expectedLength: what is needed to go on with it after a restart.
+  ///   - key, response, expectedLength: what is needed to go on with it after a restart. Room for the expected
+  ///     length is set aside.
+  /// - Throws: `ENOSPC` when there is no such room, for one.
   public func grow(
     _ key: CacheKey, response: StoredResponse, expectedLength: Int64?
   ) throws(Errno) -> GrowingBlob {
-    // Known from the start: whoever asks can still do without the store.
-    if let expectedLength, Space.onDisk(expectedLength) > core.space.largestBody {
-      core.troubles.note(.capReached)
-      throw .noSpace
-    }
-    return try GrowingBlob(
+    try GrowingBlob(
       core: core,
       note: PartialNote.encode(
-        key, response, expectedLength: expectedLength, seed: core.seed))
+        key, response, expectedLength: expectedLength, seed: core.seed),
+      expectedLength: expectedLength)
   }
 
   // MARK: Removing

@@ -129,10 +129,18 @@ package final class StoreCore: Sendable {
   func reserve(_ bytes: Int64) -> Bool {
     areBlobsCounted.pass()
     if space.reserve(bytes) { return true }
+    // What can never fit evicts nothing.
+    guard bytes <= space.largestBody else { return false }
     recovered.pass()
-    queue.makeRoom(for: bytes)
-    return space.reserve(bytes)
+    for _ in 0..<Self.attemptsAtRoom {
+      queue.makeRoom(for: bytes)
+      if space.reserve(bytes) { return true }
+    }
+    return false
   }
+
+  // Somebody else may be quicker to take the room that was made.
+  private static let attemptsAtRoom = 16
 
   final class Counters: Sendable {
     let saved = Atomic<Int>(0)

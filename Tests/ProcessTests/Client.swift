@@ -22,6 +22,12 @@ struct Answer: Sendable {
   var difference: Int?
 
   var status: Int { head.status }
+
+  /// Bytes that are not the origin's, or fewer than it has without a sign that some are missing.
+  func isWrong(_ resource: Resource) -> Bool {
+    status == 200 && (difference != nil || (isComplete && received != resource.size))
+  }
+
   /// Nothing wrong with what came, and all of it did.
   func isRight(_ resource: Resource) -> Bool {
     status == 200 && isComplete && difference == nil && received == resource.size

@@ -140,23 +140,32 @@ final class TemporaryDirectory: Sendable {
   }
 }
 
-/// What a directory takes on its disk, as `du` counts. What goes while it is counted is not counted.
-func diskUsage(_ directory: String) -> Int {
-  guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
-    return 0
+/// What a directory takes on its disk, as `du` counts: each file once, however many names it has.
+///
+/// Of a directory that changes meanwhile it can be too much: a file that is counted and then removed, and one that
+/// grows in its place and is counted too. So a figure above `limit` is doubted, and counted again a few times.
+func diskUsage(_ directory: String, doubtingAbove limit: Int = .max) -> Int {
+  var least = Int.max
+  for _ in 0..<4 {
+    var files: [UInt: Int] = [:]
+    countFiles(directory, &files)
+    least = min(least, files.values.reduce(0, +))
+    if least <= limit { break }
   }
-  var sum = 0
-  for name in names {
+  return least
+}
+
+private func countFiles(_ directory: String, _ files: inout [UInt: Int]) {
+  for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] {
     var status = stat()
     let path = "\(directory)/\(name)"
     guard lstat(path, &status) == 0 else { continue }
     if status.st_mode & S_IFMT == S_IFDIR {
-      sum += diskUsage(path)
+      countFiles(path, &files)
     } else {
-      sum += Int(status.st_blocks) * 512
+      files[UInt(status.st_ino)] = Int(status.st_blocks) * 512
     }
   }
-  return sum
 }
 
 /// SplitMix64: small, good enough for choosing cases, and the same everywhere.

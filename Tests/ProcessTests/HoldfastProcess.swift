@@ -23,18 +23,22 @@ final class HoldfastProcess: Sendable {
 
   /// Starts it and waits until it takes requests.
   /// - Parameters:
+  ///   - file: where its configuration is written; beside the store unless given.
   ///   - wrapper: a command that runs the rest of its words, such as `unshare`.
   convenience init(
-    store: String, configuration: Configuration = Configuration(), wrapper: [String] = []
+    store: String, file: String? = nil, configuration: Configuration = Configuration(),
+    wrapper: [String] = []
   ) throws {
-    try self.init(Self.launch(store: store, configuration: configuration, wrapper: wrapper))
+    try self.init(
+      Self.launch(store: store, file: file, configuration: configuration, wrapper: wrapper))
   }
 
   /// Starts it and waits for nothing.
   static func launch(
-    store: String, configuration: Configuration = Configuration(), wrapper: [String] = []
+    store: String, file: String? = nil, configuration: Configuration = Configuration(),
+    wrapper: [String] = []
   ) throws -> ChildProcess {
-    let file = store + ".yaml"
+    let file = file ?? store + ".yaml"
     try configuration.text.write(toFile: file, atomically: true, encoding: .utf8)
     let words =
       wrapper + [try executable(), "serve", "--config", file, "--store", store]

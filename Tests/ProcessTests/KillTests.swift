@@ -186,9 +186,10 @@ private final class KillRun {
       for (resource, answer) in try result.get() {
         tally.checked += 1
         if !answer.isComplete { tally.cut += 1 }
-        let isWrong =
-          answer.difference != nil || (answer.isComplete && !answer.isRight(resource))
-        if isWrong { tally.problems.append("\(resource), about to be killed: \(answer)") }
+        // With its origin in reach it has no reason to refuse either.
+        if answer.isWrong(resource) || answer.status != 200 {
+          tally.problems.append("\(resource), about to be killed: \(answer)")
+        }
       }
     }
   }
