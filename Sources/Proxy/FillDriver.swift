@@ -13,7 +13,7 @@ final class FillDriver: ExchangeConsumer {
   /// Content on its way to the pool thread, above which the origin is asked to wait.
   private static let inFlightLimit = 1 << 20
   /// Content is gathered to pieces of this size while more keeps coming.
-  private static let pieceSize = 128 << 10
+  private static let pieceSize = 256 << 10
 
   private enum State {
     case awaitingHead
