@@ -75,6 +75,8 @@ final class Worker: LoopObject {
   let parsedHead: UnsafeMutablePointer<ParsedHead>
   /// Where keys of hits are made.
   let keyBuffer: UnsafeMutableBufferPointer<UInt8>
+  /// Buffers for content that is being written.
+  var pieces = PiecePool()
   /// Where answers are put together.
   let scratch = ScratchBuffer()
   private(set) var pool: OriginPool!
