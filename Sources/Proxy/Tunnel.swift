@@ -96,6 +96,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
   }
 
   private func open(_ farDescriptor: Int32) {
+    // Before the connection goes, so that a worker that drains does not find itself empty in between.
+    worker.tunnelOpened(self)
     let (nearDescriptor, unread) = client.surrender()
     let near = TunnelEnd(tunnel: self, loop: loop, descriptor: nearDescriptor)
     let far = TunnelEnd(tunnel: self, loop: loop, descriptor: farDescriptor)
@@ -104,7 +106,6 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
     near.other = far
     far.other = near
     record.status = .ok
-    worker.tunnelOpened(self)
     guard near.start(), far.start() else {
       close(aborting: true)
       return

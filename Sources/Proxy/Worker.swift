@@ -64,6 +64,8 @@ final class Worker: LoopObject {
   let hasher: KeyHasher
   let store: Store
   private(set) var isDraining = false
+  /// The server counts workers, so each speaks once.
+  private var hasToldDrained = false
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
@@ -141,7 +143,8 @@ final class Worker: LoopObject {
   }
 
   private func tellIfDrained() {
-    guard isDraining, connections.isEmpty, tunnels.isEmpty else { return }
+    guard isDraining, !hasToldDrained, connections.isEmpty, tunnels.isEmpty else { return }
+    hasToldDrained = true
     flushLog()
     shared.onDrained()
   }
