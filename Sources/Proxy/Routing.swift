@@ -58,7 +58,7 @@ struct Router: Sendable {
     var outcome = TargetKey.Outcome.notKeyed
     switch role {
     case .origin(let base):
-      guard bytes[first] == 0x2F else { return 0 }
+      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes) else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .proxy where bytes[first] != 0x2F:
