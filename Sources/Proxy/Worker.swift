@@ -64,6 +64,7 @@ final class Worker: LoopObject {
   let hasher: KeyHasher
   let store: Store
   private(set) var isDraining = false
+  /// The server counts workers, so each speaks once.
   private var hasToldDrained = false
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
@@ -144,7 +145,6 @@ final class Worker: LoopObject {
   }
 
   private func tellIfDrained() {
-    // Once: the server counts workers.
     guard isDraining, !hasToldDrained, connections.isEmpty, tunnels.isEmpty else { return }
     hasToldDrained = true
     flushLog()
