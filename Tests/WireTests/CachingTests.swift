@@ -18,6 +18,7 @@ import Testing
     let client = try proxy.connect().request("GET", origin.url("/"), requestFields)
     try origin.serve(200, fields + ["Connection: close"], content)
     try client.expectResponse(200, content: content)
+    try proxy.expectStored()
   }
 
   @Test("a hit says how old it is, how long it stays fresh, and how long it is")
@@ -100,6 +101,7 @@ import Testing
       let client = try proxy.connect().get(origin.url("/"))
       try origin.serve(200, fresh + ["ETag: \"v2\"", "Connection: close"], content)
       let answer = try client.expectResponse(200, ["ETag": "\"v2\""], content: content)
+      try proxy.expectStored()
       #expect(
         answer["Cache-Status"] == "Holdfast; fwd=stale; fwd-status=200; stored; ttl=600")
       try client.get(origin.url("/")).expectResponse(200, content: content)
