@@ -27,7 +27,8 @@ func request(_ method: Method = .get, _ fields: FieldSection = FieldSection()) t
     method: method, methodName: [], version: .http11, fields: fields, framing: .none,
     route: Route(target: target, way: .forward, isConfigured: false),
     directives: RequestDirectives(fields),
-    key: CacheKey(target.key, hasher: KeyHasher(seed: 1)), keepsAlive: true)
+    key: CacheKey(target.key, hasher: KeyHasher(seed: 1)), policy: .standard,
+    keepsAlive: true)
 }
 
 struct Unusable: Error {}
