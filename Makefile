@@ -27,7 +27,7 @@ TARGET ?= all
 TIME ?= 60
 
 help: ## list these targets
-	@echo "Holdfast: a caching proxy and package mirror that says who broke a connection."
+	@echo "Holdfast: a caching HTTP proxy and package mirror."
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 

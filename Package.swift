@@ -24,6 +24,7 @@ let package = Package(
     .target(name: "HTTP", swiftSettings: pure),
     .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
     .target(name: "IO", dependencies: ["Platform"]),
+    .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
       name: "Configuration",
@@ -31,7 +32,7 @@ let package = Package(
     .target(
       name: "Proxy",
       dependencies: [
-        "Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage", "Configuration",
+        "Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage", "Mirrors", "Configuration",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
@@ -56,6 +57,7 @@ let package = Package(
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP"]),
+    .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform"]),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),

@@ -82,7 +82,8 @@ enum Answers {
     var fields = response.fields
     switch plan.kind {
     case .whole:
-      if delimiter != .asIs { fields.remove(.contentLength) }
+      // A 204 is stored with the length it has, but may not say it (RFC 9110 §8.6).
+      if delimiter != .asIs || plan.status.forbidsContent { fields.remove(.contentLength) }
     case .part(let range):
       fields.remove(.contentLength)
       var value: [UInt8] = []
@@ -192,6 +193,11 @@ enum Answers {
     }
     if error.status == .serviceUnavailable || error.status == .gatewayTimeout {
       head.append(contentsOf: "Retry-After: 5\r\n".utf8)
+    }
+    if error.status == .methodNotAllowed {
+      // RFC 9110 §15.5.6 demands the list. Only CONNECT is ever refused for its method; methods unknown
+      // here pass as well, but a list has an end.
+      head.append(contentsOf: "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n".utf8)
     }
     MessageWriter.appendField(.contentLength, UInt64(body.utf8.count), to: &head)
     appendConnection(&head, keepsAlive: keepsAlive, version: version)

@@ -167,7 +167,12 @@ final class ClientConnection: LoopObject {
       }
     case .wouldBlock:
       return
-    case .endOfStream, .failed:
+    case .endOfStream:
+      // A client that has said all it wants to say may still wait for the answer to its last request, which may
+      // lie here since the answer before it ended in this very turn.
+      advance()
+      if phase == .waiting, output.isEmpty { close(.finished) }
+    case .failed:
       close(.finished)
     }
   }
@@ -222,7 +227,7 @@ final class ClientConnection: LoopObject {
             way: .tunnel, startedAt: loop.now)))
     case .refused(let error, let keepsAlive):
       refuse(
-        error, keepsAlive: keepsAlive,
+        error, keepsAlive: keepsAlive, version: head.pointee.version,
         method: [UInt8](bytes[head.pointee.methodRange]),
         target: [UInt8](bytes[head.pointee.targetRange]))
     }
@@ -359,7 +364,16 @@ final class ClientConnection: LoopObject {
     case .bytes(let count):
       worker.metrics.add(.downstreamReceived, UInt64(count))
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
+      guard input.isEmpty else {
+        // Behind what came before it; `advance` follows and offers both.
+        input.append(bytes)
+        return
+      }
       let used = driver.contentArrived(bytes)
+      // The limit is for silence, not for the whole of a long upload.
+      if phase == .answering, driver.wantsContent {
+        loop.arm(self, after: worker.settings.contentTimeout)
+      }
       if phase != .closed, used < count {
         input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
       }
@@ -393,14 +407,14 @@ final class ClientConnection: LoopObject {
   /// Answers with an error. Unless `keepsAlive`, nothing after it on this connection can be trusted to be
   /// a request.
   private func refuse(
-    _ error: ProxyError, keepsAlive: Bool = false, method: [UInt8] = [UInt8(ascii: "-")],
-    target: [UInt8] = [UInt8(ascii: "-")]
+    _ error: ProxyError, keepsAlive: Bool = false, version: Version = .http11,
+    method: [UInt8] = [UInt8(ascii: "-")], target: [UInt8] = [UInt8(ascii: "-")]
   ) {
     guard phase == .waiting else { return }
     beginAnswer(keepsAlive: keepsAlive)
     let answer = Answers.error(
       error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: self.keepsAlive,
-      isHead: method.elementsEqual("HEAD".utf8), version: .http11)
+      isHead: method.elementsEqual("HEAD".utf8), version: version)
     answer.withUnsafeBytes { write($0) }
     var record = AccessRecord(
       client: peer, method: method, target: target, way: .forward, startedAt: loop.now)

@@ -16,6 +16,8 @@ struct ClientRequest {
   var directives: RequestDirectives
   /// Of the target URI, hashed.
   var key: CacheKey
+  /// What is known of what was asked for, beyond what its origin says.
+  var policy: ResourcePolicy
   /// The client wants to go on using the connection (RFC 9112 §9.3).
   var keepsAlive: Bool
 

@@ -60,8 +60,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   /// Request content waiting for the origin's socket, above which the client is asked to wait.
   private static let outputLimit = 256 << 10
 
-  /// How many kept connections are tried for one request.
-  private static let keptLimit = 2
+  private static let receivesPerTurn = 4
 
   private enum State {
     case idle, resolving, connecting, awaitingHead, content, done
@@ -105,8 +104,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
 
   func start() {
     attempts += 1
-    // The last attempt is on a new connection: others that were kept may be as dead as the first two.
-    if attempts <= Self.keptLimit, let kept = worker.pool.take(request.origin) {
+    // What is sent again goes on a connection of its own: other kept ones may have ended just as well.
+    if attempts == 1, let kept = worker.pool.take(request.origin) {
       isOnKeptConnection = true
       worker.metrics.add(.upstreamReuses)
       send(on: kept)
@@ -292,17 +291,29 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       return
     }
     guard !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else { return }
+    receive(from: connection)
+  }
+
+  /// Reads on while each call fills the buffer: then there is more, and asking epoll first is a detour. The
+  /// bound leaves the other connections their turn.
+  private func receive(from connection: OriginConnection) {
     let buffer = loop.receiveBuffer
-    switch Socket.receive(connection.descriptor, into: buffer) {
-    case .bytes(let count):
-      worker.metrics.add(.upstreamReceived, UInt64(count))
-      received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
-    case .wouldBlock:
-      return
-    case .endOfStream:
-      ended(nil)
-    case .failed(let errno):
-      ended(errno)
+    for _ in 0..<Self.receivesPerTurn {
+      switch Socket.receive(connection.descriptor, into: buffer) {
+      case .bytes(let count):
+        worker.metrics.add(.upstreamReceived, UInt64(count))
+        received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+        guard count == buffer.count, self.connection === connection, state == .content, !isPaused
+        else { return }
+      case .wouldBlock:
+        return
+      case .endOfStream:
+        ended(nil)
+        return
+      case .failed(let errno):
+        ended(errno)
+        return
+      }
     }
   }
 
@@ -372,14 +383,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
           headArrived(
             ResponseHead(
               status: status, version: head.pointee.version, fields: fields, framing: framing),
-            persists: persists)
+            persists: persists, leftOver: used < bytes.count)
         }
       }
     }
     return used
   }
 
-  private func headArrived(_ head: ResponseHead, persists: Bool) {
+  /// - Parameter leftOver: bytes came behind the head in the same piece.
+  private func headArrived(_ head: ResponseHead, persists: Bool, leftOver: Bool) {
     if case .refused(let refusal) = head.framing {
       fail(.malformed(request.origin.authority, refusal))
       return
@@ -392,7 +404,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     if case .length(let length) = framing { remaining = length }
     consumer?.exchangeGotHead(self, head)
     guard state == .content else { return }
-    if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: false) }
+    if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: leftOver) }
   }
 
   private func receivedContent(_ bytes: UnsafeRawBufferPointer) {
@@ -442,7 +454,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private func ended(_ errno: Errno?) {
     switch state {
     case .awaitingHead:
-      if isOnKeptConnection, !gotBytes, request.mayRepeat, attempts <= Self.keptLimit {
+      if isOnKeptConnection, !gotBytes, request.mayRepeat {
         // The origin closed the kept connection as the request went out; nothing of it was answered.
         worker.metrics.add(.upstreamRetries)
         releaseConnection(reusable: false)
@@ -478,7 +490,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private func finish(trailers: FieldSection?, leftOver: Bool) {
     state = .done
     releaseConnection(
-      reusable: responseAllowsReuse && requestSent && output.isEmpty && !leftOver && !isPaused)
+      reusable: responseAllowsReuse && requestSent && output.isEmpty && !leftOver)
     let consumer = self.consumer
     retire()
     consumer?.exchangeFinished(self, trailers: trailers)
@@ -514,7 +526,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     guard let connection else { return }
     self.connection = nil
     connection.exchange = nil
-    if reusable {
+    // Paused and no longer watched means that it has met its end meanwhile.
+    if reusable, connection.isWatched {
       worker.pool.put(connection)
     } else {
       connection.close()

@@ -4,7 +4,7 @@
 //
 //   waiting ─▶ growing ─▶ stored            growing keeps the body readable; stored is in the store
 //      │          └─────▶ cut
-//      ├─▶ stored      a 304 confirmed what was there
+//      ├─▶ confirmed   a 304: what was there is good again
 //      ├─▶ unshared    the answer is for its leader only
 //      └─▶ failed
 
@@ -29,6 +29,7 @@ final class Fill: Sendable {
     case waiting
     case growing(GrowingBody)
     case stored(StoredEntry)
+    case confirmed(StoredEntry)
     case unshared
     case failed(ProxyError)
   }

@@ -4,6 +4,7 @@
 
 import Caching
 import HTTP
+import Mirrors
 import Platform
 import Storage
 import Telemetry
@@ -39,16 +40,21 @@ extension ClientConnection {
     guard response.variance.selectors.isEmpty else { return false }
     let now = loop.wallSeconds
     let age = response.freshness.currentAge(at: now)
-    guard response.freshness.lifetime > age, !response.freshness.flags.contains(.alwaysValidate)
-    else { return false }
+    var lifetime = response.freshness.lifetime
+    if lifetime <= age || response.freshness.flags.contains(.alwaysValidate) {
+      // Not by what its origin says; a package file is fresh for ever.
+      let policy = PackageRules.policy(of: Span<UInt8>(_unsafeBytes: key))
+      let adjusted = policy.adjust(response.freshness)
+      guard adjusted.lifetime > age, !adjusted.flags.contains(.alwaysValidate) else { return false }
+      lifetime = adjusted.lifetime
+    }
 
     let scratch = worker.scratch
     guard scratch.room >= entry.head.count + entry.inlineBody.count + 256 else {
       if scratch.count == 0 { return false }
       flushScratch()
-      // The client may have gone over this: then `bytes`, if they were waiting here, went with it.
-      guard phase == .waiting else { return false }
-      return waitingOutput == 0 ? answerHit(bytes) : false
+      // Sending may have ended the connection, and then `bytes` are gone with it.
+      return phase == .waiting && waitingOutput == 0 ? answerHit(bytes) : false
     }
     let version = head.pointee.version
     let keepsAlive = ConnectionOptions.persists(head.pointee, in: span) && !worker.isDraining
@@ -58,7 +64,7 @@ extension ClientConnection {
     scratch.append("Age: ")
     scratch.append(decimal: age)
     scratch.append("\r\nCache-Status: Holdfast; hit; ttl=")
-    scratch.append(decimal: response.freshness.lifetime &- age)
+    scratch.append(decimal: lifetime &- age)
     if !keepsAlive {
       scratch.append("\r\nConnection: close\r\n\r\n")
     } else if version == .http10 {

@@ -16,7 +16,7 @@ final class OriginConnection: LoopObject {
   /// Requests sent on it, this one included.
   var requests = 0
   private var isOpen = true
-  private var isWatched = false
+  private(set) var isWatched = false
 
   init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker

@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Mirrors
 
 enum RequestIntake {
   case request(ClientRequest)
@@ -52,6 +53,7 @@ enum RequestIntake {
       version: head.version, fields: FieldSection(copying: head, of: bytes), framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
       key: CacheKey(route.target.key, hasher: worker.hasher),
+      policy: PackageRules.policy(of: route.target.key.span),
       keepsAlive: ConnectionOptions.persists(head, in: bytes))
   }
 

@@ -43,8 +43,10 @@ struct Transaction {
   enum FillNews {
     /// The head is there and this request may read the content as it grows.
     case growing
-    /// The answer is in the store: complete, or confirmed by a 304.
+    /// The answer is in the store, complete.
     case stored
+    /// What was in the store is confirmed by a 304.
+    case confirmed
     /// The answer is for one request only, and this one leads: it goes on as a relay.
     case yoursAlone
     /// The answer is not for sharing, and somebody else leads: ask for yourself.
@@ -161,7 +163,11 @@ struct Transaction {
         return Effects(client: .answerGrowing)
       case .stored:
         state = .answering
-        handling = collapsed ? .collapsed : (found == .stale ? .validated : .miss)
+        handling = collapsed ? .collapsed : .miss
+        return Effects(client: .answerStored)
+      case .confirmed:
+        state = .answering
+        handling = collapsed ? .collapsed : .validated
         return Effects(client: .answerStored)
       case .yoursAlone:
         state = .answering

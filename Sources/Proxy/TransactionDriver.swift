@@ -129,7 +129,8 @@ final class TransactionDriver: ExchangeConsumer {
     }
     self.entry = entry
     let now = loop.wallSeconds
-    let reuse = Reuse.decide(entry.response.freshness, request.directives, now: now)
+    let reuse = Reuse.decide(
+      entry.response.freshness, request.directives, now: now, policy: request.policy)
     if case .failed = Preconditions.evaluate(
       request.fields, method: request.method, status: entry.response.status,
       validators: entry.response.validators, now: now)
@@ -185,7 +186,7 @@ final class TransactionDriver: ExchangeConsumer {
       let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
       entry !== self.entry,
       case .fresh = Reuse.decide(
-        entry.response.freshness, request.directives, now: loop.wallSeconds)
+        entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
     else { return nil }
     return entry
   }
@@ -212,6 +213,10 @@ final class TransactionDriver: ExchangeConsumer {
       guard mayShare(entry.response) else { return goAlone() }
       self.entry = entry
       carryOut(machine.fillSaid(.stored, collapsed: isCollapsed))
+    case .confirmed(let entry):
+      guard mayShare(entry.response) else { return goAlone() }
+      self.entry = entry
+      carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
     case .unshared:
       goAlone()
     case .failed(let error):
@@ -237,7 +242,7 @@ final class TransactionDriver: ExchangeConsumer {
     guard let entry else { return false }
     return Reuse.afterFailure(
       entry.response.freshness, request.directives, now: loop.wallSeconds,
-      failure: .disconnected)
+      failure: .disconnected, policy: request.policy)
   }
 
   /// The fill this transaction leads turned out to be for it alone.
@@ -335,8 +340,11 @@ final class TransactionDriver: ExchangeConsumer {
   private var unknownLength: Answers.Delimiter { request.version == .http11 ? .chunked : .close }
 
   private func cacheStatus(_ response: StoredResponse, now: Int64) -> CacheStatus {
-    let left = response.freshness.remaining(at: now)
+    let left = request.policy.adjust(response.freshness).remaining(at: now)
     switch machine.handling {
+    case .stale where fill != nil:
+      // The origin was asked, and failed (RFC 9211 §2.1: a hit is what was not forwarded).
+      return CacheStatus(forwarded: validationReason, timeToLive: left)
     case .hit, .stale:
       return .hit(timeToLive: left)
     case .validated:
@@ -386,6 +394,8 @@ final class TransactionDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(
       &fields, version: head.version, via: worker.via, keepingTrailer: head.framing == .chunked)
+    // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
+    if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
     let delimiter: Answers.Delimiter =
       switch head.framing {
       case .none, .refused: .asIs
@@ -393,7 +403,9 @@ final class TransactionDriver: ExchangeConsumer {
       case .chunked, .untilClose: unknownLength
       }
     relayIsChunked = delimiter == .chunked
-    client.beginAnswer(keepsAlive: client.keepsAlive && delimiter != .close)
+    // A request that is not finished when its answer begins may never be, and then nothing can follow it.
+    client.beginAnswer(
+      keepsAlive: client.keepsAlive && delimiter != .close && content.isFinished)
     record.status = head.status
     let reason: CacheStatus.ForwardReason =
       request.traits.isCacheable

@@ -175,7 +175,7 @@ class Holdfast(Server):
     def version(cls, options):
         if not options.holdfast or not os.access(options.holdfast, os.X_OK):
             raise NotAvailable("the program is not built (make release)")
-        return first_line(options.holdfast, "--version")
+        return first_line(options.holdfast, "--version").rpartition(" ")[2]
 
     def command(self, workload):
         configuration = self.write(
@@ -314,7 +314,8 @@ class Squid(Server):
         return first_line(program("squid"), "-v").rpartition(" ")[2]
 
     def command(self, workload):
-        # Small objects go to one rock file, larger ones to files of their own by threads (aufs).
+        # Up to 1 MiB goes to one rock file, more to files of their own by threads (aufs): those drop
+        # what they have no time to write, so that a miss would not be a stored miss.
         # Hits come from memory, which Squid has to be told to use for anything above 512 KiB.
         rock, files = self.folder("rock", "proxy"), self.folder("files", "proxy")
         if os.geteuid() == 0:
@@ -331,8 +332,8 @@ workers 1
 cache_mem 4 GB
 maximum_object_size 64 MB
 maximum_object_size_in_memory 16 MB
-cache_dir rock {rock} 4096 max-size=32768
-cache_dir aufs {files} 12288 16 256 min-size=32769
+cache_dir rock {rock} 8192 max-size=1048576
+cache_dir aufs {files} 8192 16 256 min-size=1048577
 access_log none
 cache_store_log none
 cache_log {self.directory}/cache.log

@@ -207,7 +207,8 @@ private func key(
       ("http://a/..b/c..", false), ("http://a/b?x=/../", false), ("http://a/...", false),
       ("http://a/%2e%2e/c?%", true), ("http://a/b%2f..%2Fc", true), ("http://a/..%5cc", true),
       ("http://a/b\\..", true), ("http://a/..;x/c", true), ("http://a/b;..;/c", false),
-      ("http://a/@scope%2fname", false), ("http://a/.well-known/x", false), ("http://a/a.%2fb", false),
+      ("http://a/@scope%2fname", false), ("http://a/.well-known/x", false),
+      ("http://a/a.%2fb", false),
     ])
   func dots(target: String, expected: Bool) {
     #expect(TargetURI(target)?.hasDotSegments == expected)

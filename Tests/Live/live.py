@@ -214,9 +214,10 @@ class Live:
             received, _ = self.fetch("warm", proxy, names, expected)
             verdicts = proxy.verdicts()
             for file, (uri, _, _) in expected.items():
-                verdict = verdicts.get(proxies.normal(uri), [("nothing", 0)])[-1]
-                if verdict != ("hit", 0):
-                    raise Failed(f"the second time, {file} was a {verdict[0]}, {verdict[1]} bytes from upstream")
+                verdict, upstream = verdicts.get(proxies.normal(uri), [("nothing", 0)])[-1]
+                if verdict != "hit" or upstream != 0:
+                    why = proxy.explain(uri)
+                    raise Failed(f"the second time, {file} was a {verdict}, not a hit{why}")
             if received != 0:
                 raise Failed(f"{received} bytes came from upstream while only stored packages were asked for")
             self.say("warm: the proxy's own log calls every one of them a hit")

@@ -67,6 +67,16 @@ class Proxy:
         """How many bytes it has received from upstream since it was started."""
         raise NotImplementedError
 
+    def explain(self, uri):
+        """What the proxy's answer says about its cache, and what the origin gave it to go by."""
+        head = subprocess.run(
+            ["curl", "-sS", "-x", self.url, "-o", os.devnull, "-D", "-", uri],
+            stdout=subprocess.PIPE, text=True,
+        ).stdout  # fmt: skip
+        names = ("cache-status", "x-cache", "cache-control", "expires", "last-modified", "etag")
+        lines = [line for line in head.splitlines() if line.lower().startswith(names)]
+        return "".join("\n  " + line for line in lines)
+
     def start(self, namespace=None):
         self.namespace = namespace
         prefix = namespace.prefix if namespace else []
@@ -229,7 +239,7 @@ def normal(uri):
 
 def unreserved(escape):
     character = urllib.parse.unquote(escape)
-    return character if re.fullmatch(r"[A-Za-z0-9._~-]", character) else escape.upper()
+    return character if re.fullmatch(r"[A-Za-z0-9._~!$&'()*+,;=-]", character) else escape.upper()
 
 
 def free_port():

@@ -24,7 +24,7 @@ package struct Place: Sendable {
 package final class Script: Sendable {
   /// How long a step may wait. Long, because the machine may be busy with other things.
   package static let patience: Duration = .seconds(20)
-  private static let shownBytes = 600
+  private static let shownBytes = 300
 
   private let lines = Monitor<[String]>([])
 
@@ -61,8 +61,10 @@ package final class Script: Sendable {
 
   /// Bytes for people: line ends and controls escaped, long stretches cut.
   static func shown(_ bytes: some Collection<UInt8>) -> String {
+    let start = bytes.prefix(shownBytes)
+    if start.count(where: { $0 >= 0x7F }) > start.count / 4 { return "\(bytes.count) binary bytes" }
     var text = "\""
-    for byte in bytes.prefix(shownBytes) {
+    for byte in start {
       switch byte {
       case 0x0D: text += "\\r"
       case 0x0A: text += "\\n"

@@ -50,6 +50,29 @@ package final class WireClient: WirePeer, @unchecked Sendable {
     return head
   }
 
+  /// Expects the head of a response with one of these status codes.
+  package func expectAnyHead(
+    _ statuses: [Int], file: String = #fileID, line: UInt = #line
+  ) throws -> WireHead {
+    let place = Place.here(file, line)
+    let head = try readHead("a response", place) { WireFraming.ofResponse($0, isHead: false) }
+    guard statuses.contains(head.status) else {
+      throw script.failure(name, "expected one of \(statuses), got \(head.startLine)", place)
+    }
+    return head
+  }
+
+  /// Expects a whole response, whatever its status.
+  @discardableResult
+  package func expectAnyResponse(file: String = #fileID, line: UInt = #line) throws -> WireResponse
+  {
+    let head = try readHead("a response", .here(file, line)) {
+      WireFraming.ofResponse($0, isHead: false)
+    }
+    let content = try expectRest(file: file, line: line)
+    return WireResponse(head: head, content: content, trailers: trailers)
+  }
+
   /// Expects a whole response.
   @discardableResult
   package func expectResponse(

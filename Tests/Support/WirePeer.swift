@@ -4,7 +4,7 @@
 import Glibc
 import Platform
 
-/// A scripted peer. Used by one thread at a time.
+/// A scripted peer. One thread may read while another sends; otherwise used by one at a time.
 package class WirePeer: @unchecked Sendable {
   /// How the other side ended its direction.
   package enum Ending: Sendable { case finished, reset }
@@ -18,7 +18,8 @@ package class WirePeer: @unchecked Sendable {
   private var framing = WireFraming.none
   private var chunkRest = 0
   private var isInChunk = false
-  private(set) var trailers: [String] = []
+  /// Of the content read last, field lines as they came.
+  package private(set) var trailers: [String] = []
 
   init(script: Script, name: String, descriptor: Int32) {
     self.script = script
@@ -376,12 +377,12 @@ package class WirePeer: @unchecked Sendable {
     return self
   }
 
-  /// Whether anything has come that no expectation has read yet. Looks without waiting.
+  /// Whether bytes have come that no expectation has read yet. Looks without waiting.
   package var hasUnread: Bool {
     if available > 0 { return true }
     guard isOpen, ending == nil else { return false }
     var byte: UInt8 = 0
     let transfer = withUnsafeMutableBytes(of: &byte) { Socket.peek(descriptor, into: $0) }
-    return transfer != .wouldBlock
+    return transfer == .bytes(1)
   }
 }

@@ -80,7 +80,10 @@ import Testing
 
   @Test(
     "a path cannot climb out of a mirror",
-    arguments: ["/debian/../secret", "/debian/%2e%2e/secret", "/debian/.%2E/secret"])
+    arguments: [
+      "/debian/../secret", "/debian/%2e%2e/secret", "/debian/.%2E/secret", "/debian/%2e%2e/x?%",
+      "/debian/a%2f..%2F..%2fx", "/debian/..%5cx", "/debian/..;a/x",
+    ])
   func climbing(path: String) throws {
     try wire(configure: Self.configure) { origin, proxy in
       try proxy.connect().get(path).expectError(400, "out of the mirror")
