@@ -60,6 +60,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   /// Request content waiting for the origin's socket, above which the client is asked to wait.
   private static let outputLimit = 256 << 10
 
+  private static let receivesPerTurn = 4
+
   private enum State {
     case idle, resolving, connecting, awaitingHead, content, done
   }
@@ -289,17 +291,29 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       return
     }
     guard !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else { return }
+    receive(from: connection)
+  }
+
+  /// Reads on while each call fills the buffer: then there is more, and asking epoll first is a detour. The
+  /// bound leaves the other connections their turn.
+  private func receive(from connection: OriginConnection) {
     let buffer = loop.receiveBuffer
-    switch Socket.receive(connection.descriptor, into: buffer) {
-    case .bytes(let count):
-      worker.metrics.add(.upstreamReceived, UInt64(count))
-      received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
-    case .wouldBlock:
-      return
-    case .endOfStream:
-      ended(nil)
-    case .failed(let errno):
-      ended(errno)
+    for _ in 0..<Self.receivesPerTurn {
+      switch Socket.receive(connection.descriptor, into: buffer) {
+      case .bytes(let count):
+        worker.metrics.add(.upstreamReceived, UInt64(count))
+        received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+        guard count == buffer.count, self.connection === connection, state == .content, !isPaused
+        else { return }
+      case .wouldBlock:
+        return
+      case .endOfStream:
+        ended(nil)
+        return
+      case .failed(let errno):
+        ended(errno)
+        return
+      }
     }
   }
 

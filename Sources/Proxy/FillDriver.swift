@@ -12,9 +12,6 @@ import Telemetry
 final class FillDriver: ExchangeConsumer {
   /// Content on its way to the pool thread, above which the origin is asked to wait.
   private static let inFlightLimit = 1 << 20
-  /// Content is gathered to pieces of this size while more keeps coming.
-  private static let pieceSize = 128 << 10
-
   private enum State {
     case awaitingHead
     /// The answer is to be kept, and a pool thread makes its file; nobody has been told yet.
@@ -42,7 +39,8 @@ final class FillDriver: ExchangeConsumer {
   private var hasGap = false
   private var blob: GrowingBlob?
   private var received: Int64 = 0
-  private var piece: [UInt8] = []
+  /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
+  private var gathered: [Piece] = []
   private var inFlight = 0
   private let requestTime: Int64
 
@@ -136,9 +134,9 @@ final class FillDriver: ExchangeConsumer {
       }
     body = GrowingBody(response: response, expectedLength: expected)
     if let expected, expected > Int64(Store.inlineLimit) {
-      // Told to nobody before the file is there: without one the answer can still be relayed.
+      // Told to nobody before the file is there: without one the answer can still be relayed. What comes
+      // meanwhile is gathered.
       state = .opening(head)
-      exchange.pause()
       openFile()
     } else {
       state = .filling
@@ -165,7 +163,7 @@ final class FillDriver: ExchangeConsumer {
     _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString
   ) {
     state = .over
-    let begun = body?.memoryContent ?? []
+    let begun = gathered.reduce(into: body?.memoryContent ?? []) { $0.append(contentsOf: $1.bytes) }
     let isComplete = isContentComplete
     self.exchange = nil
     // What a request that fetches for itself gets says nothing about what others would get.
@@ -192,8 +190,8 @@ final class FillDriver: ExchangeConsumer {
     received += Int64(bytes.count)
     switch state {
     case .opening:
-      // What came in one piece with the head; the exchange is paused.
-      body.append(bytes)
+      gather(bytes)
+      if received > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling where blob == nil:
       body.append(bytes)
       if received > Int64(Store.inlineLimit), !isOpeningFile {
@@ -202,10 +200,20 @@ final class FillDriver: ExchangeConsumer {
       }
       if received > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling:
-      piece.append(contentsOf: bytes)
-      if piece.count >= Self.pieceSize { handOver() } else { loop.afterTurn(self) }
+      gather(bytes)
+      if gathered.count > 1 { handOver(fullOnly: true) }
+      loop.afterTurn(self)
     case .awaitingHead, .committing, .over:
       break
+    }
+  }
+
+  private func gather(_ bytes: UnsafeRawBufferPointer) {
+    var rest = bytes
+    while !rest.isEmpty {
+      if gathered.last?.isFull != false { gathered.append(worker.pieces.take()) }
+      guard let taken = gathered.last?.append(rest) else { return }
+      rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
     }
   }
 
@@ -254,22 +262,29 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
-  private func handOver() {
-    guard let blob, let body, !piece.isEmpty, !hasGap else { return }
-    let piece = self.piece
-    self.piece = []
-    inFlight += piece.count
-    if inFlight > Self.inFlightLimit { exchange?.pause() }
-    onPool { post in
-      guard case .appended = piece.withUnsafeBytes({ blob.append($0) }) else {
-        // The pieces queued behind this one would end up in its place, before the eyes of the readers.
-        blob.abandon()
-        post(.failed, piece.count, nil)
-        return
-      }
-      body.fileGrew()
-      post(.written, piece.count, nil)
+  /// - Parameter fullOnly: leave a piece that has room for more.
+  private func handOver(fullOnly: Bool = false) {
+    guard let blob, let body, !gathered.isEmpty, !hasGap else { return }
+    var pieces = gathered
+    gathered = []
+    if fullOnly, let last = pieces.last, !last.isFull {
+      gathered = [last]
+      pieces.removeLast()
     }
+    for piece in pieces {
+      inFlight += piece.count
+      onPool { post in
+        guard case .appended = blob.append(piece.bytes) else {
+          // The pieces queued behind this one would end up in its place, before the eyes of the readers.
+          blob.abandon()
+          post(.failed, piece.count, nil)
+          return
+        }
+        body.fileGrew()
+        post(.written, piece.count, piece)
+      }
+    }
+    if inFlight > Self.inFlightLimit { exchange?.pause() }
   }
 
   override func receive(_ letter: Letter) {
@@ -280,6 +295,7 @@ final class FillDriver: ExchangeConsumer {
       fileOpened(opened.blob)
     case .written:
       inFlight -= letter.value
+      if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
       if inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
     case .failed:
       storeFailed()
@@ -300,7 +316,14 @@ final class FillDriver: ExchangeConsumer {
     case .opening, .filling:
       self.blob = blob
       state = .filling
-      piece = body.moveToFile(blob)
+      let begun = body.moveToFile(blob)
+      if !begun.isEmpty {
+        // Content of unknown length that was kept in memory so far: it comes before all that was gathered.
+        let later = gathered
+        gathered = []
+        begun.withUnsafeBytes { gather($0) }
+        gathered += later
+      }
       handOver()
       announce()
       if isContentComplete {

@@ -64,6 +64,7 @@ final class Worker: LoopObject {
   let hasher: KeyHasher
   let store: Store
   private(set) var isDraining = false
+  /// The server counts workers, so each speaks once.
   private var hasToldDrained = false
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
@@ -75,6 +76,8 @@ final class Worker: LoopObject {
   let parsedHead: UnsafeMutablePointer<ParsedHead>
   /// Where keys of hits are made.
   let keyBuffer: UnsafeMutableBufferPointer<UInt8>
+  /// Buffers for content that is being written.
+  var pieces = PiecePool()
   /// Where answers are put together.
   let scratch = ScratchBuffer()
   private(set) var pool: OriginPool!
@@ -142,7 +145,6 @@ final class Worker: LoopObject {
   }
 
   private func tellIfDrained() {
-    // Once: the server counts workers.
     guard isDraining, !hasToldDrained, connections.isEmpty, tunnels.isEmpty else { return }
     hasToldDrained = true
     flushLog()

@@ -61,8 +61,10 @@ package final class Script: Sendable {
 
   /// Bytes for people: line ends and controls escaped, long stretches cut.
   static func shown(_ bytes: some Collection<UInt8>) -> String {
+    let start = bytes.prefix(shownBytes)
+    if start.count(where: { $0 >= 0x7F }) > start.count / 4 { return "\(bytes.count) binary bytes" }
     var text = "\""
-    for byte in bytes.prefix(shownBytes) {
+    for byte in start {
       switch byte {
       case 0x0D: text += "\\r"
       case 0x0A: text += "\\n"

@@ -123,6 +123,12 @@ package final class TestProxy: @unchecked Sendable {
     }
   }
 
+  /// Waits until everything fetched so far is in the store. A client may have the last byte of an answer a
+  /// moment before.
+  package func expectStored(file: String = #fileID, line: UInt = #line) throws {
+    try expect("running fills to end", file: file, line: line) { $0.value(.fillsRunning) == 0 }
+  }
+
   /// Waits until no client is connected, nothing is being fetched and no tunnel is open.
   package func expectQuiet(file: String = #fileID, line: UInt = #line) throws {
     for client in clients { client.close() }

@@ -62,6 +62,17 @@ package final class WireClient: WirePeer, @unchecked Sendable {
     return head
   }
 
+  /// Expects a whole response, whatever its status.
+  @discardableResult
+  package func expectAnyResponse(file: String = #fileID, line: UInt = #line) throws -> WireResponse
+  {
+    let head = try readHead("a response", .here(file, line)) {
+      WireFraming.ofResponse($0, isHead: false)
+    }
+    let content = try expectRest(file: file, line: line)
+    return WireResponse(head: head, content: content, trailers: trailers)
+  }
+
   /// Expects a whole response.
   @discardableResult
   package func expectResponse(

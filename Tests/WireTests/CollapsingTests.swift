@@ -81,6 +81,7 @@ import Testing
         if answer["Cache-Status"]?.contains("; collapsed") == true { collapsed += 1 }
       }
       #expect(collapsed == 19)
+      try proxy.expectStored()
       try clients[0].get(origin.url("/"))
       let hit = try clients[0].expectResponse(200, ["Content-Length": "\(shape.size)"])
       #expect(hit.content == content)
@@ -210,8 +211,10 @@ import Testing
       try old.expectHead(200)
       upstream.abort()
       #expect(try client.expectIncomplete() == [])
-      #expect(try late.expectIncomplete() == Array(content[..<half]))
-      #expect(try old.expectIncomplete() == Array(content[..<half]))
+      // A reset may overtake what was sent before it, but nothing wrong comes.
+      for reader in [late, old] {
+        #expect(content[..<half].starts(with: try reader.expectIncomplete()))
+      }
       try proxy.expect("the failure") { $0.value(.fills, .failed) == 1 }
       let again = try proxy.connect().get(origin.url("/"))
       try origin.serve(200, fresh, "whole")

@@ -229,6 +229,7 @@ import Testing
       let client = try proxy.connect().get(origin.url("/"))
       try origin.serve(200, fresh, content)
       try client.expectResponse(200, content: content)
+      try proxy.expectStored()
       try client.request("HEAD", origin.url("/"))
       try client.request("HEAD", origin.url("/"), ["Cache-Control: max-stale"])
       try client.get(origin.url("/"))
@@ -301,6 +302,7 @@ import Testing
       try client.expectIncomplete()
       // The fill went on without it.
       try proxy.expect("the fill to end") { $0.value(.fills, .finished) == 1 }
+      proxy.reload { $0.limits.writeTimeout = .seconds(60) }
       let other = try proxy.connect().get(origin.url("/"))
       #expect(try other.expectResponse(200).content == content)
     }

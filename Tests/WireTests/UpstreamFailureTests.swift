@@ -194,8 +194,11 @@ import Testing
   func collapsedFailure() throws {
     try wire(configure: { configuration, _ in configuration.threads = .fixed(2) }) {
       origin, proxy in
-      let clients = try (0..<6).map { _ in try proxy.connect().get(origin.url("/")) }
-      try proxy.expect("all requests") { $0.value(.downstreamReceived) >= 6 * 40 }
+      let request = "GET \(origin.url("/")) HTTP/1.1\r\nHost: \(origin.authority)\r\n\r\n"
+      let clients = try (0..<6).map { _ in try proxy.connect().send(request) }
+      try proxy.expect("all requests") {
+        $0.value(.downstreamReceived) == Int64(6 * request.utf8.count)
+      }
       let upstream = try origin.accept()
       try upstream.expectRequest()
       upstream.abort()
