@@ -2,8 +2,8 @@
 //
 // The method is not part of it: only GET is stored, and HEAD reads what GET stored (RFC 9111 §4).
 // What Vary adds is not part of it either: a key leads to all variants, and the variance of each
-// tells them apart. The hash is not stored anywhere; its seed is chosen when the program starts, so
-// nobody outside can choose URLs that collide.
+// tells them apart. The seed of the hash is chosen at random when a store is made, and stays with it
+// because hashes are on disk; nobody outside knows it, so nobody can choose URLs that collide.
 
 import HTTP
 
