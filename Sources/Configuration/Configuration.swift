@@ -64,7 +64,6 @@ package struct UpstreamSettings: Sendable, Equatable {
   /// The longest silence of an origin in the middle of an exchange.
   package var readTimeout: Duration = .seconds(30)
   /// How often a failed fetch is tried again.
-  package var retries = 3
   package var idleTimeout: Duration = .seconds(30)
   /// Idle connections kept per origin and worker.
   package var maxIdle = 32

@@ -81,10 +81,6 @@ package enum Reference {
       .milliseconds(100)...(.seconds(3600)), example: "60s",
       "How long an origin may be silent in the middle of an exchange before it counts as lost."),
     Setting(
-      "upstream.retries", \.upstream.retries, in: defaults, .reload, 0...10, example: "5",
-      "How often a fetch that failed is tried again, where the request is safe to repeat. Without effect in this version: only a request that met a connection the origin had just closed is sent again, once."
-    ),
-    Setting(
       "upstream.idle-timeout", \.upstream.idleTimeout, in: defaults, .reload,
       .seconds(1)...(.seconds(3600)), example: "60s",
       "How long an unused connection to an origin is kept. Shorter than what origins allow, so that they rarely close one just as it is used again."

@@ -50,7 +50,7 @@ struct ConfigurationLoaderTests {
       mirrors:
         debian: { url: "http://DEB.example.org:80/debian" }
         py: http://index.example.org/simple/
-      upstream: { connect-timeout: 5s, read-timeout: 1m, retries: 1, idle-timeout: 10s, max-idle: 4 }
+      upstream: { connect-timeout: 5s, read-timeout: 1m, idle-timeout: 10s, max-idle: 4 }
       limits:
         request-line: 8KiB
         head: 32KiB
@@ -89,7 +89,6 @@ struct ConfigurationLoaderTests {
     ])
     expected.upstream.connectTimeout = .seconds(5)
     expected.upstream.readTimeout = .seconds(60)
-    expected.upstream.retries = 1
     expected.upstream.idleTimeout = .seconds(10)
     expected.upstream.maxIdle = 4
     expected.limits.requestLine = .kib(8)
@@ -196,8 +195,8 @@ struct ConfigurationLoaderTests {
         "1:16 log.access: \"requests.log\" is not known; write stdout, stderr, none, or a file with its directory: ./requests.log"
       ),
       (
-        "upstream: { retries: many }",
-        "1:22 upstream.retries: \"many\" is not a whole number; write digits only, like 3"
+        "upstream: { max-idle: many }",
+        "1:23 upstream.max-idle: \"many\" is not a whole number; write digits only, like 3"
       ),
       (
         "destinations: { allow: [http://a/] }",

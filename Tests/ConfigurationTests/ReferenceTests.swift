@@ -73,7 +73,7 @@ struct ReferenceTests {
   @Test("only changes of keys that need it ask for a restart")
   func restartKeys() {
     var changed = Configuration()
-    changed.upstream.retries = 1
+    changed.upstream.maxIdle = 1
     changed.limits.fields = 50
     #expect(Reference.restartKeys(from: Configuration(), to: changed).isEmpty)
     changed.threads = .fixed(7)

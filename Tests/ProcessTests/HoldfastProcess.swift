@@ -82,7 +82,6 @@ final class HoldfastProcess: Sendable {
       clients: \(clients)
       destinations: { private: [127.0.0.0/8] }
       store: { size: \(size), memory: 16MiB }
-      upstream: { retries: 0 }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: none, level: info }
 
