@@ -41,7 +41,7 @@ public enum PackageRules {
     }
     guard end == key.count else { return nil }
     if hasSuffix(".deb", key) || hasSuffix(".udeb", key) || hasSuffix(".ddeb", key) {
-      return .debianPackage
+      return hasVersion(key) ? .debianPackage : nil
     }
     return isByHash(key) ? .debianByHash : nil
   }
@@ -56,6 +56,20 @@ public enum PackageRules {
     // At least a slash and a letter before it.
     guard key.count > count + 1, key[key.count - count - 1] != 0x2F else { return false }
     return key.extracting(key.count - count..<key.count).equals(suffix)
+  }
+
+  /// Whether the file's name is NAME_VERSION_ARCHITECTURE, with a digit in the version: what is called
+  /// `tool_current_amd64.deb` is replaced in place.
+  private static func hasVersion(_ key: borrowing Span<UInt8>) -> Bool {
+    var separators = 0
+    var versionHasDigit = false
+    var at = key.count - 1
+    while at >= 0, key[at] != 0x2F {
+      if key[at] == 0x5F { separators += 1 }
+      if separators == 1, key[at].isDigit { versionHasDigit = true }
+      at -= 1
+    }
+    return separators == 2 && versionHasDigit
   }
 
   /// `…/by-hash/ALGORITHM/HEX`, with as many digits as the algorithm's digest has.

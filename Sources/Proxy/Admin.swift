@@ -155,10 +155,26 @@ private final class AdminConnection: LoopObject {
         send(AdminAnswer(status: 403, text: "the admin interface is not for web pages\n"))
         return
       }
+      guard !listener.address.ip.isLoopback || namesThisMachine(head, span) else {
+        // A name that leads here only because its owner says so: a page's way around the rule above.
+        send(AdminAnswer(status: 421, text: "ask for this address as localhost or by its number\n"))
+        return
+      }
       let target = Array(bytes[head.targetRange])
       let method = String(decoding: bytes[head.methodRange], as: UTF8.self)
       listener.answer(AdminTarget.request(method: method, target: target), to: self)
     }
+  }
+
+  /// Whether Host is `localhost`, an address, or missing.
+  private func namesThisMachine(_ head: borrowing ParsedHead, _ bytes: borrowing Span<UInt8>)
+    -> Bool
+  {
+    guard let slot = head.first(.host), !slot.value.isEmpty else { return true }
+    guard let host = try? Authority.parse(bytes, slot.value, defaultPort: 80).bareHost else {
+      return false
+    }
+    return host == "localhost" || IPAddress(host) != nil
   }
 
   override func receive(_ letter: Letter) {

@@ -77,21 +77,28 @@ extension ClientConnection {
       let contentCount = method == .get ? entry.inlineBody.count : 0
       if contentCount > 0 { scratch.append(entry.inlineBody) }
       worker.logHit(
-        hitRecord(method, key, sent: headCount + contentCount), method: method,
+        hitRecord(method, key, way(bytes), sent: headCount + contentCount), method: method,
         contentCount: contentCount)
       hitFinished()
       return true
     }
-    record = hitRecord(method, key, sent: 0)
+    record = hitRecord(method, key, way(bytes), sent: 0)
     content = ContentSource(blob: file, range: 0..<file.length)
     return true
   }
 
-  private func hitRecord(_ method: Method, _ key: UnsafeRawBufferPointer, sent: Int) -> AccessRecord
-  {
+  /// Which way in the request took whose head was parsed last.
+  private func way(_ bytes: UnsafeRawBufferPointer) -> Route.Way {
+    if case .origin = role { return .origin }
+    return worker.router.way(worker.parsedHead.pointee, in: Span<UInt8>(_unsafeBytes: bytes))
+  }
+
+  private func hitRecord(
+    _ method: Method, _ key: UnsafeRawBufferPointer, _ way: Route.Way, sent: Int
+  ) -> AccessRecord {
     var record = AccessRecord(
       client: peer, method: method == .get ? [0x47, 0x45, 0x54] : [0x48, 0x45, 0x41, 0x44],
-      target: [UInt8](key), way: .forward, startedAt: loop.now)
+      target: [UInt8](key), way: way, startedAt: loop.now)
     record.status = .ok
     record.handling = .hit
     record.sentBytes = UInt64(sent)

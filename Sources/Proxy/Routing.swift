@@ -81,6 +81,14 @@ struct Router: Sendable {
     return count
   }
 
+  /// The way in of a request on a proxy's listener, as far as its target tells.
+  func way(_ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>) -> Route.Way {
+    let target = head.targetRange
+    guard let first = target.first, bytes[first] == 0x2F else { return .forward }
+    return mirror(named: Self.firstSegment(of: target, in: bytes), in: bytes) == nil
+      ? .prefix : .mirror
+  }
+
   // MARK: The long way
 
   func route(

@@ -25,7 +25,8 @@ final class TransactionDriver: ExchangeConsumer {
   /// What the fill brought, as it was when it was decided upon.
   private var growing: GrowingBody?
   private var isCollapsed = false
-  private weak var fillDriver: FillDriver?
+  // It holds this one weakly.
+  private var fillDriver: FillDriver?
   private var exchange: Exchange?
   private var relayHead: ResponseHead?
   private var relayDetail: StaticString?

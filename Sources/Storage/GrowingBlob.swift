@@ -76,6 +76,15 @@ public final class GrowingBlob: Sendable {
     }
     descriptor = file.rawValue
     state.withLock { $0.reserved = reserved }
+    do throws(Errno) {
+      // The disk may have less than the cap allows: now is the time to know.
+      if expected > 0 { try File.allocate(descriptor, count: expected) }
+    } catch  where error.isOutOfSpace {
+      core.troubles.note(error)
+      throw error
+    } catch {
+      // Not every file system can set space aside.
+    }
   }
 
   deinit {

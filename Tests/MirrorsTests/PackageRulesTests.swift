@@ -33,7 +33,8 @@ struct PackageRulesTests {
       "http://deb.example.org/debian/dists/stable/main/binary-amd64/Packages.xz",
       "http://e.org/d/dists/s/by-hash/SHA256/abc",
       "http://e.org/d/dists/s/by-hash/SHA256/" + String(repeating: "g", count: 64),
-      "http://e.org/a.deb?version=2", "http://e.org/?/a.deb", "http://e.org/.deb",
+      "http://e.org/tool_current_amd64.deb", "http://e.org/tool-latest.deb", "http://e.org/x_1.deb",
+      "http://e.org/a_1_all.deb?version=2", "http://e.org/?/a_1_all.deb", "http://e.org/.deb",
       "http://e.org/a.debian",
       "http://e.org/", "", ".deb",
     ])
