@@ -396,6 +396,21 @@ import Testing
     }
   }
 
+  @Test("who is turned away hears why, also with a request on its way already")
+  func turnedAwayWithRequest() throws {
+    try wire(configure: { configuration, _ in
+      configuration.clients = [try #require(IPNetwork("10.0.0.0/8"))]
+    }) { origin, proxy in
+      for _ in 0..<20 {
+        let client = try proxy.connect()
+        client.trySending(Array("GET \(origin.url("/")) HTTP/1.1\r\nHost: a\r\n\r\n".utf8))
+        try client.expectResponse(403, ["Connection": "close"])
+        try client.expectGone()
+      }
+      try origin.expectNothingElse()
+    }
+  }
+
   @Test("an error answer to HEAD has no content")
   func headError() throws {
     try wire { origin, proxy in
