@@ -46,7 +46,7 @@ import Testing
         ("/api/echo?x=1&text=a%20b+c", "text/plain; charset=utf-8", "a b c"),
       ] {
         let client = try connect()
-        try client.send("GET \(path) HTTP/1.1\r\nHost: admin\r\n\r\n")
+        try client.send("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
         let answer = try client.expectResponse(
           200, ["Connection": "close", "Cache-Control": "no-store"])
         #expect(answer["Content-Type"]?.hasPrefix(type) == true)
@@ -63,7 +63,7 @@ import Testing
       let upstream = try origin.accept()
       try upstream.expectRequest()
       let admin = try connect()
-      try admin.send("GET /api/status HTTP/1.1\r\nHost: admin\r\n\r\n")
+      try admin.send("GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
       let answer = try admin.expectResponse(200)
       #expect(answer.text.contains("\"connections\":1,\"fills\":1,"), "\(answer.text)")
       try upstream.respond(200, ["Cache-Control: max-age=600"], "a")
@@ -71,21 +71,29 @@ import Testing
       client.close()
       try proxy.expectQuiet()
       let later = try connect()
-      try later.send("GET /api/status HTTP/1.1\r\nHost: admin\r\n\r\n")
+      try later.send("GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
       let quiet = try later.expectResponse(200)
       #expect(quiet.text.contains("\"connections\":0,\"fills\":0,"), "\(quiet.text)")
       #expect(quiet.text.contains("\"entries\":1,"), "\(quiet.text)")
     }
   }
 
-  @Test("what the admin listener does not know is 404, what is no HTTP is 400")
+  @Test(
+    "what the admin listener does not know is 404, what is no HTTP is 400, what a web page sends is refused"
+  )
   func refusals() throws {
     try withAdmin { origin, proxy, connect in
       for (bytes, status) in [
-        ("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-        ("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 404),
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
         ("nonsense\r\n\r\n", 400), ("GET / HTTP/1.1\r\n\r\n", 400),
-        ("GET /\(String(repeating: "a", count: 10_000)) HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        // A page in somebody's browser, by its own name for this address, or by the address itself.
+        ("GET /api/status HTTP/1.1\r\nHost: rebound.example.org:3129\r\n\r\n", 421),
+        (
+          "POST /api/store/purge HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://a.example.org\r\n\r\n",
+          403
+        ),
+        ("GET /\(String(repeating: "a", count: 10_000)) HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
       ] {
         let client = try connect()
         try client.send(bytes)
@@ -99,7 +107,9 @@ import Testing
   func pieces() throws {
     try withAdmin { origin, proxy, connect in
       let client = try connect()
-      for byte in "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".utf8 { try client.send([byte]) }
+      for byte in "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8 {
+        try client.send([byte])
+      }
       client.finish()
       try client.expectResponse(200, content: "ok\n")
       try client.expectEnd()
