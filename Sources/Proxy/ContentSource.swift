@@ -31,6 +31,8 @@ struct ContentSource {
   var isWaiting = false
   /// Up to here the stored file was found in the page cache.
   var residentEnd: Int64 = 0
+  /// The file was found there from its first byte on.
+  var isAllResident = false
 
   init() {}
 
@@ -39,6 +41,7 @@ struct ContentSource {
     self.blob = blob
     offset = range.lowerBound
     end = range.upperBound
+    isAllResident = range.lowerBound == 0
   }
 
   /// - Parameter end: nil when the content ends where the body does, whose length is not known yet.
@@ -95,18 +98,32 @@ extension ClientConnection {
       return false
     }
     if content.offset >= content.residentEnd {
-      // Once for each piece: pages that were there a moment ago are hardly ever gone by the time the socket
-      // takes the rest of them.
-      content.residentEnd = content.offset + count
-      guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
-        // Not asked again when the pool has read it: memory may be short, and some file systems never have
-        // a page where this looks. Then the loop waits for the disk, but it gets on.
-        content.isWaiting = true
-        worker.warm(blob, offset: content.offset, count: Int(count), for: self)
-        return false
-      }
+      guard findResident(blob, count: count) else { return false }
     }
     return sendFile(blob.descriptor, count: min(count, content.residentEnd - content.offset))
+  }
+
+  /// Sees to it that the next piece of a file can be sent without waiting for the disk.
+  /// - Returns: false when a pool thread reads it first; a letter comes then.
+  private func findResident(_ blob: BlobFile, count: Int64) -> Bool {
+    // Once for each piece, and once a second for a whole file: pages that were there a moment ago are hardly
+    // ever gone by the time the socket takes them.
+    let now = loop.wallSeconds
+    if blob.lastFoundResident == now {
+      content.residentEnd = blob.length
+      return true
+    }
+    content.residentEnd = content.offset + count
+    guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
+      // Not asked again when the pool has read it: memory may be short, and some file systems never have
+      // a page where this looks. Then the loop waits for the disk, but it gets on.
+      content.isAllResident = false
+      content.isWaiting = true
+      worker.warm(blob, offset: content.offset, count: Int(count), for: self)
+      return false
+    }
+    if content.isAllResident, content.residentEnd == blob.length { blob.lastFoundResident = now }
+    return true
   }
 
   private func sendFromGrowingBody() -> Bool {
