@@ -19,7 +19,7 @@ struct ContentSource {
 
   private(set) var kind = Kind.none
   private(set) var blob: BlobFile?
-  private(set) var growing: GrowingBody?
+  private(set) var reader: BodyReader?
   /// The next byte of the stored representation to be sent.
   var offset: Int64 = 0
   /// One past the last byte to be sent; `Int64.max` while the end is not known.
@@ -45,9 +45,9 @@ struct ContentSource {
   }
 
   /// - Parameter end: nil when the content ends where the body does, whose length is not known yet.
-  init(growing: GrowingBody, from offset: Int64, to end: Int64?, isChunked: Bool) {
+  init(growing reader: BodyReader, from offset: Int64, to end: Int64?, isChunked: Bool) {
     kind = .growing
-    self.growing = growing
+    self.reader = reader
     self.offset = offset
     self.end = end ?? .max
     self.isChunked = isChunked
@@ -127,8 +127,8 @@ extension ClientConnection {
   }
 
   private func sendFromGrowingBody() -> Bool {
-    guard let body = content.growing else { return false }
-    if content.chunkRest > 0, let blob = body.file {
+    guard let reader = content.reader else { return false }
+    if content.chunkRest > 0, let blob = reader.body.file {
       return sendFile(blob.descriptor, count: min(content.chunkRest, Self.pieceLimit))
     }
     let left = content.end - content.offset
@@ -139,7 +139,7 @@ extension ClientConnection {
     let buffer = loop.sendBuffer
     let window = UnsafeMutableRawBufferPointer(
       rebasing: buffer[0..<Int(min(Int64(buffer.count), left))])
-    switch body.next(at: content.offset, into: window, for: Follower(mailbox: loop.mailbox, id: id))
+    switch reader.next(at: content.offset, into: window)
     {
     case .copied(let count):
       if content.isChunked { writeChunkHeader(count) }

@@ -41,6 +41,8 @@ final class FillDriver: ExchangeConsumer {
   private var received: Int64 = 0
   /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
   private var gathered: [Piece] = []
+  /// The file could not take everything.
+  private var hasSpilled = false
   /// Content has come in this turn.
   private var hasGathered = false
   private var inFlight = 0
@@ -226,7 +228,7 @@ final class FillDriver: ExchangeConsumer {
 
   /// What a pool thread has to say.
   private enum News: UInt32 {
-    case opened, written, failed, committed
+    case opened, written, spilled, failed, committed, relayed
   }
 
   private final class Opened: Sendable {
@@ -278,20 +280,41 @@ final class FillDriver: ExchangeConsumer {
       gathered = [last]
       pieces.removeLast()
     }
+    let producer = tailProducer
     for piece in pieces {
       inFlight += piece.count
       onPool { post in
-        guard case .appended = blob.append(piece.bytes) else {
-          // The pieces queued behind this one would end up in its place, before the eyes of the readers.
-          blob.abandon()
-          post(.failed, piece.count, nil)
+        if case .appended = blob.append(piece.bytes) {
+          body.fileGrew()
+          post(.written, piece.count, piece)
           return
         }
-        body.fileGrew()
-        post(.written, piece.count, piece)
+        // A blob that has failed stays failed, so this and all later pieces go the same way: to memory, for
+        // those who read along.
+        let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
+        post(isRead ? .spilled : .failed, piece.count, piece)
       }
     }
     if inFlight > Self.inFlightLimit { exchange?.pause() }
+  }
+
+  /// What readers take out of the tail may be asked of the origin anew.
+  private var tailProducer: GrowingBody.Producer {
+    let mailbox = loop.mailbox
+    let id = id
+    return GrowingBody.Producer(
+      taken: { count in
+        mailbox.post(Letter(to: id, subject: News.written.rawValue, value: count))
+      },
+      deserted: { mailbox.post(Letter(to: id, subject: News.failed.rawValue)) })
+  }
+
+  /// The disk takes no more: the fill goes on as a relay for those who read along, and nobody may join.
+  private func spilled() {
+    guard !hasSpilled else { return }
+    hasSpilled = true
+    worker.fills.leave(fill)
+    worker.metrics.add(.relays, .space)
   }
 
   override func receive(_ letter: Letter) {
@@ -304,6 +327,11 @@ final class FillDriver: ExchangeConsumer {
       inFlight -= letter.value
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
       if inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
+    case .spilled:
+      if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
+      spilled()
+    case .relayed:
+      end(.unshared, .abandoned)
     case .failed:
       storeFailed()
     case .committed:
@@ -331,8 +359,8 @@ final class FillDriver: ExchangeConsumer {
         begun.withUnsafeBytes { gather($0) }
         gathered += later
       }
-      handOver()
       announce()
+      handOver()
       if isContentComplete {
         commit()
       } else if inFlight <= Self.inFlightLimit {
@@ -377,6 +405,12 @@ final class FillDriver: ExchangeConsumer {
     guard !hasGap else { return }
     let length = received
     onPool { post in
+      guard !body.isSpilling else {
+        body.complete(length: length)
+        blob.abandon()
+        post(.relayed, 0, nil)
+        return
+      }
       guard blob.watermark == length else {
         post(.committed, 0, nil)
         return

@@ -1,6 +1,12 @@
 // The content of a response while it arrives: written by one fill, read by every transaction that
 // follows it, each at its own pace and in its own range. Small content stays in memory; the rest goes to
 // a file that is readable up to its watermark. Nobody holds anybody up: a slow reader is just far behind.
+//
+// Only when the disk takes no more in the middle does that change: what comes behind the file's end is kept in
+// memory until the slowest of those who read along has it, and nobody new may join.
+//
+//   | file, up to its watermark | gone: everybody has it | tail, in memory | … to come
+//                                                          ▲ tailStart
 
 import Caching
 import HTTP
@@ -33,6 +39,31 @@ final class GrowingBody: Sendable {
     var blob: GrowingBlob?
     var end = End.open
     var hungry: [Follower] = []
+    /// The next byte each reader wants.
+    var readers: [ObjectIdentifier: Int64] = [:]
+    /// Who is told that readers took something out of the tail, or that there are none any more; nil as long as
+    /// the file takes everything.
+    var producer: Producer?
+    var tail: [UInt8] = []
+    var tailStart: Int64 = 0
+
+    /// Forgets what every reader has.
+    mutating func trim() -> Int {
+      guard producer != nil, let slowest = readers.values.min() else { return 0 }
+      let count = Int(clamping: min(slowest - tailStart, Int64(tail.count)))
+      guard count > 0 else { return 0 }
+      tail.removeFirst(count)
+      tailStart += Int64(count)
+      return count
+    }
+  }
+
+  /// How a fill is told about its tail.
+  struct Producer: Sendable {
+    /// Readers have taken this many bytes.
+    let taken: @Sendable (Int) -> Void
+    /// Nobody reads any more.
+    let deserted: @Sendable () -> Void
   }
 
   let response: StoredResponse
@@ -69,6 +100,24 @@ final class GrowingBody: Sendable {
     }
   }
 
+  /// Takes content that the file could not take, to be read from memory.
+  /// - Returns: whether anybody reads it.
+  func spill(_ bytes: UnsafeRawBufferPointer, behind watermark: Int64, producer: Producer) -> Bool {
+    var isRead = false
+    wake { state in
+      if state.producer == nil {
+        state.producer = producer
+        state.tailStart = watermark
+      }
+      isRead = !state.readers.isEmpty
+      if isRead { state.tail.append(contentsOf: bytes) }
+    }
+    return isRead
+  }
+
+  /// The file could not take everything.
+  var isSpilling: Bool { state.withLock { $0.producer != nil } }
+
   func complete(length: Int64) { wake { $0.end = .complete(length) } }
 
   func cut(_ error: ProxyError) { wake { $0.end = .cut(error) } }
@@ -101,32 +150,93 @@ final class GrowingBody: Sendable {
     }
   }
 
-  /// What a reader at `offset` can do; `follower` is written to if the answer is to wait.
-  func next(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer, for follower: Follower)
-    -> Next
-  {
-    state.withLock { state in
-      if offset < Int64(state.memory.count) {
-        let start = Int(offset)
-        let count = min(buffer.count, state.memory.count - start)
-        state.memory.withUnsafeBytes { memory in
-          buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[start..<start + count]))
+  /// Begins to read, from the start. Nil when the start may be gone.
+  func join(_ follower: Follower) -> BodyReader? {
+    let reader = BodyReader(self, follower)
+    let isOpen = state.withLock { state in
+      guard state.producer == nil else { return false }
+      state.readers[ObjectIdentifier(reader)] = 0
+      return true
+    }
+    return isOpen ? reader : nil
+  }
+
+  fileprivate func leave(_ reader: ObjectIdentifier) {
+    let (producer, taken, isDeserted) = state.withLock { state in
+      guard state.readers.removeValue(forKey: reader) != nil else {
+        return (nil as Producer?, 0, false)
+      }
+      return (state.producer, state.trim(), state.readers.isEmpty)
+    }
+    if taken > 0 { producer?.taken(taken) }
+    if isDeserted { producer?.deserted() }
+  }
+
+  fileprivate func next(
+    at offset: Int64, into buffer: UnsafeMutableRawBufferPointer, for reader: BodyReader
+  ) -> Next {
+    let (next, producer, taken) = state.withLock { state in
+      state.readers[ObjectIdentifier(reader)] = offset
+      let taken = state.trim()
+      return (Self.next(&state, offset, buffer, reader.follower), state.producer, taken)
+    }
+    if taken > 0 { producer?.taken(taken) }
+    return next
+  }
+
+  private static func next(
+    _ state: inout State, _ offset: Int64, _ buffer: UnsafeMutableRawBufferPointer,
+    _ follower: Follower
+  ) -> Next {
+    if offset < Int64(state.memory.count) {
+      let start = Int(offset)
+      let count = min(buffer.count, state.memory.count - start)
+      state.memory.withUnsafeBytes { memory in
+        buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[start..<start + count]))
+      }
+      return .copied(count)
+    }
+    if let blob = state.blob {
+      let available = blob.watermark - offset
+      if available > 0 { return .file(blob, available: available) }
+    }
+    if state.producer != nil, offset >= state.tailStart {
+      let start = Int(clamping: offset - state.tailStart)
+      let count = min(buffer.count, state.tail.count - start)
+      if count > 0 {
+        state.tail.withUnsafeBytes { tail in
+          buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: tail[start..<start + count]))
         }
         return .copied(count)
       }
-      if let blob = state.blob {
-        let available = blob.watermark - offset
-        if available > 0 { return .file(blob, available: available) }
-      }
-      switch state.end {
-      case .complete:
-        return .end
-      case .cut(let error):
-        return .cut(error)
-      case .open:
-        state.hungry.append(follower)
-        return .wait
-      }
     }
+    switch state.end {
+    case .complete:
+      return .end
+    case .cut(let error):
+      return .cut(error)
+    case .open:
+      state.hungry.append(follower)
+      return .wait
+    }
+  }
+}
+
+/// A reader's place in a growing body. Whoever lets go of it has stopped reading.
+final class BodyReader: Sendable {
+  let body: GrowingBody
+  /// Who is written to when there is more.
+  fileprivate let follower: Follower
+
+  fileprivate init(_ body: GrowingBody, _ follower: Follower) {
+    self.body = body
+    self.follower = follower
+  }
+
+  deinit { body.leave(ObjectIdentifier(self)) }
+
+  /// What can be done at `offset`, which never goes back; the follower is written to if the answer is to wait.
+  func next(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) -> GrowingBody.Next {
+    body.next(at: offset, into: buffer, for: self)
   }
 }

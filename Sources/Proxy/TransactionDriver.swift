@@ -23,7 +23,7 @@ final class TransactionDriver: ExchangeConsumer {
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
   /// What the fill brought, as it was when it was decided upon.
-  private var growing: GrowingBody?
+  private var reader: BodyReader?
   private var isCollapsed = false
   // It holds this one weakly.
   private var fillDriver: FillDriver?
@@ -207,8 +207,11 @@ final class TransactionDriver: ExchangeConsumer {
     case .waiting:
       return
     case .growing(let body):
-      guard mayShare(body.response) else { return goAlone() }
-      growing = body
+      // Who comes when the start of the content may be gone is on its own.
+      guard mayShare(body.response),
+        let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
+      else { return goAlone() }
+      self.reader = reader
       carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
     case .stored(let entry):
       guard mayShare(entry.response) else { return goAlone() }
@@ -294,7 +297,9 @@ final class TransactionDriver: ExchangeConsumer {
 
   private func answerGrowing() {
     // Not looked up in the fill again, which may be over by now on its own thread.
-    guard let body = growing else { return }
+    guard let reader else { return }
+    let body = reader.body
+    self.reader = nil
     let length = body.expectedLength
     let plan = Answers.plan(
       request, body.response, length: length, received: 0, now: loop.wallSeconds)
@@ -305,7 +310,7 @@ final class TransactionDriver: ExchangeConsumer {
       return
     }
     client.content = ContentSource(
-      growing: body, from: content.lowerBound,
+      growing: reader, from: content.lowerBound,
       to: content.upperBound == .max ? nil : content.upperBound,
       isChunked: length == nil && request.version == .http11)
     client.flushScratch()

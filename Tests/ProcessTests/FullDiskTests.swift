@@ -128,11 +128,7 @@ extension WholeProgram {
       let small = Resource(.length, 5000, "small")
       let wrong = fetch([small, resource, small, resource], clients: 1, holdfast.port, origin)
       sampler.stop()
-      withKnownIssue("a fill that runs out of room in the middle cuts its readers") {
-        #expect(wrong.count == 0, "\(wrong)")
-      } when: {
-        resource.kind == .chunked
-      }
+      #expect(wrong.count == 0, "\(wrong)")
       #expect(most.withLock { $0 } <= Self.cap)
     }
 
@@ -191,11 +187,8 @@ extension WholeProgram {
       let small = Resource(.length, 700, "small")
       let large = Resource(.length, 60 << 20, "large")
       let rest = fetch([small, large, small], clients: 1, holdfast.port, origin)
-      // Cut is bad, wrong would be worse.
       #expect(!(wrong + rest).contains { $0.isWrong }, "seed \(runSeed)")
-      withKnownIssue("a fill that runs out of room in the middle cuts its readers") {
-        #expect((wrong + rest).count == 0, "\(wrong.count + rest.count) cut, seed \(runSeed)")
-      }
+      #expect((wrong + rest).count == 0, "\(wrong.count + rest.count) cut, seed \(runSeed)")
 
       let warnings = try holdfast.process.wait(for: "a warning") { lines in
         let warnings = lines.filter { $0.contains("disk of the store is full") }
