@@ -67,10 +67,11 @@ struct ContentSource {
 }
 
 extension ClientConnection {
-  /// One sendfile call, so that a fast client does not keep the others waiting.
-  private static let pieceLimit: Int64 = 2 << 20
-  /// What one connection may send before it is another's turn.
-  private static let turnLimit: Int64 = 4 << 20
+  /// What one connection may send before it is another's turn, in one sendfile call. Short turns are not only
+  /// fair: as long as a client is reading what it got, the kernel does its share of the work on the client's
+  /// processor, and the two do not fight over the socket's lock. Measured with eight clients of 10 MiB files:
+  /// turns of 512 KiB cost half as much as turns of 4 MiB, and shorter ones no less.
+  private static let turnLimit: Int64 = 512 << 10
 
   /// Sends as much content as the socket takes and the source has.
   func sendContent() {
@@ -92,7 +93,7 @@ extension ClientConnection {
   /// - Returns: whether there is more to try now.
   private func sendFromBlob() -> Bool {
     guard let blob = content.blob else { return false }
-    let count = min(content.end - content.offset, Self.pieceLimit)
+    let count = min(content.end - content.offset, Self.turnLimit)
     guard count > 0 else {
       contentSent()
       return false
@@ -129,7 +130,7 @@ extension ClientConnection {
   private func sendFromGrowingBody() -> Bool {
     guard let reader = content.reader else { return false }
     if content.chunkRest > 0, let blob = reader.body.file {
-      return sendFile(blob.descriptor, count: min(content.chunkRest, Self.pieceLimit))
+      return sendFile(blob.descriptor, count: min(content.chunkRest, Self.turnLimit))
     }
     let left = content.end - content.offset
     guard left > 0 else {
@@ -148,7 +149,7 @@ extension ClientConnection {
       content.offset += Int64(count)
       return phase == .answering
     case .file(let blob, let available):
-      let count = min(available, left, Self.pieceLimit)
+      let count = min(available, left, Self.turnLimit)
       if content.isChunked {
         writeChunkHeader(Int(count))
         content.chunkRest = count
