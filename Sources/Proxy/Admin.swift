@@ -76,7 +76,7 @@ package final class AdminListener: Listener {
       connection.send(
         isDraining ? AdminAnswer(status: 503, text: "draining\n") : AdminAnswer(text: "ready\n"))
     case ("GET", "/api/status"):
-      connection.send(AdminAnswer(content: Array(server.statusJSON(isDraining: isDraining).utf8)))
+      connection.send(AdminAnswer(content: server.statusJSON(isDraining: isDraining)))
     default:
       let handler = self.handler
       let mailbox = loop.mailbox

@@ -142,14 +142,6 @@ final class GrowingBody: Sendable {
   /// The file the content is in, once it is in one.
   var file: GrowingBlob? { state.withLock { $0.blob } }
 
-  /// The complete length, once it is certain.
-  var completeLength: Int64? {
-    state.withLock { state in
-      if case .complete(let length) = state.end { return length }
-      return nil
-    }
-  }
-
   /// Begins to read, from the start. Nil when the start may be gone.
   func join(_ follower: Follower) -> BodyReader? {
     let reader = BodyReader(self, follower)

@@ -194,40 +194,24 @@ package final class Server: Sendable {
   }
 
   /// `/api/status`.
-  func statusJSON(isDraining: Bool) -> String {
+  func statusJSON(isDraining: Bool) -> [UInt8] {
     let statistics = store.statistics
-    let listeners = addresses.map { "\"\($0)\"" }.joined(separator: ",")
-    return """
-      {"name":"\(Program.name)","version":"\(Program.version)",\
-      "state":"\(isDraining ? "draining" : "serving")","listen":[\(listeners)],\
-      "connections":\(shared.connectionCount.load(ordering: .relaxed)),"fills":\(shared.fills.running),\
-      "store":{"path":\(JSONText.quoted(settings.store.path)),"entries":\(statistics.entries),\
-      "bytes":\(statistics.usedBytes),"limit":\(statistics.limitBytes),\
-      "memory":\(statistics.hotBytes),"recovered":\(statistics.isRecovered)},\
-      "memory":\(ProcessLimits.residentMemory())}
-
-      """
-  }
-}
-
-/// The little JSON that is written without a library.
-enum JSONText {
-  static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case "\n": result += "\\n"
-      default:
-        if scalar.value < 0x20 {
-          let digits = String(scalar.value, radix: 16)
-          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-        } else {
-          result.unicodeScalars.append(scalar)
-        }
-      }
-    }
-    return result + "\""
+    var disk = JSONObject()
+    disk.add("path", settings.store.path)
+    disk.add("entries", Int64(statistics.entries))
+    disk.add("bytes", statistics.usedBytes)
+    disk.add("limit", statistics.limitBytes)
+    disk.add("memory", Int64(statistics.hotBytes))
+    disk.add("recovered", statistics.isRecovered)
+    var status = JSONObject()
+    status.add("name", Program.name)
+    status.add("version", Program.version)
+    status.add("state", isDraining ? "draining" : "serving")
+    status.add("listen", addresses.map { "\($0)" })
+    status.add("connections", Int64(shared.connectionCount.load(ordering: .relaxed)))
+    status.add("fills", Int64(shared.fills.running))
+    status.add("store", disk)
+    status.add("memory", Int64(ProcessLimits.residentMemory()))
+    return status.line
   }
 }
