@@ -90,7 +90,7 @@ public enum ValueChecks {
   }
 
   static func target(_ bytes: [UInt8]) -> String? {
-    if let target = try? TargetURI.parse(bytes) {
+    if let target = try? TargetURI.parse(bytes), !target.key.starts(with: "http://https///".utf8) {
       guard let again = try? TargetURI.parse(target.key) else { return "the key is no URI" }
       if again.key != target.key { return "the key of the key is another" }
     }
