@@ -207,9 +207,17 @@ final class TransactionDriver: ExchangeConsumer {
     case .waiting:
       return
     case .growing(let body):
+      guard mayShare(body.response) else { return goAlone() }
+      // A range of content whose length nobody knows can be given once the content reaches beyond it.
+      if body.length == nil,
+        let count = Answers.contentNeeded(
+          by: request, of: body.response, now: loop.wallSeconds),
+        !body.has(count, orTell: Follower(mailbox: loop.mailbox, id: id))
+      {
+        return
+      }
       // Who comes when the start of the content may be gone is on its own.
-      guard mayShare(body.response),
-        let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
+      guard let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
       else { return goAlone() }
       self.reader = reader
       carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
@@ -283,16 +291,37 @@ final class TransactionDriver: ExchangeConsumer {
       return
     }
     switch entry.body {
+    case .inline where content.isEmpty:
+      if case .parts(let parts) = plan.kind { writeParts(parts, of: entry.inlineBody) }
+      client.flushScratch()
+      answerSent()
     case .inline:
       let range = Int(content.lowerBound)..<Int(content.upperBound)
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: entry.inlineBody[range]))
       client.flushScratch()
       answerSent()
     case .blob(let file):
-      client.content = ContentSource(blob: file, range: content)
+      if case .parts(let parts) = plan.kind {
+        client.content = ContentSource(blob: file, parts: parts)
+      } else {
+        client.content = ContentSource(blob: file, range: content)
+      }
       client.flushScratch()
       client.advance()
     }
+  }
+
+  /// The parts of small content, which lies in memory.
+  private func writeParts(_ parts: MultipartRanges, of body: UnsafeRawBufferPointer) {
+    for part in parts.parts {
+      let range = Int(part.range.lowerBound)..<Int(part.range.upperBound)
+      if worker.scratch.room < part.head.count + range.count + parts.end.count {
+        client.flushScratch(more: true)
+      }
+      worker.scratch.append(part.head)
+      worker.scratch.append(UnsafeRawBufferPointer(rebasing: body[range]))
+    }
+    worker.scratch.append(parts.end)
   }
 
   private func answerGrowing() {
@@ -300,19 +329,26 @@ final class TransactionDriver: ExchangeConsumer {
     guard let reader else { return }
     let body = reader.body
     self.reader = nil
-    let length = body.expectedLength
+    let length = body.length
     let plan = Answers.plan(
-      request, body.response, length: length, received: 0, now: loop.wallSeconds)
+      request, body.response, length: length, received: length == nil ? body.available : 0,
+      isGrowing: true, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
       return
     }
+    if case .parts(let parts) = plan.kind {
+      client.content = ContentSource(growing: reader, parts: parts)
+      client.flushScratch()
+      client.advance()
+      return
+    }
     client.content = ContentSource(
       growing: reader, from: content.lowerBound,
       to: content.upperBound == .max ? nil : content.upperBound,
-      isChunked: length == nil && request.version == .http11)
+      isChunked: content.upperBound == .max && request.version == .http11)
     client.flushScratch()
     client.advance()
   }
@@ -323,6 +359,7 @@ final class TransactionDriver: ExchangeConsumer {
       case .whole where response.status.forbidsContent: .asIs
       case .whole: length.map { .length($0) } ?? unknownLength
       case .part(let range): .length(Int64(range.count))
+      case .parts(let parts): .length(parts.contentLength)
       case .notModified: .asIs
       case .preconditionFailed, .unsatisfiable: .length(0)
       }
