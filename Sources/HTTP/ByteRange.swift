@@ -149,7 +149,9 @@ public enum RangeField: Hashable, Sendable {
         {
           let joined =
             min(last.lowerBound, part.lowerBound)..<max(last.upperBound, part.upperBound)
-          total += Int64(joined.count - last.count)
+          let (sum, overflow) = total.addingReportingOverflow(Int64(joined.count - last.count))
+          if overflow { return .whole }
+          total = sum
           parts[parts.count - 1] = joined
         } else {
           // Each part is at most the length of a file, and there are at most 256 of them; what

@@ -90,6 +90,12 @@ struct ByteRangeTests {
     #expect(field(text).resolve(length: nil, received: received) == resolution)
   }
 
+  @Test("of an endless whole, more than can be counted is the whole")
+  func sumOverflows() {
+    let all = field("bytes=250-600,601-998,-2,90-").resolve(length: .max)
+    #expect(all == .whole)
+  }
+
   @Test("no list makes the answer longer than the whole")
   func noAmplification() {
     var random = SeededGenerator(seed: 206)
