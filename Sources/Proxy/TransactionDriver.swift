@@ -20,6 +20,8 @@ final class TransactionDriver: ExchangeConsumer {
   private let client: ClientConnection
   private var machine: Transaction
   private var entry: StoredEntry?
+  /// Turned out to be unreadable when it was to be sent.
+  private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
   /// What the fill brought, as it was when it was decided upon.
@@ -112,6 +114,9 @@ final class TransactionDriver: ExchangeConsumer {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
       if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
+    case .firstPieceRead:
+      guard let read = letter.payload as? FirstPiece else { return }
+      firstPieceRead(read)
     case .fillNews:
       fillChanged()
     case .settings, .drain:
@@ -185,7 +190,7 @@ final class TransactionDriver: ExchangeConsumer {
   private func storedMeanwhile() -> StoredEntry? {
     guard case .hot(let set) = worker.lookup(request.key),
       let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
-      entry !== self.entry,
+      entry !== self.entry, entry !== unreadable,
       case .fresh = Reuse.decide(
         entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
     else { return nil }
@@ -284,7 +289,22 @@ final class TransactionDriver: ExchangeConsumer {
     let now = loop.wallSeconds
     let length = entry.contentLength
     let plan = Answers.plan(request, entry.response, length: length, received: length, now: now)
-    begin(plan, entry.response, length: length, now: now)
+    if case .blob(let file) = entry.body, let content = plan.content, !content.isEmpty {
+      let count = min(Int64(content.count), ContentSource.turnLimit)
+      if let end = file.residentEnd(from: content.lowerBound, count: count, now: now) {
+        answer(plan, from: entry, now: now, residentEnd: end)
+      } else {
+        readFirst(count, at: content.lowerBound, of: file, for: plan, from: entry)
+      }
+    } else {
+      answer(plan, from: entry, now: now, residentEnd: 0)
+    }
+  }
+
+  private func answer(
+    _ plan: Answers.Plan, from entry: StoredEntry, now: Int64, residentEnd: Int64
+  ) {
+    begin(plan, entry.response, length: entry.contentLength, now: now)
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
@@ -304,7 +324,7 @@ final class TransactionDriver: ExchangeConsumer {
       if case .parts(let parts) = plan.kind {
         client.content = ContentSource(blob: file, parts: parts)
       } else {
-        client.content = ContentSource(blob: file, range: content)
+        client.content = ContentSource(blob: file, range: content, residentEnd: residentEnd)
       }
       client.flushScratch()
       client.advance()
@@ -322,6 +342,53 @@ final class TransactionDriver: ExchangeConsumer {
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: body[range]))
     }
     worker.scratch.append(parts.end)
+  }
+
+  /// The first piece of a stored file, read on a pool thread before the head of the answer goes out.
+  private final class FirstPiece: Sendable {
+    let plan: Answers.Plan
+    let entry: StoredEntry
+    let end: Int64
+    let outcome: PageCache.Outcome
+
+    init(_ plan: Answers.Plan, _ entry: StoredEntry, end: Int64, _ outcome: PageCache.Outcome) {
+      self.plan = plan
+      self.entry = entry
+      self.end = end
+      self.outcome = outcome
+    }
+  }
+
+  private func readFirst(
+    _ count: Int64, at offset: Int64, of file: BlobFile, for plan: Answers.Plan,
+    from entry: StoredEntry
+  ) {
+    let mailbox = loop.mailbox
+    let id = id
+    let isTaken = worker.disk.submit {
+      let outcome = PageCache.fetch(file.descriptor, offset: offset, count: Int(count))
+      mailbox.post(
+        Letter(
+          to: id, subject: LetterSubject.firstPieceRead.rawValue,
+          payload: FirstPiece(plan, entry, end: offset + count, outcome)))
+    }
+    // With the pool's queue full the loop reads for itself: slow, but it goes on.
+    if !isTaken {
+      answer(plan, from: entry, now: loop.wallSeconds, residentEnd: offset + count)
+    }
+  }
+
+  private func firstPieceRead(_ piece: FirstPiece) {
+    switch piece.outcome {
+    case .resident:
+      answer(piece.plan, from: piece.entry, now: loop.wallSeconds, residentEnd: piece.end)
+    case .short, .failed:
+      // Nobody has been told that it is a hit: so it is a miss.
+      if case .blob(let file) = piece.entry.body { worker.store.reportDamaged(file) }
+      unreadable = piece.entry
+      entry = nil
+      carryOut(machine.storedContentUnreadable())
+    }
   }
 
   private func answerGrowing() {
