@@ -22,7 +22,7 @@ FILTER ?=
 BENCH ?=
 # make live LIVE="--megabytes 200"
 LIVE ?=
-# make fuzz TARGET=request TIME=60
+# make fuzz TARGET=request TIME=60 (seconds), or TIME=30m (minutes of processor time)
 TARGET ?= all
 TIME ?= 60
 

@@ -205,7 +205,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
 @frozen public enum StoreTroubleKind: UInt8, MetricLabel {
   /// The cap is reached and nothing can be evicted.
   case capReached
+  /// The disk, its quota or its inodes.
   case diskFull
+  case diskReadOnly
+  /// Files of the store are gone.
+  case missing
   case diskFailed
   /// Answers come faster than the log can be written.
   case logBehind
@@ -213,11 +217,13 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case damaged
 
   public static var labelName: String { "trouble" }
-  @inlinable public static var valueCount: Int { 5 }
+  @inlinable public static var valueCount: Int { 7 }
   public var labelValue: String {
     switch self {
     case .capReached: "cap_reached"
     case .diskFull: "disk_full"
+    case .diskReadOnly: "disk_read_only"
+    case .missing: "missing"
     case .diskFailed: "disk_failed"
     case .logBehind: "log_behind"
     case .damaged: "damaged"
