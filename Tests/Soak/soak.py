@@ -55,11 +55,11 @@ class Proxy:
         with open(self.path, "w") as file:
             file.write(
                 "listen: [127.0.0.1:%d]\nadmin: 127.0.0.1:%d\nthreads: %d\n"
-                "store: { path: %s/store, size: %d, memory: 8MiB }\n"
+                "store: { path: %s/store, size: %dMiB, memory: 8MiB }\n"
                 "destinations: { private: [127.0.0.0/8], connect-ports: [1-65535] }\n"
                 "upstream: { idle-timeout: 5s, max-idle: %d }\n"
                 "log: { access: none }\n"
-                % (*self._ports(), self.workers, self.directory, STORE, 16 + self.reloads % 8))
+                % (*self._ports(), self.workers, self.directory, STORE >> 20, 16 + self.reloads % 8))
 
     def _ports(self):
         if not hasattr(self, "port"):
