@@ -166,8 +166,9 @@ async def quiet(proxy, sockets_before):
     """Everyone has left: what is still open goes within the time-outs, or is lost."""
     for _ in range(60):
         await asyncio.sleep(1)
-        values = await proxy.metrics()
+        # Counted first: asking for the metrics is a connection too.
         sockets, _ = proxy.descriptors()
+        values = await proxy.metrics()
         if sockets <= sockets_before and all(gauge_sum(values, name) == 0 for name in GAUGES):
             break
     return sockets, {name: gauge_sum(values, name) for name in GAUGES}
@@ -267,6 +268,7 @@ async def main():
     code = None
     try:
         await proxy.started()
+        await asyncio.sleep(1)
         start = await sample(proxy, began)
         clients = Clients(proxy.port, origin.port, options.seed)
         print("seed %d, %d workers, %g visits per second for %g minutes" % (
