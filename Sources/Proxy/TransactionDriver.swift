@@ -637,6 +637,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   func contentTimedOut() { contentFailed(.contentTimedOut(worker.settings.limits.contentTimeout)) }
 
+  func contentTrickled() { contentFailed(.contentTrickled(worker.settings.clientProgress)) }
+
   private func contentFailed(_ error: ProxyError) {
     dropExchange()
     record.error = error
