@@ -153,7 +153,8 @@ final class ClientConnection: LoopObject {
     let buffer = loop.receiveBuffer
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
-      worker.metrics.add(.downstreamReceived, UInt64(count))
+      // Counted once it has been dealt with: whoever watches the number may rely on that.
+      defer { worker.metrics.add(.downstreamReceived, UInt64(count)) }
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
       guard input.isEmpty else {
         input.append(bytes)
