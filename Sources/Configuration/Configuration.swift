@@ -17,6 +17,11 @@ package struct Configuration: Sendable, Equatable {
   package var clients: [IPNetwork] = IPNetwork.loopback
   package var destinations = Destinations()
   package var mirrors = Mirrors()
+  /// What the operator says about resources; the first whose pattern matches decides.
+  package var rules: [CacheRule] = []
+  package var cache = CacheSettings()
+  /// Answer from the store only, and leave the network alone.
+  package var offline = false
   package var upstream = UpstreamSettings()
   package var limits = Limits()
   package var log = LogSettings()

@@ -18,6 +18,8 @@ struct ClientRequest {
   var key: CacheKey
   /// What is known of what was asked for, beyond what its origin says.
   var policy: ResourcePolicy
+  /// The operator wants no request to leave this machine.
+  var isOffline = false
   /// The client wants to go on using the connection (RFC 9112 §9.3).
   var keepsAlive: Bool
 
@@ -34,10 +36,10 @@ struct ClientRequest {
   var traits: RequestTraits {
     let isRetrieval = (method == .get || method == .head) && !hasContent
     return RequestTraits(
-      isCacheable: isRetrieval,
+      isCacheable: isRetrieval && policy.kind != .passed,
       mayFill: isRetrieval && method == .get && !directives.noStore,
       mayCollapse: !fields.contains(.authorization),
-      onlyIfCached: directives.onlyIfCached)
+      onlyIfCached: directives.onlyIfCached, isOffline: isOffline)
   }
 
   /// The method's bytes, whatever it is.

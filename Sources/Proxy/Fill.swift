@@ -6,6 +6,7 @@
 //      │          └─────▶ cut
 //      ├─▶ confirmed   a 304: what was there is good again
 //      ├─▶ unshared    the answer is for its leader only
+//      ├─▶ refused     the origin answered that it cannot: whoever has a stale answer may use it
 //      └─▶ failed
 
 import Caching
@@ -41,6 +42,8 @@ final class Fill: Sendable {
     case stored(StoredEntry)
     case confirmed(StoredEntry)
     case unshared
+    /// A server error, which does not replace what is stored (RFC 9111 §4.3.3).
+    case refused(Status)
     case failed(ProxyError)
   }
 
@@ -51,6 +54,7 @@ final class Fill: Sendable {
     var interested = 0
     /// Who is told when none does any more.
     var driver: Follower?
+    var watch: Watch?
   }
 
   let key: CacheKey
@@ -59,6 +63,13 @@ final class Fill: Sendable {
   init(_ key: CacheKey) {
     self.key = key
   }
+
+  /// The request leaves now: what happens to the key from here on counts.
+  func begin(_ watch: Watch) { state.withLock { $0.watch = watch } }
+
+  /// What is fetched has been removed meanwhile: it is for those who wait already, and for nobody who comes
+  /// later.
+  var isSpoiled: Bool { state.withLock { $0.watch?.isSpoiled ?? false } }
 
   var phase: Phase { state.withLock { $0.phase } }
 

@@ -114,6 +114,23 @@ struct ProxyError: Error, Sendable {
     "nothing stored answers this request, and it asks for stored answers only (only-if-cached)",
     status: .gatewayTimeout)
 
+  static let offline = ProxyError(
+    .destinationUnavailable,
+    "nothing stored answers this request, and the proxy is set offline: set `offline: false` in the"
+      + " configuration and send SIGHUP to let it reach the network",
+    status: .gatewayTimeout)
+
+  /// Whether the origin is to blame, or the way to it: then a stale answer may stand in (RFC 9111 §4.2.4).
+  /// What this proxy refuses is refused whatever is stored.
+  var isOutage: Bool {
+    switch type {
+    case .requestError, .requestDenied, .destinationIPProhibited, .destinationNotFound,
+      .proxyLoopDetected, .proxyConfigurationError, .proxyInternalResponse:
+      false
+    default: true
+    }
+  }
+
   // MARK: Reaching the origin
 
   static func resolving(_ host: String, _ failure: Resolver.Failure) -> ProxyError {

@@ -3,7 +3,6 @@
 
 import Caching
 import HTTP
-import Mirrors
 
 enum RequestIntake {
   case request(ClientRequest)
@@ -19,7 +18,9 @@ enum RequestIntake {
     do throws(ProxyError) {
       if head.method == .connect {
         guard !worker.via.isLoop(head, in: bytes) else { throw .loop }
-        return .tunnel(try tunnel(head, in: bytes, role: role, worker))
+        let authority = try tunnel(head, in: bytes, role: role, worker)
+        guard !worker.settings.isOffline else { throw .offline }
+        return .tunnel(authority)
       }
       return .request(try request(head, framing, in: bytes, role: role, worker))
     } catch {
@@ -53,7 +54,8 @@ enum RequestIntake {
       version: head.version, fields: FieldSection(copying: head, of: bytes), framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
       key: CacheKey(route.target.key, hasher: worker.hasher),
-      policy: PackageRules.policy(of: route.target.key.span),
+      policy: worker.settings.rules.policy(of: route.target.key.span),
+      isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes))
   }
 

@@ -1,9 +1,11 @@
 // The configuration as a running worker uses it: immutable, shared by all workers, replaced as a whole when
 // the configuration is read again.
 
+import Caching
 import Configuration
 import HTTP
 import IO
+import Mirrors
 import Platform
 
 final class Settings: Sendable {
@@ -28,8 +30,17 @@ final class Settings: Sendable {
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
   let allowsEveryHost: Bool
 
+  /// What is known about resources.
+  let rules: ResourceRules
+  let hasRules: Bool
+  /// No request may leave this machine.
+  let isOffline: Bool
+
   init(_ configuration: Configuration) {
     self.configuration = configuration
+    rules = ResourceRules(configuration.rules.map { ResourceRules.Rule($0) })
+    hasRules = !rules.isEmpty
+    isOffline = configuration.offline
     router = Router(configuration.mirrors)
     let limits = configuration.limits
     headLimits = HeadLimits(
@@ -57,4 +68,29 @@ final class Settings: Sendable {
   var limits: Limits { configuration.limits }
   var upstream: UpstreamSettings { configuration.upstream }
   var destinations: Destinations { configuration.destinations }
+}
+
+extension ResourceRules.Rule {
+  /// A rule as it is configured.
+  init(_ rule: CacheRule) {
+    var terms = ResourcePolicy()
+    terms.lifetime = rule.fresh?.deltaSeconds
+    terms.overridesOrigin = rule.override
+    terms.negativeLifetime = rule.negative?.deltaSeconds ?? 0
+    terms.staleIfError = rule.staleIfError?.deltaSeconds ?? 0
+    terms.staleWhileRevalidate = rule.staleWhileRevalidate?.deltaSeconds ?? 0
+    let kind: ResourcePolicy.Kind? =
+      switch rule.kind {
+      case .immutable: .immutable
+      case .mutable: .mutable
+      case .pass: .passed
+      case nil: nil
+      }
+    self.init(rule.match, kind: kind, terms: terms)
+  }
+}
+
+extension Duration {
+  /// Whole seconds as caching counts them; what is shorter than one is none.
+  fileprivate var deltaSeconds: Int64 { DeltaSeconds.clamped(wholeNanoseconds / 1_000_000_000) }
 }

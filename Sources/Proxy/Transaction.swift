@@ -21,6 +21,8 @@ struct RequestTraits: Equatable {
   var mayCollapse: Bool
   /// RFC 9111 §5.2.1.7: answer from the store or say 504.
   var onlyIfCached: Bool
+  /// The same by order of the operator, for whatever is asked.
+  var isOffline = false
 }
 
 struct Transaction {
@@ -109,6 +111,8 @@ struct Transaction {
   private(set) var found = Found.nothing
   /// A fill that turned out not to be shareable is not waited for a second time.
   private var mayFollow: Bool
+  /// The origin is asked, by this transaction or by a fill that it follows.
+  private(set) var isForwarded = false
 
   init(_ traits: RequestTraits) {
     self.traits = traits
@@ -130,7 +134,9 @@ struct Transaction {
       preconditionFailure("a transaction begins once, not in \(state)")
     }
     guard traits.isCacheable else {
+      guard !traits.isOffline else { return fail(.offline) }
       state = .awaitingOrigin
+      isForwarded = true
       return Effects(origin: .relay)
     }
     state = .lookingUp
@@ -217,6 +223,21 @@ struct Transaction {
     }
   }
 
+  /// The origin failed, or answered that it does, but the stale answer in the store may be used instead
+  /// (RFC 9111 §4.2.4, RFC 5861 §4).
+  mutating func originFailedButStale() -> Effects {
+    switch state {
+    case .awaitingOrigin:
+      state = .answering
+      handling = .stale
+      return Effects(client: .answerStored, origin: .drop)
+    case .finished:
+      return Effects()
+    case .idle, .lookingUp, .loading, .awaitingFill, .answering:
+      preconditionFailure("a stale answer stands in for the origin in \(state)")
+    }
+  }
+
   /// The last byte of the answer is with the socket.
   mutating func answerSent() -> Effects {
     switch state {
@@ -292,6 +313,8 @@ struct Transaction {
   }
 
   private mutating func goUpstream() -> Effects {
+    guard !traits.isOffline else { return fail(.offline) }
+    isForwarded = true
     guard traits.mayFill else {
       state = .awaitingOrigin
       return Effects(origin: .relay)
