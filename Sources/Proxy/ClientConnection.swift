@@ -271,7 +271,7 @@ final class ClientConnection: LoopObject {
         self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
     } else {
       endsAfterOutput = true
-      if output.isEmpty { linger() }
+      if output.isEmpty { linger() } else { waitForSocket() }
     }
   }
 

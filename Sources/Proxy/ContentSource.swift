@@ -153,7 +153,8 @@ extension ClientConnection {
       if content.isChunked {
         writeChunkHeader(Int(count))
         content.chunkRest = count
-        guard waitingOutput == 0, phase == .answering else { return false }
+        // With part of the size still waiting the caller sees to it that the socket is waited for.
+        guard waitingOutput == 0, phase == .answering else { return phase == .answering }
       }
       return sendFile(blob.descriptor, count: count)
     case .wait:

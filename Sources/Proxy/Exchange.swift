@@ -237,6 +237,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       case .bytes(let count):
         worker.metrics.add(.upstreamSent, UInt64(count))
         output.consume(count)
+        // An origin that is still taking the request is not silent, however slow it is.
+        if !output.isEmpty, !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
       case .wouldBlock:
         updateInterest()
         return

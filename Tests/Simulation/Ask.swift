@@ -125,6 +125,9 @@ package final class Ask {
       if kind != .nonsense, world.scenario.clientFaults == 0 {
         world.violation("\(name): \(status)")
       }
+    case 502 where kind == .post:
+      // An upload that met the end of a kept connection must not be sent twice.
+      break
     case 500, 502, 503, 504:
       if !world.scenario.hasFailures {
         world.violation("\(name): \(status), though nothing failed: \(fields["proxy-status"] ?? "")")
@@ -147,7 +150,8 @@ package final class Ask {
   func wasCut(_ world: World, isExcused: Bool) {
     world.count("cuts")
     if !isExcused, !world.scenario.mayCut {
-      world.violation("\(name): cut after \(contentCount) bytes, though nothing failed")
+      world.violation("\(name): cut after \(contentCount) bytes of \(expected.map { "\($0)" } ?? "?"), though nothing failed;"
+          + " origin: \(resource.framing), \(fields)")
     }
   }
 

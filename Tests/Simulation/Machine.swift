@@ -91,7 +91,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
           enter(fiber)
           continue
         }
-        guard let time = events.nextTime, time <= limit else { return false }
+        guard let time = events.nextTime, time <= limit else { return isDone() }
         now = max(now, time)
       }
       return true
