@@ -18,6 +18,8 @@ SWIFT_FILES := Package.swift Sources Tests
 ARGS ?=
 # make test FILTER=HTTPTests
 FILTER ?=
+# make test TRANSACTIONS=1000000: how much the simulation does
+TRANSACTIONS ?= 100000
 # make bench BENCH="--quick --only small-hits --servers holdfast,nginx"
 BENCH ?=
 # make live LIVE="--megabytes 200"
@@ -59,7 +61,7 @@ run: release ## build and start the proxy with its defaults (ARGS="…" adds opt
 test: ## build everything, run all tests (FILTER=Name narrows)
 	@scripts/setup build test
 	$(RELEASE)
-	swift test --explicit-target-dependency-import-check error $(if $(FILTER),--filter $(FILTER))
+	HOLDFAST_TRANSACTIONS=$(TRANSACTIONS) swift test --explicit-target-dependency-import-check error $(if $(FILTER),--filter $(FILTER))
 
 bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help")
 	@scripts/setup build bench

@@ -251,6 +251,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
         return
       }
     }
+    // Whoever emptied it: a socket that is watched for room nobody needs makes the loop spin.
+    updateInterest()
   }
 
   private func updateInterest() {

@@ -54,8 +54,14 @@ package enum Run {
       let everybody = ModelClients(world, address)
       everybody.begin()
       // Stuck is who is not done an hour after the last could have been.
-      if !machine.run(atMost: Int64(transactions) * 10 + 3600, until: { everybody.isDone }) {
-        world.violation("\(everybody.open) clients are stuck")
+      let before = machine.switches
+      if !machine.run(
+        atMost: Int64(transactions) * 10 + 3600, turns: 100_000 + transactions * 200,
+        until: { everybody.isDone })
+      {
+        world.violation(
+          "\(everybody.open) clients are stuck after \(machine.switches - before) turns and"
+            + " \(machine.now / 1_000_000_000) s")
       }
       end(machine, world, server)
       // A line that the disk did not take is lost, and nothing else is.
@@ -118,7 +124,7 @@ package enum Run {
 
   private static func end(_ machine: Machine, _ world: World, _ holder: Holder) {
     // What is still being fetched comes to its end.
-    let settled = machine.run(atMost: 300) {
+    let settled = machine.run(atMost: 300, turns: 1_000_000) {
       holder.server.map { gauge($0, .fillsRunning) == 0 && $0.registry.value(.connectionsOpen, .downstream) == 0 }
         ?? true
     }
@@ -137,12 +143,12 @@ package enum Run {
       holder.remembered = server
       holder.server = nil
     }
-    if !machine.run(atMost: 600, until: { holder.server == nil }) {
+    if !machine.run(atMost: 600, turns: 1_000_000, until: { holder.server == nil }) {
       world.violation("the proxy does not end")
       return
     }
     // Threads that were told to end do.
-    _ = machine.run(atMost: 600) { false }
+    _ = machine.run(atMost: 600, turns: 1_000_000) { false }
     if machine.threads > 0 { world.violation("\(machine.threads) threads have not ended") }
     if holder.remembered != nil { world.violation("somebody holds the server") }
     if machine.openDescriptors > 0 {

@@ -31,19 +31,24 @@ struct SimulationTests {
       var done = 0
       var tallies: [String: Int] = [:]
       repeat {
-        if getenv("HOLDFAST_VERBOSE") != nil { print("seed \(seed)") }
+        if getenv("HOLDFAST_VERBOSE") != nil { say("seed \(seed)") }
         let report = Run.perform(seed: seed, transactions: 1000, directory: directory)
         if !report.violations.isEmpty {
-          print("seed \(seed) (\(report.scenario)):")
-          for violation in report.violations.prefix(6) { print("  \(violation)") }
+          say("seed \(seed) (\(report.scenario)):")
+          for violation in report.violations.prefix(6) { say("  \(violation)") }
           Issue.record("seed \(seed): \(report.violations.count) violations, \(report.violations[0])")
         }
         done += report.transactions
         tallies.merge(report.tallies, uniquingKeysWith: +)
         seed += 2
       } while done < wanted / 2
-      print("\(done) transactions, seeds \(firstSeed + UInt64(part)) to \(seed - 2): \(tallies.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
+      say("\(done) transactions, seeds \(firstSeed + UInt64(part)) to \(seed - 2): \(tallies.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
     }
+  }
+
+  private func say(_ line: String) {
+    var line = line + "\n"
+    line.withUTF8 { _ = Glibc.write(1, $0.baseAddress, $0.count) }
   }
 
   private func number(_ name: String) -> Int? {
