@@ -27,7 +27,7 @@ LIVE ?=
 # make soak MINUTES=30 SOAK="--rate 100 --seed 1"
 MINUTES ?= 30
 SOAK ?=
-# make fuzz TARGET=request TIME=60
+# make fuzz TARGET=request TIME=60 (seconds), or TIME=30m (minutes of processor time)
 TARGET ?= all
 TIME ?= 60
 

@@ -44,7 +44,7 @@ let package = Package(
       ]),
 
     // What a fuzzer calls; the corpora beside it are replayed by the tests.
-    .target(name: "FuzzEntries", dependencies: ["HTTP", "Storage"], path: "Tests/Fuzz/Entries"),
+    .target(name: "FuzzEntries", dependencies: ["HTTP", "Caching", "Storage"], path: "Tests/Fuzz/Entries"),
     .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries", "Storage"]),
     // Scripted peers on real sockets, and a whole proxy to put between them.
     .target(

@@ -66,7 +66,11 @@ public enum Socket {
   /// - Returns: `.endOfStream` when the file has no byte at `offset`: it is shorter than the caller believed.
   public static func sendFile(to fd: Int32, from file: Int32, offset: Int64, count: Int) -> Transfer
   {
-    transfer(Kernel.sendFile(fd, file, offset, count), of: count)
+    #if DEBUG
+      // A disk that fails is met here too.
+      if let errno = FaultPlan.failure(of: .read, descriptor: file) { return .failed(errno) }
+    #endif
+    return transfer(Kernel.sendFile(fd, file, offset, count), of: count)
   }
 
   /// Takes one connection from the queue of a listening socket.

@@ -51,6 +51,7 @@ package final class LogWriter {
         }
       }
       writeBatch()
+      examineSuspects()
       removeDoomed()
       makeRoom(for: work.roomWanted)
       for errand in work.errands { errand(self) }

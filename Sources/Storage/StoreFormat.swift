@@ -36,7 +36,7 @@ package final class StoreFormat: Sendable {
     do throws(Errno) {
       file = OpenFile(try File.open(path, readOnly ? .read : [.readWrite, .create]))
     } catch {
-      throw .unavailable(path: path, doing: "open", error)
+      throw StoreError(path: path, doing: "open", error)
     }
     let isOurs: Bool
     do throws(Errno) {
@@ -44,7 +44,9 @@ package final class StoreFormat: Sendable {
     } catch {
       throw .unavailable(path: path, doing: "lock", error)
     }
-    guard isOurs else { throw .inUse(path: directory) }
+    guard isOurs else {
+      throw .inUse(path: directory, process: LockHolder.process(of: file.rawValue))
+    }
     held = Mutex(file)
 
     let text: String
@@ -70,7 +72,7 @@ package final class StoreFormat: Sendable {
         try File.truncate(file.rawValue, to: 0)
         try File.writeFully(file.rawValue, Array(text.utf8), at: 0)
       } catch {
-        throw .unavailable(path: path, doing: "write", error)
+        throw StoreError(path: path, doing: "write", error)
       }
     }
   }
