@@ -103,7 +103,7 @@ package final class Ask {
     world.count("answers")
     world.count("status \(status)")
     if hasContent, let expected, contentCount != expected {
-      world.violation("\(name): \(contentCount) bytes of \(expected) passed off as whole")
+      world.violation("\(name): \(contentCount) bytes of \(expected) passed off as whole at \(world.machine.seconds): \(fields)")
     }
     switch status {
     case 200:
