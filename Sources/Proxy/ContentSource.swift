@@ -139,7 +139,7 @@ extension ClientConnection {
       let before = sentBytes
       let goesOn = content.kind == .blob ? sendFromBlob() : sendFromGrowingBody()
       budget -= max(1, Int64(clamping: sentBytes &- before))
-      if !goesOn { return }
+      if !goesOn { break }
     }
     if waitingOutput > 0, phase == .answering { waitForSocket() }
   }
@@ -196,8 +196,7 @@ extension ClientConnection {
       if content.isChunked {
         writeChunkHeader(Int(count))
         content.chunkRest = count
-        // With part of the size still waiting the caller sees to it that the socket is waited for.
-        guard waitingOutput == 0, phase == .answering else { return phase == .answering }
+        guard waitingOutput == 0, phase == .answering else { return false }
       }
       return sendFile(blob.descriptor, count: count)
     case .wait:
