@@ -47,6 +47,8 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
 
   package var random: SeededGenerator
   package var faults = Faults()
+  /// Every connection has room for some hundred bytes on the way, and no more.
+  package var hasSmallWindows = false
   /// Virtual nanoseconds since the machine began.
   package private(set) var now: Int64 = 1_000_000_000
   /// All that happened so far, as one number.

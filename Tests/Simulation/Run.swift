@@ -24,9 +24,11 @@ package enum Run {
   /// Runs the scenario that a seed stands for.
   /// - Parameter directory: an existing one, for the store; faster in memory.
   package static func perform(
-    seed: UInt64, kind: Scenario.Kind? = nil, transactions: Int = 1000, directory: String
+    seed: UInt64, kind: Scenario.Kind? = nil, transactions: Int = 1000,
+    hasSmallWindows: Bool = false, directory: String
   ) -> RunReport {
     let machine = Machine(seed: seed)
+    machine.hasSmallWindows = hasSmallWindows
     let chosen = machine.random.pick(Scenario.Kind.allCases)
     let scenario = Scenario(kind: kind ?? chosen, transactions: transactions, &machine.random)
     let world = World(machine, scenario)
@@ -68,7 +70,8 @@ package enum Run {
       if scenario.diskFaults == 0 { AccountCheck.check(everybody.accounts, log: log, world) }
     }
     return RunReport(
-      seed: seed, scenario: "\(scenario)", transactions: world.tallies["answers", default: 0]
+      seed: seed, scenario: "\(scenario)",
+      transactions: world.tallies["answers", default: 0]
         + world.tallies["cuts", default: 0] + world.tallies["unanswered", default: 0],
       violations: world.violations, trace: machine.trace,
       virtualSeconds: Double(machine.now) / 1e9, tallies: world.tallies)
@@ -125,7 +128,9 @@ package enum Run {
   private static func end(_ machine: Machine, _ world: World, _ holder: Holder) {
     // What is still being fetched comes to its end.
     let settled = machine.run(atMost: 300, turns: 1_000_000) {
-      holder.server.map { gauge($0, .fillsRunning) == 0 && $0.registry.value(.connectionsOpen, .downstream) == 0 }
+      holder.server.map {
+        gauge($0, .fillsRunning) == 0 && $0.registry.value(.connectionsOpen, .downstream) == 0
+      }
         ?? true
     }
     if !settled, let server = holder.server {
@@ -184,7 +189,9 @@ enum AccountCheck {
     }
     for account in accounts {
       let count = lines["\(account.address)"] ?? 0
-      if account.isExact ? count != account.answered : !(account.answered...account.asked + 1).contains(count) {
+      if account.isExact
+        ? count != account.answered : !(account.answered...account.asked + 1).contains(count)
+      {
         world.violation(
           "\(account.address): \(account.asked) requests, \(account.answered) answers,"
             + " \(count) lines in the access log")
@@ -197,7 +204,9 @@ enum AccountCheck {
       return []
     }
     let bytes = [UInt8](unsafeUninitializedCapacity: Int(status.size)) { buffer, count in
-      count = (try? File.readFully(file.rawValue, into: UnsafeMutableRawBufferPointer(buffer), at: 0)) ?? 0
+      count =
+        (try? File.readFully(file.rawValue, into: UnsafeMutableRawBufferPointer(buffer), at: 0))
+        ?? 0
     }
     return bytes.split(separator: 10)
   }

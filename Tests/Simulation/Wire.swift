@@ -58,7 +58,7 @@ package final class Wire {
     pieceLimit =
       machine.random.oneIn(20)
       ? machine.random.within(1...40) : machine.random.within(500...30_000)
-    switch machine.random.below(24) {
+    switch machine.hasSmallWindows ? 0 : machine.random.below(24) {
     case 0: window = machine.random.within(100...1000)
     case 1...4: window = machine.random.within(1000...8000)
     default: window = 200_000

@@ -7,7 +7,8 @@ import Platform
 package final class Resource {
   /// What its origin says about storing it.
   package enum Policy: CaseIterable {
-    case fresh, brief, noStore, isPrivate, noCache, mustRevalidate, whileRevalidate, ifError, heuristic,
+    case fresh, brief, noStore, isPrivate, noCache, mustRevalidate, whileRevalidate, ifError,
+      heuristic,
       silent
   }
 

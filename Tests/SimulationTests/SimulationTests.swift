@@ -1,7 +1,7 @@
 // A whole proxy on virtual time, many times over: see docs/testing.md and Tests/Simulation.
 //
-// HOLDFAST_TRANSACTIONS and HOLDFAST_SEED say how much and from where; a seed that is printed and given back, with one
-// transaction more than nothing, repeats that run alone.
+// HOLDFAST_TRANSACTIONS and HOLDFAST_SEED say how much and from where. A seed that is printed and given back with
+// HOLDFAST_TRANSACTIONS=1 repeats that run (and the next one); HOLDFAST_KEEP keeps its store and access log.
 
 import Glibc
 import Platform
@@ -21,7 +21,7 @@ struct SimulationTests {
     }
   }
 
-  /// The first seed of each is the next one's offset; runs are spread over what processors there are.
+  /// Two parts side by side, of every other seed each.
   @Test("no answer is wrong, short or missing, and nothing is lost", arguments: 0..<2)
   func holds(part: Int) throws {
     let wanted = number("HOLDFAST_TRANSACTIONS") ?? 4_000
@@ -36,13 +36,36 @@ struct SimulationTests {
         if !report.violations.isEmpty {
           say("seed \(seed) (\(report.scenario)):")
           for violation in report.violations.prefix(6) { say("  \(violation)") }
-          Issue.record("seed \(seed): \(report.violations.count) violations, \(report.violations[0])")
+          Issue.record(
+            "seed \(seed): \(report.violations.count) violations, \(report.violations[0])")
         }
         done += report.transactions
         tallies.merge(report.tallies, uniquingKeysWith: +)
         seed += 2
       } while done < wanted / 2
-      say("\(done) transactions, seeds \(firstSeed + UInt64(part)) to \(seed - 2): \(tallies.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
+      say(
+        "\(done) transactions, seeds \(firstSeed + UInt64(part)) to \(seed - 2): \(tallies.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))"
+      )
+    }
+  }
+
+  @Test(
+    "what does not fit into a socket goes out when there is room again",
+    arguments: [1, 2, 3] as [UInt64])
+  func smallWindows(seed: UInt64) throws {
+    try inMemory { directory in
+      let report = Run.perform(
+        seed: seed, kind: .calm, transactions: 200, hasSmallWindows: true, directory: directory)
+      #expect(report.violations.isEmpty)
+    }
+  }
+
+  /// Each found something once: an answer that stood still, a loop that span, an answer cut short that looked whole.
+  @Test("seeds that found something find nothing", arguments: [1, 103, 1011, 1020] as [UInt64])
+  func found(seed: UInt64) throws {
+    try inMemory { directory in
+      let report = Run.perform(seed: seed, directory: directory)
+      #expect(report.violations.isEmpty)
     }
   }
 
