@@ -277,7 +277,7 @@ final class ClientConnection: LoopObject {
         self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
     } else {
       endsAfterOutput = true
-      if output.isEmpty { linger() }
+      if output.isEmpty { linger() } else { waitForSocket() }
     }
   }
 
@@ -595,8 +595,9 @@ enum ClientEnding: String {
   /// (RFC 9112 §8).
   var isAbort: Bool {
     switch self {
-    case .cut, .clientStalled, .shutdown: true
-    case .finished, .clientLeft: false
+    // Whoever seems to have left may only have met an error of ours: RST is harmless to those who are gone.
+    case .cut, .clientLeft, .clientStalled, .shutdown: true
+    case .finished: false
     }
   }
 }

@@ -308,6 +308,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
           fail(.trickled(request.origin.authority, rule, isReading: true))
           return
         }
+        // An origin that is still taking the request is not silent, however slow it is.
+        if !output.isEmpty, !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
       case .wouldBlock:
         sending.begin(loop.now)
         updateInterest()
@@ -321,6 +323,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
         return
       }
     }
+    // Whoever emptied it: a socket that is watched for room nobody needs makes the loop spin.
+    updateInterest()
   }
 
   private func updateInterest() {
