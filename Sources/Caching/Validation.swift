@@ -122,10 +122,13 @@ public enum Validation {
     _ stored: StoredResponse, _ fields: FieldSection, receivedAt now: Int64
   ) -> Bool {
     if fields.contains(.etag) {
-      // Broken or repeated: it says something, but nobody can tell what.
       guard let tag = fields.only(.etag).flatMap({ EntityTag($0.span) }),
         let ours = stored.validators.entityTag
-      else { return false }
+      else {
+        // Broken or repeated: it says something, but nobody can tell what; only that it is what came
+        // with the stored response.
+        return fields.all(.etag) == stored.fields.all(.etag)
+      }
       // Origins and the compressing proxies before them weaken a tag on a 304 or forget to; the
       // condition they evaluated was a weak comparison in any case (RFC 9110 §13.1.2). Two strong
       // tags have to be the same.

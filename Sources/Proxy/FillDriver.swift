@@ -104,6 +104,19 @@ final class FillDriver: ExchangeConsumer {
       freshen(stale, with: fields, now: now)
       return
     }
+    // A fill asks for the whole, and for 304 only of what it holds. Passed on, a part would be taken for the
+    // whole by clients that look at nothing but the class of the status.
+    if head.status == .notModified || head.status == .partialContent
+      || head.status == .rangeNotSatisfiable
+    {
+      exchange.cancel()
+      end(
+        .failed(
+          .unasked(
+            request.origin.authority,
+            "answered \(head.status) to a request without conditions and ranges")), .failed)
+      return
+    }
     if head.status.kind == .serverError, holdsGood {
       serverFailed(exchange, head)
       return

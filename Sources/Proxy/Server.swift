@@ -124,7 +124,7 @@ package final class Server: Sendable {
 
   /// Differs between instances, so that two of them one behind the other are no loop.
   private static func pseudonym() -> Via {
-    let number = UInt32.random(in: .min ... .max)
+    let number = UInt32(truncatingIfNeeded: Randomness.word())
     let digits = String(number, radix: 36)
     guard let via = Via(pseudonym: "holdfast-\(digits)") else {
       preconditionFailure("letters and digits make a token")
@@ -210,6 +210,7 @@ package final class Server: Sendable {
     status.add("name", Program.name)
     status.add("version", Program.version)
     status.add("state", isDraining ? "draining" : "serving")
+    status.add("offline", current.withLock { $0.isOffline })
     status.add("listen", addresses.map { "\($0)" })
     status.add("connections", Int64(shared.connectionCount.load(ordering: .relaxed)))
     status.add("fills", Int64(shared.fills.running))

@@ -20,6 +20,8 @@ final class Settings: Sendable {
   let tunnelTimeout: TimeoutClass
   let readTimeout: TimeoutClass
   let poolTimeout: TimeoutClass
+  let clientProgress: ProgressRule
+  let originProgress: ProgressRule
   /// How long a closed client may take to read its last answer.
   let lingerTimeout = TimeoutClass(.seconds(5))
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
@@ -49,6 +51,11 @@ final class Settings: Sendable {
     tunnelTimeout = TimeoutClass(limits.tunnelTimeout)
     readTimeout = TimeoutClass(configuration.upstream.readTimeout)
     poolTimeout = TimeoutClass(configuration.upstream.idleTimeout)
+    clientProgress = ProgressRule(
+      window: limits.progressWindow, minimum: UInt64(clamping: limits.minProgress?.bytes ?? 0))
+    originProgress = ProgressRule(
+      window: limits.progressWindow,
+      minimum: UInt64(clamping: configuration.upstream.minProgress?.bytes ?? 0))
     allowsEveryHost =
       configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
   }

@@ -49,6 +49,8 @@ enum LetterSubject: UInt32 {
   case fillNews = 100
   /// A record is in memory, or is not there.
   case loaded
+  /// The first piece of a stored file was read, or could not be.
+  case firstPieceRead
   /// To a worker: use these settings from now on.
   case settings
   /// To a worker: accept nothing more, and finish what is begun.
@@ -129,7 +131,7 @@ final class Worker: LoopObject {
       router = settings.router
     case .drain:
       drain()
-    case .fillNews, .loaded, nil:
+    case .fillNews, .loaded, .firstPieceRead, nil:
       break
     }
   }
@@ -238,7 +240,8 @@ final class Worker: LoopObject {
     let mailbox = loop.mailbox
     let id = connection.id
     let isTaken = disk.submit {
-      PageCache.fetch(blob.descriptor, offset: offset, count: count)
+      // What went wrong here the loop meets again when it sends.
+      _ = PageCache.fetch(blob.descriptor, offset: offset, count: count)
       withExtendedLifetime(blob) {}
       mailbox.post(Letter(to: id, subject: LetterSubject.loaded.rawValue))
     }
