@@ -164,8 +164,13 @@ extension CacheRule: ConfigurationValue {
     }
   }
 
-  package var yaml: String {
-    var parts = ["match: \(match.yaml)"]
+  package var yaml: String { "{ \((["match: \(match.yaml)"] + terms).joined(separator: ", ")) }" }
+
+  /// The rule in a line, for people.
+  package var summary: String { "\(match.text)  \(terms.joined(separator: ", "))" }
+
+  private var terms: [String] {
+    var parts: [String] = []
     if let kind { parts.append("class: \(kind.yaml)") }
     if let fresh { parts.append("fresh: \(fresh.yaml)") }
     if override { parts.append("override: true") }
@@ -174,6 +179,6 @@ extension CacheRule: ConfigurationValue {
     if let staleWhileRevalidate {
       parts.append("stale-while-revalidate: \(staleWhileRevalidate.yaml)")
     }
-    return "{ \(parts.joined(separator: ", ")) }"
+    return parts
   }
 }

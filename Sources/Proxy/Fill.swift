@@ -50,11 +50,11 @@ final class Fill: Sendable {
   private struct State {
     var phase = Phase.waiting
     var waiting: [Follower] = []
+    var watch: Watch?
     /// Transactions that want the answer.
     var interested = 0
     /// Who is told when none does any more.
     var driver: Follower?
-    var watch: Watch?
   }
 
   let key: CacheKey

@@ -51,8 +51,6 @@ final class FillDriver: ExchangeConsumer {
   private var hasGathered = false
   private var inFlight = 0
   private let requestTime: Int64
-  /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
-  private let largest: Int64
   /// What others do to the key meanwhile.
   private var watch: Watch?
   /// Good answers are stored for this key, which a server error must not replace.
@@ -60,6 +58,8 @@ final class FillDriver: ExchangeConsumer {
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
   /// breaks off.
   private var isHeldBack = false
+  /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
+  private let largest: Int64
 
   /// - Parameters:
   ///   - stale: what a 304 would confirm.
@@ -81,10 +81,10 @@ final class FillDriver: ExchangeConsumer {
 
   func start() {
     worker.metrics.add(.fillsRunning)
-    fill.attach(Follower(mailbox: loop.mailbox, id: id))
     let watch = worker.store.watch(fill.key, holding: stale)
     self.watch = watch
     fill.begin(watch)
+    fill.attach(Follower(mailbox: loop.mailbox, id: id))
     let exchange = Exchange(
       worker: worker,
       request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
@@ -110,6 +110,19 @@ final class FillDriver: ExchangeConsumer {
     if head.status == .notModified, let stale {
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       freshen(stale, with: fields, now: now)
+      return
+    }
+    // A fill asks for the whole, and for 304 only of what it holds. Passed on, a part would be taken for the
+    // whole by clients that look at nothing but the class of the status.
+    if head.status == .notModified || head.status == .partialContent
+      || head.status == .rangeNotSatisfiable
+    {
+      exchange.cancel()
+      end(
+        .failed(
+          .unasked(
+            request.origin.authority,
+            "answered \(head.status) to a request without conditions and ranges")), .failed)
       return
     }
     if head.status.kind == .serverError, holdsGood {

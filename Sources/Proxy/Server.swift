@@ -220,6 +220,7 @@ package final class Server: Sendable {
     status.add("name", Program.name)
     status.add("version", Program.version)
     status.add("state", isDraining ? "draining" : "serving")
+    status.add("offline", current.withLock { $0.isOffline })
     status.add("listen", addresses.map { "\($0)" })
     status.add("connections", Int64(shared.connectionCount.load(ordering: .relaxed)))
     status.add("fills", Int64(shared.fills.running))

@@ -35,6 +35,8 @@ final class TransactionDriver: ExchangeConsumer {
   /// What the fill brought, as it was when it was decided upon.
   private var reader: BodyReader?
   private var isCollapsed = false
+  /// The fill was answered with 304.
+  private var isConfirmed = false
   // It holds this one weakly.
   private var fillDriver: FillDriver?
   private var exchange: Exchange?
@@ -264,6 +266,7 @@ final class TransactionDriver: ExchangeConsumer {
     case .confirmed(let entry):
       guard mayShare(entry.response) else { return goAlone() }
       self.entry = entry
+      isConfirmed = true
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
     case .unshared:
       goAlone()
@@ -510,15 +513,10 @@ final class TransactionDriver: ExchangeConsumer {
       return CacheStatus(forwarded: nil, timeToLive: left, detail: staleDetail)
     case .hit:
       return .hit(timeToLive: left)
-    case .validated:
+    case .miss, .validated, .collapsed:
       return CacheStatus(
-        forwarded: validationReason, forwardStatus: .notModified, timeToLive: left, isStored: true,
-        isCollapsed: isCollapsed)
-    case .miss, .collapsed:
-      return CacheStatus(
-        forwarded: validationReason, forwardStatus: response.status, timeToLive: left,
-        isStored: true,
-        isCollapsed: isCollapsed)
+        forwarded: validationReason, forwardStatus: isConfirmed ? .notModified : response.status,
+        timeToLive: left, isStored: true, isCollapsed: isCollapsed)
     case .bypass, .error:
       return CacheStatus(forwarded: .bypass)
     }

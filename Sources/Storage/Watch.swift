@@ -28,8 +28,17 @@ public final class Watch: Sendable {
 
   func spoil() { spoiled.store(true, ordering: .releasing) }
 
+  /// More variants than this are not told apart: whoever makes so many in the time of one fetch costs that
+  /// fetch its place, and not this process its memory.
+  static let variantLimit = 2 * LogLimits.variants
+
   func note(saved variant: UInt32, date: Int64) {
-    saved.withLock { $0[variant] = max($0[variant] ?? date, date) }
+    let hasRoom = saved.withLock { saved in
+      guard saved.count < Self.variantLimit || saved[variant] != nil else { return false }
+      saved[variant] = max(saved[variant] ?? date, date)
+      return true
+    }
+    if !hasRoom { spoil() }
   }
 
   /// - Parameter isFreshened: the content is that of an entry which is already stored.

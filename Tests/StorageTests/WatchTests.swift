@@ -124,6 +124,21 @@ import Testing
     store.close()
   }
 
+  @Test("no number of variants makes one fetch remember without bound")
+  func manyVariants() throws {
+    let fixture = try StoreFixture()
+    let store = try fixture.open()
+    let watch = store.watch(store.key("a"), holding: nil)
+    for number in 0..<Watch.variantLimit {
+      _ = save(store, "a", "x", vary: [("accept", "\(number)")])
+    }
+    #expect(!watch.isSpoiled)
+    _ = save(store, "a", "x", vary: [("accept", "one too many")])
+    #expect(watch.isSpoiled)
+    store.unwatch(watch)
+    store.close()
+  }
+
   @Test("what nobody watches any more leaves nothing behind")
   func unwatched() throws {
     let fixture = try StoreFixture()

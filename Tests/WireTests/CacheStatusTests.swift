@@ -159,4 +159,28 @@ import Testing
       }
     }
   }
+
+  @Test("who reads along says so, with the status that the fetch got", arguments: [200, 304])
+  func collapsed(status: Int) throws {
+    try wire { origin, proxy in
+      if status == 304 {
+        let client = try proxy.connect().get(origin.url("/"))
+        try origin.serve(200, Self.stale + ["Connection: close"], "content")
+        try client.expectResponse(200)
+        try proxy.expectStored()
+      }
+      let first = try proxy.connect().get(origin.url("/"))
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let before = proxy.registry.value(.downstreamReceived)
+      let second = try proxy.connect().get(origin.url("/"))
+      try proxy.expect("the second request") { $0.value(.downstreamReceived) > before }
+      try upstream.respond(status, Self.fresh, status == 304 ? "" : "content")
+      let reason = status == 304 ? "stale" : "uri-miss"
+      let expected = "Holdfast; fwd=\(reason); fwd-status=\(status); stored"
+      #expect(try first.expectResponse(200)["Cache-Status"] == expected + "; ttl=600")
+      #expect(
+        try second.expectResponse(200)["Cache-Status"] == expected + "; collapsed; ttl=600")
+    }
+  }
 }

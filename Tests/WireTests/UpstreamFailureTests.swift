@@ -209,4 +209,18 @@ import Testing
       try clients[0].expectResponse(200, content: "now")
     }
   }
+
+  @Test(
+    "a part, or a renewal, that nobody asked for is not passed on", arguments: [206, 304, 416],
+    [[], ["Range: bytes=0-3"], ["If-None-Match: \"v\""]])
+  func unasked(status: Int, fields: [String]) throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect().request("GET", origin.url("/"), fields)
+      try origin.serve(
+        status, ["Content-Range: bytes 0-3/10", "ETag: \"v\"", "Connection: close"],
+        status == 304 ? "" : "part")
+      try client.expectError(502, "without conditions and ranges", type: "http_protocol_error")
+      try expectAlive(client)
+    }
+  }
 }
