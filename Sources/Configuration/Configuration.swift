@@ -67,6 +67,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var idleTimeout: Duration = .seconds(30)
   /// Idle connections kept per origin and worker.
   package var maxIdle = 32
+  /// Request fields that go along with fetches for the store although they are no part of the key.
+  package var forwardFields: [RequestFieldName] = []
 
   package init() {}
 }

@@ -65,7 +65,9 @@ final class FillDriver: ExchangeConsumer {
     worker.metrics.add(.fillsRunning)
     let exchange = Exchange(
       worker: worker,
-      request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
+      request: Forwarding.fillRequest(
+        request, validating: stale?.response, via: worker.via,
+        forwarding: worker.settings.forwardFields),
       consumer: self)
     self.exchange = exchange
     exchange.start()

@@ -167,7 +167,7 @@ final class TransactionDriver: ExchangeConsumer {
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      lead(Fill(request.key))
+      if request.traits.asksForLess { goAlone(.notForSharing) } else { lead(Fill(request.key)) }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
@@ -230,7 +230,7 @@ final class TransactionDriver: ExchangeConsumer {
       self.entry = entry
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
     case .unshared:
-      goAlone()
+      goAlone(.notForSharing)
     case .failed(let error):
       carryOut(
         machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
@@ -243,10 +243,10 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   /// What others fetch is not for this request.
-  private func goAlone() {
+  private func goAlone(_ news: Transaction.FillNews = .notForYou) {
     fill = nil
     isCollapsed = false
-    carryOut(machine.fillSaid(.notForYou, collapsed: false))
+    carryOut(machine.fillSaid(news, collapsed: false))
   }
 
   /// With no answer to be had, a stale one may do (RFC 9111 §4.2.4).
@@ -268,9 +268,17 @@ final class TransactionDriver: ExchangeConsumer {
       exchange?.cancel()
       return
     }
+    var begun = begun
+    var isComplete = isComplete
     self.exchange = exchange
     relayHead = head
     relayDetail = why
+    if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
+      dropExchange()
+      relayHead = short
+      begun = []
+      isComplete = true
+    }
     carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
     if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
     if !isOver, isComplete { relayFinished(trailers: nil) }
@@ -408,6 +416,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   private func relay() {
     worker.metrics.add(.relays, .request)
+    // Why a miss is not stored, where the reason lies in who asks.
+    if request.traits.isCacheable, UnkeyedFields.areInside(request.fields) {
+      relayDetail = "request-credentials"
+    }
     let exchange = Exchange(
       worker: worker, request: Forwarding.relayedRequest(request, via: worker.via), consumer: self)
     self.exchange = exchange
@@ -436,7 +448,8 @@ final class TransactionDriver: ExchangeConsumer {
     guard let head = relayHead else { return }
     var fields = head.fields
     Forwarding.tidyResponse(
-      &fields, version: head.version, via: worker.via, keepingTrailer: head.framing == .chunked)
+      &fields, version: head.version, via: worker.via,
+      keepingTrailer: head.framing == .chunked && request.acceptsTrailers)
     // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
     if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
     let delimiter: Answers.Delimiter =
@@ -499,7 +512,9 @@ final class TransactionDriver: ExchangeConsumer {
   private func relayFinished(trailers: FieldSection?) {
     if relayIsChunked {
       var end: [UInt8] = []
-      ChunkedEncoding.appendEnd(trailers: trailers ?? FieldSection(), to: &end)
+      // Who did not say that trailers are welcome may not even look for them (RFC 9110 §6.5.1).
+      let kept = request.acceptsTrailers ? trailers : nil
+      ChunkedEncoding.appendEnd(trailers: kept ?? FieldSection(), to: &end)
       end.withUnsafeBytes { client.write($0) }
     }
     if client.waitingOutput > 0 { client.waitForSocket() }
