@@ -39,11 +39,19 @@ struct ContentSource {
 
   init() {}
 
-  init(blob: BlobFile, range: Range<Int64>) {
+  /// What one connection may send before it is another's turn, in one sendfile call. Short turns are not only
+  /// fair: as long as a client is reading what it got, the kernel does its share of the work on the client's
+  /// processor, and the two do not fight over the socket's lock. Measured with eight clients of 10 MiB files:
+  /// turns of 512 KiB cost half as much as turns of 4 MiB, and shorter ones no less.
+  static let turnLimit: Int64 = 512 << 10
+
+  /// - Parameter residentEnd: up to where the file was just found in memory.
+  init(blob: BlobFile, range: Range<Int64>, residentEnd: Int64) {
     kind = .blob
     self.blob = blob
     offset = range.lowerBound
     end = range.upperBound
+    self.residentEnd = residentEnd
     isAllResident = range.lowerBound == 0
   }
 
@@ -119,15 +127,9 @@ final class PartSequence {
 }
 
 extension ClientConnection {
-  /// What one connection may send before it is another's turn, in one sendfile call. Short turns are not only
-  /// fair: as long as a client is reading what it got, the kernel does its share of the work on the client's
-  /// processor, and the two do not fight over the socket's lock. Measured with eight clients of 10 MiB files:
-  /// turns of 512 KiB cost half as much as turns of 4 MiB, and shorter ones no less.
-  private static let turnLimit: Int64 = 512 << 10
-
   /// Sends as much content as the socket takes and the source has.
   func sendContent() {
-    var budget = Self.turnLimit
+    var budget = ContentSource.turnLimit
     while content.isActive, !content.isWaiting, waitingOutput == 0, phase == .answering {
       guard budget > 0 else {
         // More than its share for one turn: the socket is still writable, so the loop comes back.
@@ -145,7 +147,7 @@ extension ClientConnection {
   /// - Returns: whether there is more to try now.
   private func sendFromBlob() -> Bool {
     guard let blob = content.blob else { return false }
-    let count = min(content.end - content.offset, Self.turnLimit)
+    let count = min(content.end - content.offset, ContentSource.turnLimit)
     guard count > 0 else { return rangeSent() }
     if content.offset >= content.residentEnd {
       guard findResident(blob, count: count) else { return false }
@@ -156,30 +158,25 @@ extension ClientConnection {
   /// Sees to it that the next piece of a file can be sent without waiting for the disk.
   /// - Returns: false when a pool thread reads it first; a letter comes then.
   private func findResident(_ blob: BlobFile, count: Int64) -> Bool {
-    // Once for each piece, and once a second for a whole file: pages that were there a moment ago are hardly
-    // ever gone by the time the socket takes them.
     let now = loop.wallSeconds
-    if blob.lastFoundResident == now {
-      content.residentEnd = blob.length
-      return true
-    }
-    content.residentEnd = content.offset + count
-    guard File.isResident(blob.descriptor, offset: content.offset, count: Int(count)) else {
+    guard let end = blob.residentEnd(from: content.offset, count: count, now: now) else {
       // Not asked again when the pool has read it: memory may be short, and some file systems never have
       // a page where this looks. Then the loop waits for the disk, but it gets on.
+      content.residentEnd = content.offset + count
       content.isAllResident = false
       content.isWaiting = true
       worker.warm(blob, offset: content.offset, count: Int(count), for: self)
       return false
     }
-    if content.isAllResident, content.residentEnd == blob.length { blob.lastFoundResident = now }
+    content.residentEnd = end
+    if content.isAllResident, end == blob.length { blob.lastFoundResident = now }
     return true
   }
 
   private func sendFromGrowingBody() -> Bool {
     guard let reader = content.reader else { return false }
     if content.chunkRest > 0, let blob = reader.body.file {
-      return sendFile(blob.descriptor, count: min(content.chunkRest, Self.turnLimit))
+      return sendFile(blob.descriptor, count: min(content.chunkRest, ContentSource.turnLimit))
     }
     let left = content.end - content.offset
     guard left > 0 else { return rangeSent() }
@@ -195,7 +192,7 @@ extension ClientConnection {
       content.offset += Int64(count)
       return phase == .answering
     case .file(let blob, let available):
-      let count = min(available, left, Self.turnLimit)
+      let count = min(available, left, ContentSource.turnLimit)
       if content.isChunked {
         writeChunkHeader(Int(count))
         content.chunkRest = count
@@ -242,10 +239,10 @@ extension ClientConnection {
       return false
     case .endOfStream:
       // The file is shorter than it was: somebody truncated it.
-      contentBroke()
+      storedContentBroke()
       return false
     case .failed(let errno):
-      if errno == .inputOutput { contentBroke() } else { close(.clientLeft) }
+      if errno == .inputOutput { storedContentBroke() } else { close(.clientLeft) }
       return false
     }
   }
@@ -267,6 +264,13 @@ extension ClientConnection {
       contentSent()
       return false
     }
+  }
+
+  /// The disk does not give what it should. The head is out: all that is left is to cut, and to see to it that the
+  /// next one fares better.
+  private func storedContentBroke() {
+    if let blob = content.blob { worker.store.reportDamaged(blob) }
+    contentBroke()
   }
 
   private func contentSent() {

@@ -19,9 +19,19 @@ struct Follower: Sendable {
   let mailbox: Mailbox
   let id: ObjectID
 
-  func tell() {
-    mailbox.post(Letter(to: id, subject: LetterSubject.fillNews.rawValue))
+  func tell(_ subject: LetterSubject = .fillNews) {
+    mailbox.post(Letter(to: id, subject: subject.rawValue))
   }
+}
+
+/// A transaction's wish to see how a fill ends. Whoever lets go of it needs the fill no longer.
+final class FillInterest: Sendable {
+  private let fill: Fill
+
+  /// Takes over what `Fill.retain` has counted.
+  init(adopting fill: Fill) { self.fill = fill }
+
+  deinit { fill.release() }
 }
 
 final class Fill: Sendable {
@@ -34,9 +44,23 @@ final class Fill: Sendable {
     case failed(ProxyError)
   }
 
+  /// An interim answer that says what will be wanted soon (103, RFC 8297).
+  struct Hint: Sendable {
+    let status: Status
+    let fields: FieldSection
+  }
+
+  /// Hints kept for those who come later.
+  private static let hintLimit = 8
+
   private struct State {
     var phase = Phase.waiting
+    var hints: [Hint] = []
     var waiting: [Follower] = []
+    /// Transactions that want the answer.
+    var interested = 0
+    /// Who is told when none does any more.
+    var driver: Follower?
   }
 
   let key: CacheKey
@@ -48,12 +72,45 @@ final class Fill: Sendable {
 
   var phase: Phase { state.withLock { $0.phase } }
 
+  /// One more transaction wants the answer; `FillInterest` gives that back.
+  func retain() { state.withLock { $0.interested += 1 } }
+
+  /// One less does.
+  func release() {
+    let deserted = state.withLock { state -> Follower? in
+      state.interested -= 1
+      return state.interested == 0 ? state.driver : nil
+    }
+    deserted?.tell(.deserted)
+  }
+
+  /// Nobody wants the answer, at this moment.
+  var isDeserted: Bool { state.withLock { $0.interested == 0 } }
+
+  /// Whom to tell when the last one who wanted the answer has left.
+  func attach(_ driver: Follower) { state.withLock { $0.driver = driver } }
+
   /// What there is now; while that is nothing, `follower` gets a letter when it changes.
   func follow(_ follower: Follower) -> Phase {
     state.withLock { state in
       if case .waiting = state.phase { state.waiting.append(follower) }
       return state.phase
     }
+  }
+
+  /// What the origin has hinted at so far, while its answer is waited for.
+  var hints: [Hint] { state.withLock { $0.hints } }
+
+  /// Passes a hint on to all who wait.
+  func hint(_ hint: Hint) {
+    let waiting = state.withLock { state in
+      guard case .waiting = state.phase, state.hints.count < Self.hintLimit else {
+        return [Follower]()
+      }
+      state.hints.append(hint)
+      return state.waiting
+    }
+    for follower in waiting { follower.tell() }
   }
 
   /// Only the fill's driver changes the phase; it tells its own leader itself.

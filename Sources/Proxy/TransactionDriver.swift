@@ -20,11 +20,17 @@ final class TransactionDriver: ExchangeConsumer {
   private let client: ClientConnection
   private var machine: Transaction
   private var entry: StoredEntry?
+  /// Turned out to be unreadable when it was to be sent.
+  private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
+  /// Keeps the fill going.
+  private var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
   private var reader: BodyReader?
   private var isCollapsed = false
+  /// Of the fill's hints.
+  private var hintsRelayed = 0
   // It holds this one weakly.
   private var fillDriver: FillDriver?
   private var exchange: Exchange?
@@ -54,7 +60,7 @@ final class TransactionDriver: ExchangeConsumer {
     if let effect = effects.origin {
       switch effect {
       case .follow: followFill()
-      case .fillAlone: lead(Fill(request.key))
+      case .fillAlone: leadAlone()
       case .relay: relay()
       case .drop: dropExchange()
       }
@@ -112,9 +118,12 @@ final class TransactionDriver: ExchangeConsumer {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
       if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
+    case .firstPieceRead:
+      guard let read = letter.payload as? FirstPiece else { return }
+      firstPieceRead(read)
     case .fillNews:
       fillChanged()
-    case .settings, .drain:
+    case .settings, .drain, .admitted, .deserted:
       break
     }
     client.advance()
@@ -159,21 +168,22 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Fills
 
   private func followFill() {
-    let now = loop.wallSeconds
-    switch worker.fills.enter(request.key, now: now) {
+    switch worker.fills.enter(request.key, now: loop.now) {
     case .joined(let fill):
       self.fill = fill
+      interest = FillInterest(adopting: fill)
       isCollapsed = true
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      if request.traits.asksForLess { goAlone(.notForSharing) } else { lead(Fill(request.key)) }
+      if request.traits.asksForLess { goAlone(.notForSharing) } else { leadAlone() }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
         worker.fills.leave(fill)
         fill.enter(.stored(entry))
         self.fill = fill
+        interest = FillInterest(adopting: fill)
         isCollapsed = true
         fillChanged()
       } else {
@@ -185,15 +195,23 @@ final class TransactionDriver: ExchangeConsumer {
   private func storedMeanwhile() -> StoredEntry? {
     guard case .hot(let set) = worker.lookup(request.key),
       let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
-      entry !== self.entry,
+      entry !== self.entry, entry !== unreadable,
       case .fresh = Reuse.decide(
         entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
     else { return nil }
     return entry
   }
 
+  /// A fill that nobody else can find.
+  private func leadAlone() {
+    let fill = Fill(request.key)
+    fill.retain()
+    lead(fill)
+  }
+
   private func lead(_ fill: Fill) {
     self.fill = fill
+    interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self)
     fillDriver = driver
@@ -205,6 +223,12 @@ final class TransactionDriver: ExchangeConsumer {
     guard !isOver, !machine.isAnswering, let fill else { return }
     switch fill.phase {
     case .waiting:
+      // The leader has had them from its own exchange.
+      guard isCollapsed else { return }
+      for hint in fill.hints.dropFirst(hintsRelayed) {
+        relayInformational(status: hint.status, fields: hint.fields)
+        hintsRelayed += 1
+      }
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
@@ -245,6 +269,7 @@ final class TransactionDriver: ExchangeConsumer {
   /// What others fetch is not for this request.
   private func goAlone(_ news: Transaction.FillNews = .notForYou) {
     fill = nil
+    interest = nil
     isCollapsed = false
     carryOut(machine.fillSaid(news, collapsed: false))
   }
@@ -292,7 +317,22 @@ final class TransactionDriver: ExchangeConsumer {
     let now = loop.wallSeconds
     let length = entry.contentLength
     let plan = Answers.plan(request, entry.response, length: length, received: length, now: now)
-    begin(plan, entry.response, length: length, now: now)
+    if case .blob(let file) = entry.body, let content = plan.content, !content.isEmpty {
+      let count = min(Int64(content.count), ContentSource.turnLimit)
+      if let end = file.residentEnd(from: content.lowerBound, count: count, now: now) {
+        answer(plan, from: entry, now: now, residentEnd: end)
+      } else {
+        readFirst(count, at: content.lowerBound, of: file, for: plan, from: entry)
+      }
+    } else {
+      answer(plan, from: entry, now: now, residentEnd: 0)
+    }
+  }
+
+  private func answer(
+    _ plan: Answers.Plan, from entry: StoredEntry, now: Int64, residentEnd: Int64
+  ) {
+    begin(plan, entry.response, length: entry.contentLength, now: now)
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
@@ -312,7 +352,7 @@ final class TransactionDriver: ExchangeConsumer {
       if case .parts(let parts) = plan.kind {
         client.content = ContentSource(blob: file, parts: parts)
       } else {
-        client.content = ContentSource(blob: file, range: content)
+        client.content = ContentSource(blob: file, range: content, residentEnd: residentEnd)
       }
       client.flushScratch()
       client.advance()
@@ -330,6 +370,53 @@ final class TransactionDriver: ExchangeConsumer {
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: body[range]))
     }
     worker.scratch.append(parts.end)
+  }
+
+  /// The first piece of a stored file, read on a pool thread before the head of the answer goes out.
+  private final class FirstPiece: Sendable {
+    let plan: Answers.Plan
+    let entry: StoredEntry
+    let end: Int64
+    let outcome: PageCache.Outcome
+
+    init(_ plan: Answers.Plan, _ entry: StoredEntry, end: Int64, _ outcome: PageCache.Outcome) {
+      self.plan = plan
+      self.entry = entry
+      self.end = end
+      self.outcome = outcome
+    }
+  }
+
+  private func readFirst(
+    _ count: Int64, at offset: Int64, of file: BlobFile, for plan: Answers.Plan,
+    from entry: StoredEntry
+  ) {
+    let mailbox = loop.mailbox
+    let id = id
+    let isTaken = worker.disk.submit {
+      let outcome = PageCache.fetch(file.descriptor, offset: offset, count: Int(count))
+      mailbox.post(
+        Letter(
+          to: id, subject: LetterSubject.firstPieceRead.rawValue,
+          payload: FirstPiece(plan, entry, end: offset + count, outcome)))
+    }
+    // With the pool's queue full the loop reads for itself: slow, but it goes on.
+    if !isTaken {
+      answer(plan, from: entry, now: loop.wallSeconds, residentEnd: offset + count)
+    }
+  }
+
+  private func firstPieceRead(_ piece: FirstPiece) {
+    switch piece.outcome {
+    case .resident:
+      answer(piece.plan, from: piece.entry, now: loop.wallSeconds, residentEnd: piece.end)
+    case .short, .failed:
+      // Nobody has been told that it is a hit: so it is a miss.
+      if case .blob(let file) = piece.entry.body { worker.store.reportDamaged(file) }
+      unreadable = piece.entry
+      entry = nil
+      carryOut(machine.storedContentUnreadable())
+    }
   }
 
   private func answerGrowing() {
@@ -585,6 +672,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   func contentTimedOut() { contentFailed(.contentTimedOut(worker.settings.limits.contentTimeout)) }
 
+  func contentTrickled() { contentFailed(.contentTrickled(worker.settings.clientProgress)) }
+
   private func contentFailed(_ error: ProxyError) {
     dropExchange()
     record.error = error
@@ -632,6 +721,7 @@ final class TransactionDriver: ExchangeConsumer {
     if let exchange { record.upstreamBytes = exchange.receivedBytes }
     if let fillDriver { record.upstreamBytes = fillDriver.upstreamBytes }
     dropExchange()
+    interest = nil
     record.handling = machine.handling
     record.sentBytes = client.sentBytes + UInt64(client.waitingOutput)
     worker.log(record)

@@ -39,7 +39,7 @@ public final class Store: Sendable {
       do {
         try format.mark(.dirty)
       } catch {
-        throw .unavailable(path: path + "/format", doing: "write", error)
+        throw StoreError(path: path + "/format", doing: "write", error)
       }
     }
     let core = StoreCore(options, format: format)
@@ -47,7 +47,7 @@ public final class Store: Sendable {
     do {
       ids = try Recovery.list(options)
     } catch {
-      throw .unavailable(path: path + "/log", doing: "read", error)
+      throw StoreError(path: path + "/log", doing: "read", error)
     }
     let recovery = Recovery(core: core, segments: ids)
     recovery.countLog()
@@ -80,7 +80,7 @@ public final class Store: Sendable {
     do {
       try File.makeDirectories(path)
     } catch {
-      throw .unavailable(path: path, doing: "make", error)
+      throw StoreError(path: path, doing: "make", error)
     }
   }
 
@@ -99,7 +99,7 @@ public final class Store: Sendable {
     // What was not checked in this run must not be trusted in the next.
     // Nor must what the disk does not have yet.
     let isComplete =
-      core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasUntrusted
+      core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasSuspects
       && core.blobs.sync(until: Instant.precise() + core.options.syncTime)
     if isComplete {
       do {
