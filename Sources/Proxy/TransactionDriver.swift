@@ -36,6 +36,8 @@ final class TransactionDriver: ExchangeConsumer {
   private var exchange: Exchange?
   private var relayHead: ResponseHead?
   private var relayDetail: StaticString?
+  /// What the origin said, when the client is told something else.
+  private var originStatus: Status?
   private var relayIsChunked = false
   private var content: RequestContent
   private var askedForContent = false
@@ -300,6 +302,7 @@ final class TransactionDriver: ExchangeConsumer {
     relayDetail = why
     if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
       dropExchange()
+      originStatus = head.status
       relayHead = short
       begun = []
       isComplete = true
@@ -555,7 +558,8 @@ final class TransactionDriver: ExchangeConsumer {
       ? (request.directives.noStore ? .request : validationReason) : .method
     let answer = Answers.relayed(
       head, fields: fields,
-      cacheStatus: CacheStatus(forwarded: reason, forwardStatus: head.status, detail: relayDetail),
+      cacheStatus: CacheStatus(
+        forwarded: reason, forwardStatus: originStatus ?? head.status, detail: relayDetail),
       delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
     client.content = .relay
     answer.withUnsafeBytes {

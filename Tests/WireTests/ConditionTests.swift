@@ -130,6 +130,7 @@ import Testing
         #expect(asked["If-None-Match"] == nil && asked["If-Match"] == nil)
         let got = try client.expectResponse(
           status, ["ETag": "\"v\""], content: status == 200 ? "content" : "")
+        #expect(got["Cache-Status"]?.contains("fwd-status=200") == true)
         #expect(got["Content-Length"] == (status == 304 ? nil : status == 200 ? "7" : "0"))
         // On its feet again.
         try client.get(origin.url("/other"))
