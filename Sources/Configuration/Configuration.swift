@@ -75,6 +75,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var idleTimeout: Duration = .seconds(30)
   /// Idle connections kept per origin and worker.
   package var maxIdle = 32
+  /// Request fields that go along with fetches for the store although they are no part of the key.
+  package var forwardFields: [RequestFieldName] = []
   /// Idle connections kept per worker.
   package var maxIdleTotal = 256
   /// Requests at one origin at a time, all workers together.

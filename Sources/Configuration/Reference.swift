@@ -155,6 +155,12 @@ package enum Reference {
     ),
 
     Setting(
+      "upstream.forward-fields", \.upstream.forwardFields, in: defaults, .reload,
+      example: "[X-Forwarded-For, Referer]",
+      "Request fields that fetches for the store carry although what is stored does not depend on them. By default those from which origins are known to make an answer stay behind: X-Forwarded-For and its kind, X-Original-URL, X-HTTP-Method-Override, Origin, Referer. Name only what your origins do not reflect."
+    ),
+
+    Setting(
       "limits.request-line", \.limits.requestLine, in: defaults, .reload, .kib(1)...(.kib(64)),
       example: "8KiB",
       "Longest request line; 414 beyond it. Signed download URLs run to several KiB."),

@@ -231,6 +231,18 @@ final class ClientConnection: LoopObject {
           record: AccessRecord(
             client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
             way: .tunnel, startedAt: loop.now)))
+    case .answered(let local, let keepsAlive):
+      beginAnswer(keepsAlive: keepsAlive)
+      let answer = Answers.local(
+        local, date: loop.wallSeconds, keepsAlive: self.keepsAlive, version: head.pointee.version)
+      var record = AccessRecord(
+        client: peer, method: span.copy(head.pointee.methodRange),
+        target: span.copy(head.pointee.targetRange), way: .forward, startedAt: loop.now)
+      record.status = local.status
+      record.sentBytes = UInt64(answer.count)
+      answer.withUnsafeBytes { write($0) }
+      worker.log(record)
+      answerFinished()
     case .refused(let error, let keepsAlive):
       refuse(
         error, keepsAlive: keepsAlive, version: head.pointee.version,

@@ -87,7 +87,9 @@ final class FillDriver: ExchangeConsumer {
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
     let exchange = Exchange(
       worker: worker,
-      request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
+      request: Forwarding.fillRequest(
+        request, validating: stale?.response, via: worker.via,
+        forwarding: worker.settings.forwardFields),
       consumer: self)
     self.exchange = exchange
     exchange.start()
@@ -101,6 +103,8 @@ final class FillDriver: ExchangeConsumer {
   override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
   {
     leader?.relayInformational(status: status, fields: fields)
+    // Others wait for the same answer; 100 and 102 speak of one request's progress.
+    if status.rawValue == 103 { fill.hint(Fill.Hint(status: status, fields: fields)) }
   }
 
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {

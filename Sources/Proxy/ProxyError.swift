@@ -106,8 +106,16 @@ struct ProxyError: Error, Sendable {
     status: .notImplemented)
 
   static let loop = ProxyError(
-    .proxyLoopDetected, "the request has passed this proxy before: its Via field names it",
-    status: .loopDetected)
+    .proxyLoopDetected, "the request has passed this proxy before: its Via field names it")
+
+  static let malformedMaxForwards = ProxyError(
+    .requestError, "Max-Forwards is not one plain decimal number")
+
+  static let traceNotForwarded = ProxyError(
+    .requestDenied,
+    "TRACE is not passed on, because it has an origin repeat what should stay secret; with"
+      + " Max-Forwards: 0 it shows what reaches this proxy",
+    status: .methodNotAllowed)
 
   static let nothingStored = ProxyError(
     .proxyInternalResponse,
@@ -183,7 +191,9 @@ struct ProxyError: Error, Sendable {
   // MARK: The origin's answer
 
   static func malformed(_ authority: String, _ refusal: Refusal) -> ProxyError {
-    ProxyError(.protocolError, "\(authority) did not answer in proper HTTP: \(refusal.sentence)")
+    ProxyError(
+      .init(refusal.reason),
+      "\(authority) did not answer in proper HTTP: \(refusal.reason.sentence)")
   }
 
   static func unasked(_ authority: String, _ what: String) -> ProxyError {
@@ -270,6 +280,21 @@ extension ConnectFailure {
     case nil, .timedOut?: self = .timeout
     case .hostUnreachable?, .networkUnreachable?, .networkDown?: self = .unreachable
     default: self = .other
+    }
+  }
+}
+
+extension ProxyStatus.ErrorType {
+  /// What RFC 9209 calls it when a response is refused for this reason.
+  init(_ reason: Refusal.Reason) {
+    switch reason {
+    case .headTooLarge, .tooManyFields: self = .responseHeaderSectionSize
+    case .fieldNameTooLong: self = .responseHeaderSize
+    case .trailersTooLarge: self = .responseTrailerSectionSize
+    case .unknownTransferCoding, .malformedChunkSize, .chunkTooLarge, .malformedChunkExtension,
+      .chunkExtensionsTooLong, .missingChunkEnd:
+      self = .responseTransferCoding
+    default: self = .protocolError
     }
   }
 }

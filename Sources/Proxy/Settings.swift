@@ -13,6 +13,8 @@ final class Settings: Sendable {
   let router: Router
   let headLimits: HeadLimits
   let contentLimit: UInt64
+  /// Names that a fetch for the store may carry although its key does not tell them, in small letters.
+  let forwardFields: Set<[UInt8]>
   let idleTimeout: TimeoutClass
   let headerTimeout: TimeoutClass
   let contentTimeout: TimeoutClass
@@ -47,6 +49,8 @@ final class Settings: Sendable {
       startLine: Int(clamping: limits.requestLine.bytes), head: Int(clamping: limits.head.bytes),
       fieldCount: limits.fields)
     contentLimit = limits.content.map { UInt64(clamping: $0.bytes) } ?? .max
+    forwardFields = Set(
+      configuration.upstream.forwardFields.map { Array($0.name.lowercased().utf8) })
     idleTimeout = TimeoutClass(limits.idleTimeout)
     headerTimeout = TimeoutClass(limits.headerTimeout)
     contentTimeout = TimeoutClass(limits.contentTimeout)

@@ -23,6 +23,9 @@ struct RequestTraits: Equatable {
   var onlyIfCached: Bool
   /// The same by order of the operator, for whatever is asked.
   var isOffline = false
+  /// It wants a part, or sets conditions. A fetch for all goes without both; once it is known that the answer is
+  /// not for all, it is sent as it is.
+  var asksForLess = false
 }
 
 struct Transaction {
@@ -51,8 +54,10 @@ struct Transaction {
     case confirmed
     /// The answer is for one request only, and this one leads: it goes on as a relay.
     case yoursAlone
-    /// The answer is not for sharing, and somebody else leads: ask for yourself.
+    /// The answer is not the one this request selects, and somebody else leads: ask for yourself.
     case notForYou
+    /// Answers for this key are not for sharing: ask for yourself.
+    case notForSharing
     case failed(ProxyError)
     /// It failed, but the stale answer in the store may be used instead (RFC 9111 §4.2.4).
     case failedButStale
@@ -182,6 +187,11 @@ struct Transaction {
       case .notForYou:
         mayFollow = false
         return goUpstream()
+      case .notForSharing:
+        mayFollow = false
+        guard traits.asksForLess else { return goUpstream() }
+        state = .awaitingOrigin
+        return Effects(origin: .relay)
       case .failed(let error):
         return fail(error)
       case .failedButStale:

@@ -37,11 +37,15 @@ final class TransactionDriver: ExchangeConsumer {
   private var isCollapsed = false
   /// The fill was answered with 304.
   private var isConfirmed = false
+  /// Of the fill's hints.
+  private var hintsRelayed = 0
   // It holds this one weakly.
   private var fillDriver: FillDriver?
   private var exchange: Exchange?
   private var relayHead: ResponseHead?
   private var relayDetail: StaticString?
+  /// What the origin said, when the client is told something else.
+  private var originStatus: Status?
   private var relayIsChunked = false
   private var headWatch: HeadWatch?
   private var content: RequestContent
@@ -196,7 +200,7 @@ final class TransactionDriver: ExchangeConsumer {
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      leadAlone()
+      if request.traits.asksForLess { goAlone(.notForSharing) } else { leadAlone() }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
@@ -243,6 +247,12 @@ final class TransactionDriver: ExchangeConsumer {
     guard !isOver, !machine.isAnswering, let fill else { return }
     switch fill.phase {
     case .waiting:
+      // The leader has had them from its own exchange.
+      guard isCollapsed else { return }
+      for hint in fill.hints.dropFirst(hintsRelayed) {
+        relayInformational(status: hint.status, fields: hint.fields)
+        hintsRelayed += 1
+      }
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
@@ -269,7 +279,7 @@ final class TransactionDriver: ExchangeConsumer {
       isConfirmed = true
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
     case .unshared:
-      goAlone()
+      goAlone(.notForSharing)
     case .refused(let status):
       guard mayServeStale(.answered(status)) else { return goAlone() }
       standIn(for: status)
@@ -288,11 +298,11 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   /// What others fetch is not for this request.
-  private func goAlone() {
+  private func goAlone(_ news: Transaction.FillNews = .notForYou) {
     fill = nil
     interest = nil
     isCollapsed = false
-    carryOut(machine.fillSaid(.notForYou, collapsed: false))
+    carryOut(machine.fillSaid(news, collapsed: false))
   }
 
   /// With no answer to be had, or a bad one, a stale one may do (RFC 9111 §4.2.4, RFC 5861 §4).
@@ -320,9 +330,18 @@ final class TransactionDriver: ExchangeConsumer {
       exchange?.cancel()
       return
     }
+    var begun = begun
+    var isComplete = isComplete
     self.exchange = exchange
     relayHead = head
     relayDetail = why
+    if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
+      dropExchange()
+      originStatus = head.status
+      relayHead = short
+      begun = []
+      isComplete = true
+    }
     carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
     if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
     if !isOver, isComplete { relayFinished(trailers: nil) }
@@ -530,6 +549,10 @@ final class TransactionDriver: ExchangeConsumer {
       headWatch = HeadWatch(
         store: worker.store, key: request.key, entry: entry, sentAt: loop.wallSeconds)
     }
+    // Why a miss is not stored, where the reason lies in who asks.
+    if request.traits.isCacheable, UnkeyedFields.areInside(request.fields) {
+      relayDetail = "request-credentials"
+    }
     let exchange = Exchange(
       worker: worker, request: Forwarding.relayedRequest(request, via: worker.via), consumer: self)
     self.exchange = exchange
@@ -566,7 +589,8 @@ final class TransactionDriver: ExchangeConsumer {
     guard let head = relayHead else { return }
     var fields = head.fields
     Forwarding.tidyResponse(
-      &fields, version: head.version, via: worker.via, keepingTrailer: head.framing == .chunked)
+      &fields, version: head.version, via: worker.via,
+      keepingTrailer: head.framing == .chunked && request.acceptsTrailers)
     // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
     if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
     let delimiter: Answers.Delimiter =
@@ -583,7 +607,8 @@ final class TransactionDriver: ExchangeConsumer {
     let answer = Answers.relayed(
       head, fields: fields,
       cacheStatus: CacheStatus(
-        forwarded: forwardReason, forwardStatus: head.status, detail: relayDetail ?? passDetail),
+        forwarded: forwardReason, forwardStatus: originStatus ?? head.status,
+        detail: relayDetail ?? passDetail),
       delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
     client.content = .relay
     answer.withUnsafeBytes {
@@ -636,7 +661,9 @@ final class TransactionDriver: ExchangeConsumer {
   private func relayFinished(trailers: FieldSection?) {
     if relayIsChunked {
       var end: [UInt8] = []
-      ChunkedEncoding.appendEnd(trailers: trailers ?? FieldSection(), to: &end)
+      // Who did not say that trailers are welcome may not even look for them (RFC 9110 §6.5.1).
+      let kept = request.acceptsTrailers ? trailers : nil
+      ChunkedEncoding.appendEnd(trailers: kept ?? FieldSection(), to: &end)
       end.withUnsafeBytes { client.write($0) }
     }
     if client.waitingOutput > 0 { client.waitForSocket() }
