@@ -36,6 +36,7 @@ final class Fill: Sendable {
 
   private struct State {
     var phase = Phase.waiting
+    var isCompleting = false
     var waiting: [Follower] = []
   }
 
@@ -47,6 +48,12 @@ final class Fill: Sendable {
   }
 
   var phase: Phase { state.withLock { $0.phase } }
+
+  /// Only the end of the content is fetched: its beginning was kept (`fwd=partial`).
+  var isCompleting: Bool {
+    get { state.withLock { $0.isCompleting } }
+    set { state.withLock { $0.isCompleting = newValue } }
+  }
 
   /// What there is now; while that is nothing, `follower` gets a letter when it changes.
   func follow(_ follower: Follower) -> Phase {

@@ -28,6 +28,14 @@ final class FillDriver: ExchangeConsumer {
   let request: ClientRequest
   /// Stored, but to be confirmed: a 304 makes it fresh again.
   private let stale: StoredEntry?
+  /// What an earlier fill has left may be gone on with (FillCompletion.swift).
+  private let mayComplete: Bool
+  /// The beginning that was kept, as long as the origin has not said what it thinks of it.
+  private var kept: Incomplete?
+  /// The same, once the rest of it is coming and until its file is open.
+  private var resumed: Incomplete?
+  /// Where the content that is fetched begins.
+  private var completedFrom: Int64 = 0
   private weak var leader: TransactionDriver?
   private var exchange: Exchange?
   private var state = State.awaitingHead
@@ -38,6 +46,9 @@ final class FillDriver: ExchangeConsumer {
   /// A piece did not reach the file: nothing that comes after it may.
   private var hasGap = false
   private var blob: GrowingBlob?
+  /// Where the pool thread puts it.
+  private let opened = OpenedBlob()
+  /// Where the content ends that is here, what was kept of it included.
   private var received: Int64 = 0
   /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
   private var gathered: [Piece] = []
@@ -46,12 +57,13 @@ final class FillDriver: ExchangeConsumer {
   /// Content has come in this turn.
   private var hasGathered = false
   private var inFlight = 0
-  private let requestTime: Int64
+  let requestTime: Int64
 
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
-    leader: TransactionDriver?
+    leader: TransactionDriver?, mayComplete: Bool = true
   ) {
+    self.mayComplete = mayComplete
     self.worker = worker
     self.fill = fill
     self.request = request
@@ -63,16 +75,27 @@ final class FillDriver: ExchangeConsumer {
 
   func start() {
     worker.metrics.add(.fillsRunning)
+    if mayComplete { kept = takeKept() }
     let exchange = Exchange(
       worker: worker,
-      request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
+      request: kept.map { Forwarding.completingRequest(request, $0, via: worker.via) }
+        ?? Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
       consumer: self)
     self.exchange = exchange
     exchange.start()
   }
 
   /// Bytes of content the origin has sent so far.
-  var upstreamBytes: UInt64 { UInt64(clamping: received) }
+  var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
+
+  private func takeKept() -> Incomplete? {
+    let now = loop.wallSeconds
+    guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
+      // Older than what is stored whole: superseded.
+      found.response.responseTime >= stale?.response.responseTime ?? .min
+    else { return nil }
+    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now)
+  }
 
   // MARK: The origin's head
 
@@ -85,6 +108,14 @@ final class FillDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
+    if let kept {
+      self.kept = nil
+      switch judgeRest(kept, head, fields, now: now) {
+      case .fits(let response, let length): return complete(kept, response, length, head)
+      case .useless: return beginAgain(stale: stale)
+      case .other: break
+      }
+    }
     if head.status == .notModified, let stale {
       freshen(stale, with: fields, now: now)
       return
@@ -118,14 +149,35 @@ final class FillDriver: ExchangeConsumer {
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)
-      exchange?.cancel()
-      let again = FillDriver(
-        worker: worker, fill: fill, request: request, stale: nil, leader: leader)
-      state = .over
-      worker.metrics.subtract(.fillsRunning)
-      retire()
-      again.start()
+      beginAgain(stale: nil)
     }
+  }
+
+  /// Asks once more, for all of it.
+  private func beginAgain(stale: StoredEntry?) {
+    exchange?.cancel()
+    let again = FillDriver(
+      worker: worker, fill: fill, request: request, stale: stale, leader: leader,
+      mayComplete: false)
+    state = .over
+    worker.metrics.subtract(.fillsRunning)
+    retire()
+    leader?.fillBeganAgain(again)
+    again.start()
+  }
+
+  /// The rest of what is kept will come: all of it grows for everybody, the beginning being there at once.
+  private func complete(
+    _ kept: Incomplete, _ response: StoredResponse, _ length: Int64, _ head: ResponseHead
+  ) {
+    fill.isCompleting = true
+    worker.metrics.add(.completedBytes, UInt64(clamping: kept.length))
+    resumed = kept
+    completedFrom = kept.length
+    received = kept.length
+    body = GrowingBody(response: response, expectedLength: length)
+    state = .opening(head)
+    openFile(resuming: kept)
   }
 
   /// The answer may be stored: from here on its content grows for everybody.
@@ -199,7 +251,7 @@ final class FillDriver: ExchangeConsumer {
     switch state {
     case .opening:
       gather(bytes)
-      if received > Int64(Self.inFlightLimit) { exchange.pause() }
+      if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling where blob == nil:
       body.append(bytes)
       if received > Int64(Store.inlineLimit), !isOpeningFile {
@@ -231,21 +283,22 @@ final class FillDriver: ExchangeConsumer {
     case opened, written, spilled, failed, committed, relayed
   }
 
-  private final class Opened: Sendable {
-    let blob: GrowingBlob
-    init(_ blob: GrowingBlob) { self.blob = blob }
-  }
-
-  private func openFile() {
+  private func openFile(resuming kept: Incomplete? = nil) {
     guard let body else { return }
     isOpeningFile = true
     let store = worker.store
     let key = fill.key
+    let opened = self.opened
     onPool { post in
       do throws(Errno) {
-        let blob = try store.grow(
-          key, response: body.response, expectedLength: body.expectedLength)
-        post(.opened, 0, Opened(blob))
+        let blob =
+          if let kept, let length = body.expectedLength {
+            try store.resume(kept, response: body.response, expectedLength: length)
+          } else {
+            try store.grow(key, response: body.response, expectedLength: body.expectedLength)
+          }
+        opened.blob = blob
+        post(.opened, 0, nil)
       } catch {
         post(.failed, 0, nil)
       }
@@ -321,8 +374,8 @@ final class FillDriver: ExchangeConsumer {
     guard let news = News(rawValue: letter.subject) else { return }
     switch news {
     case .opened:
-      guard let opened = letter.payload as? Opened else { return }
-      fileOpened(opened.blob)
+      guard let blob = opened.blob else { return }
+      fileOpened(blob)
     case .written:
       inFlight -= letter.value
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
@@ -349,6 +402,7 @@ final class FillDriver: ExchangeConsumer {
     guard let body else { return }
     switch state {
     case .opening, .filling:
+      resumed = nil
       self.blob = blob
       state = .filling
       let begun = body.moveToFile(blob)
@@ -367,13 +421,18 @@ final class FillDriver: ExchangeConsumer {
         exchange?.resume()
       }
     case .awaitingHead, .committing, .over:
-      blob.abandon()
+      break
     }
   }
 
   /// No file, no space, or a disk that fails.
   private func storeFailed() {
     switch state {
+    case .opening where completedFrom > 0:
+      // Its beginning is not to be had, and the rest alone is no answer.
+      if let resumed { worker.store.discard(resumed) }
+      fill.isCompleting = false
+      beginAgain(stale: stale)
     case .opening(let head):
       yield(exchange, head, reason: .space, why: "no-space")
     case .filling, .committing:
@@ -404,6 +463,7 @@ final class FillDriver: ExchangeConsumer {
     state = .committing
     guard !hasGap else { return }
     let length = received
+    let expected = body.expectedLength ?? length
     onPool { post in
       guard !body.isSpilling else {
         body.complete(length: length)
@@ -417,7 +477,7 @@ final class FillDriver: ExchangeConsumer {
       }
       // All readers may see the end as soon as the last byte is there; what follows is for those to come.
       body.complete(length: length)
-      guard case .finished(let finished) = blob.finish(length: length) else {
+      guard case .finished(let finished) = blob.finish(length: expected) else {
         post(.committed, 0, nil)
         return
       }
@@ -429,8 +489,12 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     switch state {
     case .awaitingHead:
+      if let kept { worker.store.giveBack(kept, now: loop.wallSeconds) }
+      kept = nil
       end(.failed(error), .failed)
     case .opening, .filling:
+      // What has come so far is for those who read along, and worth keeping.
+      handOver()
       breakOff(error)
     case .committing, .over:
       break
@@ -444,18 +508,32 @@ final class FillDriver: ExchangeConsumer {
     exchange?.cancel()
     exchange = nil
     let body = self.body
+    let isKept = error.leavesContentInOrder
     if let blob {
       // Behind whatever is still queued for it, so that readers get all there is.
       let isTaken = worker.disk.submit(lane: fill.key.hash) {
         body?.cut(error)
-        blob.abandon()
+        if isKept { blob.leave() } else { blob.abandon() }
       }
       if !isTaken {
         body?.cut(error)
         blob.abandon()
       }
     } else {
+      let begun = body?.memoryContent ?? []
+      let rest = gathered
       body?.cut(error)
+      if isOpeningFile {
+        // The file is still being opened: what there is gets into it behind that.
+        let opened = self.opened
+        _ = worker.disk.submit(lane: fill.key.hash) {
+          guard let blob = opened.blob else { return }
+          guard isKept else { return blob.abandon() }
+          if !begun.isEmpty { _ = begun.withUnsafeBytes { blob.append($0) } }
+          for piece in rest { _ = blob.append(piece.bytes) }
+          blob.leave()
+        }
+      }
     }
     end(.failed(error), .failed)
   }

@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Storage
 
 enum Forwarding {
   /// Fields that make a request ask for less than the whole. A fill does without them: the store answers
@@ -31,6 +32,18 @@ enum Forwarding {
     HopByHop.removeAll(from: &fields)
     fields.removeAll { name, _, _ in isAboutPart(name) || name == .expect }
     if let stale { Validation.addConditions(for: stale, to: &fields) }
+    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+  }
+
+  /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
+  /// (RFC 9111 §3.4).
+  static func completingRequest(
+    _ request: ClientRequest, _ kept: Incomplete, via: Via
+  ) -> OriginRequest {
+    var fields = request.fields
+    HopByHop.removeAll(from: &fields)
+    fields.removeAll { name, _, _ in isAboutPart(name) || name == .expect }
+    Completion.ask(for: kept.response, from: kept.length, in: &fields)
     return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
