@@ -42,6 +42,11 @@ package enum Reference {
     ),
 
     Setting(
+      "store.max-share", \.store.maxShare, in: defaults, .reload, 1...100, example: "25",
+      "Largest share of `store.size`, in percent, that one response may take. A larger one is passed on to those who read it and not kept, so that no single answer, and none without end, drives out everything else."
+    ),
+
+    Setting(
       "clients", \.clients, in: defaults, .reload, example: "[127.0.0.0/8, \"::1\", 10.0.0.0/8]",
       "Networks whose clients may use the proxy. Everyone else is turned away before a byte is read."
     ),
@@ -81,6 +86,10 @@ package enum Reference {
       .milliseconds(100)...(.seconds(3600)), example: "60s",
       "How long an origin may be silent in the middle of an exchange before it counts as lost."),
     Setting(
+      "upstream.min-progress", \.upstream.minProgress, in: defaults, .reload, example: "16KiB",
+      "Least an origin has to send of its content, or take of a request's, in each `limits.progress-window`; one that only trickles counts as lost. `none` makes no demand. Event streams (`text/event-stream`) are let be."
+    ),
+    Setting(
       "upstream.idle-timeout", \.upstream.idleTimeout, in: defaults, .reload,
       .seconds(1)...(.seconds(3600)), example: "60s",
       "How long an unused connection to an origin is kept. Shorter than what origins allow, so that they rarely close one just as it is used again."
@@ -88,6 +97,46 @@ package enum Reference {
     Setting(
       "upstream.max-idle", \.upstream.maxIdle, in: defaults, .reload, 0...1024, example: "8",
       "Unused connections kept per origin and worker thread."),
+    Setting(
+      "upstream.max-idle-total", \.upstream.maxIdleTotal, in: defaults, .reload, 0...65_536,
+      example: "64",
+      "Unused connections kept per worker thread, all origins together; the one unused for longest goes first."
+    ),
+    Setting(
+      "upstream.max-connections", \.upstream.maxConnections, in: defaults, .reload, 1...65_536,
+      example: "32",
+      "Most requests at one origin at a time, all worker threads together; the next ones wait in line."
+    ),
+    Setting(
+      "upstream.max-total", \.upstream.maxTotal, in: defaults, .reload, 1...1_000_000,
+      example: "512", "Most requests at all origins together at a time; the next ones wait in line."
+    ),
+    Setting(
+      "upstream.max-waiting", \.upstream.maxWaiting, in: defaults, .reload, 0...1_000_000,
+      example: "100", "Most requests in the line for one origin; 503 beyond it."),
+    Setting(
+      "upstream.queue-timeout", \.upstream.queueTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "10s",
+      "How long a request may stand in line for an origin; 503 beyond it."),
+    Setting(
+      "upstream.finish-below", \.upstream.orphans.finishBelow, in: defaults, .reload,
+      example: "1MiB",
+      "A fetch whose clients have all left is finished for the store if at most this much is still to come, or came since of an answer that does not say how long it is."
+    ),
+    Setting(
+      "upstream.finish-above", \.upstream.orphans.finishAbove, in: defaults, .reload, 0...100,
+      example: "95",
+      "It is finished as well if at least this share of it, in percent, is here. 100 leaves it to `finish-below`."
+    ),
+    Setting(
+      "upstream.finish-within", \.upstream.orphans.finishWithin, in: defaults, .reload,
+      .seconds(0)...(.seconds(86_400)), example: "30s",
+      "How long a fetch may go on for nobody."),
+    Setting(
+      "upstream.finish-at-most", \.upstream.orphans.finishAtMost, in: defaults, .reload,
+      0...65_536, example: "0",
+      "How many fetches at a time may go on for nobody, renewals in the background included; others are given up at once."
+    ),
 
     Setting(
       "limits.request-line", \.limits.requestLine, in: defaults, .reload, .kib(1)...(.kib(64)),
@@ -123,6 +172,15 @@ package enum Reference {
       "How long a client may read nothing of an answer that is being sent. A slow client is fine, one that stands still is cut off."
     ),
     Setting(
+      "limits.min-progress", \.limits.minProgress, in: defaults, .reload, example: "16KiB",
+      "Least a client has to send of a request's content, or read of an answer, in each `limits.progress-window`, as long as the proxy waits for it; 408 or a cut beyond it. `none` makes no demand."
+    ),
+    Setting(
+      "limits.progress-window", \.limits.progressWindow, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "5m",
+      "The stretch of time in which `limits.min-progress` and `upstream.min-progress` have to be reached."
+    ),
+    Setting(
       "limits.tunnel-timeout", \.limits.tunnelTimeout, in: defaults, .reload,
       .seconds(1)...(.seconds(604_800)), example: "1h",
       "How long nothing may move through a tunnel, in either direction."),
@@ -130,6 +188,11 @@ package enum Reference {
       "limits.connections", \.limits.connections, in: defaults, .reload, 1...1_000_000,
       example: "10000",
       "Most connections from clients at a time; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well."
+    ),
+    Setting(
+      "limits.connections-per-client", \.limits.connectionsPerClient, in: defaults, .reload,
+      1...1_000_000, example: "256",
+      "Most connections from one IPv4 address, or from one IPv6 network of 64 bits, at a time; 429 beyond it. Whole clusters may stand behind one address."
     ),
     Setting(
       "limits.drain-timeout", \.limits.drainTimeout, in: defaults, .reload,

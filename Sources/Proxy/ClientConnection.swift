@@ -53,6 +53,10 @@ final class ClientConnection: LoopObject {
   private var isAdvancing = false
   private var endsAfterOutput = false
   private var waitsForSocket = false
+  private var reading = ProgressMeter()
+  private var writing = ProgressMeter()
+  /// `sentBytes` when `writing` was last told.
+  private var metered: UInt64 = 0
 
   init(worker: Worker, role: ListenerRole, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
@@ -149,7 +153,8 @@ final class ClientConnection: LoopObject {
     let buffer = loop.receiveBuffer
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
-      worker.metrics.add(.downstreamReceived, UInt64(count))
+      // Counted once it has been dealt with: whoever watches the number may rely on that.
+      defer { worker.metrics.add(.downstreamReceived, UInt64(count)) }
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
       guard input.isEmpty else {
         input.append(bytes)
@@ -188,6 +193,7 @@ final class ClientConnection: LoopObject {
         used += consumed
         requests &+= 1
         sentBytes = 0
+        metered = 0
         if answerHit(rest) { continue }
         flushScratch()
         if phase == .waiting { beginTransaction(rest) }
@@ -333,16 +339,30 @@ final class ClientConnection: LoopObject {
   }
 
   func waitForSocket() {
+    guard isTakingEnough() else {
+      worker.metrics.add(.timeouts, .writeTrickle)
+      close(.clientStalled)
+      return
+    }
     waitsForSocket = true
     // Who does not take answers is not asked for more requests: that bounds what can pile up here.
     loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
     loop.arm(self, after: worker.settings.writeTimeout)
   }
 
+  /// Whether the client, which is waited for, reads more than a trickle.
+  private func isTakingEnough() -> Bool {
+    let count = Int(clamping: sentBytes &- min(metered, sentBytes))
+    metered = sentBytes
+    defer { writing.begin(loop.now) }
+    return writing.moved(count, loop.now, worker.settings.clientProgress)
+  }
+
   /// Nothing waits to be sent: what is listened to is what may come.
   private func settleInterest() {
     guard waitsForSocket, phase == .waiting || phase == .answering else { return }
     waitsForSocket = false
+    writing.stop()
     loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? .read : [])
     if phase == .waiting {
       loop.arm(
@@ -373,6 +393,10 @@ final class ClientConnection: LoopObject {
       // The limit is for silence, not for the whole of a long upload.
       if phase == .answering, driver.wantsContent {
         loop.arm(self, after: worker.settings.contentTimeout)
+        if !reading.moved(count, loop.now, worker.settings.clientProgress) {
+          worker.metrics.add(.timeouts, .requestTrickle)
+          driver.contentTrickled()
+        }
       }
       if phase != .closed, used < count {
         input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
@@ -399,7 +423,12 @@ final class ClientConnection: LoopObject {
     var interest: Interest = wants ? [.read] : []
     if !output.isEmpty { interest.insert(.write) }
     loop.setInterest(self, interest)
-    if wants { loop.arm(self, after: worker.settings.contentTimeout) }
+    if wants {
+      reading.begin(loop.now)
+      loop.arm(self, after: worker.settings.contentTimeout)
+    } else {
+      reading.stop()
+    }
   }
 
   // MARK: Ending

@@ -2,6 +2,7 @@
 // or a growing body by sendfile at the client's own pace, or pushed by a relay. Content of a length
 // nobody knows yet is chunked for those who understand it (RFC 9112 §7.1).
 
+import HTTP
 import IO
 import Platform
 import Storage
@@ -25,6 +26,8 @@ struct ContentSource {
   /// One past the last byte to be sent; `Int64.max` while the end is not known.
   private(set) var end: Int64 = 0
   private(set) var isChunked = false
+  /// Several ranges: the ones whose turn comes, after the one from `offset` to `end`.
+  private(set) var parts: PartSequence?
   /// Bytes still to be sent of the chunk whose size is already out.
   var chunkRest: Int64 = 0
   /// A letter will come when there is more.
@@ -52,6 +55,28 @@ struct ContentSource {
     isAllResident = range.lowerBound == 0
   }
 
+  /// Several ranges of a stored file.
+  init(blob: BlobFile, parts: MultipartRanges) {
+    kind = .blob
+    self.blob = blob
+    self.parts = PartSequence(parts)
+  }
+
+  /// Several ranges of a growing body.
+  init(growing reader: BodyReader, parts: MultipartRanges) {
+    kind = .growing
+    self.reader = reader
+    self.parts = PartSequence(parts)
+  }
+
+  /// The range that is sent next, at whose start the file may not be in memory.
+  mutating func begin(_ range: Range<Int64>) {
+    offset = range.lowerBound
+    end = range.upperBound
+    residentEnd = range.lowerBound
+    isAllResident = false
+  }
+
   /// - Parameter end: nil when the content ends where the body does, whose length is not known yet.
   init(growing reader: BodyReader, from offset: Int64, to end: Int64?, isChunked: Bool) {
     kind = .growing
@@ -74,6 +99,33 @@ struct ContentSource {
   var isBlocked: Bool { isActive && !isWaiting }
 }
 
+/// The ranges of an answer with several parts, one after the other. An object, so that every other answer
+/// carries no more than an empty reference.
+final class PartSequence {
+  private let parts: MultipartRanges
+  private var index = 0
+  private var isEnded = false
+
+  enum Next {
+    case part(MultipartRanges.Part)
+    /// All ranges are out, and this comes behind them.
+    case end([UInt8])
+    case nothing
+  }
+
+  init(_ parts: MultipartRanges) { self.parts = parts }
+
+  func next() -> Next {
+    if index < parts.parts.count {
+      index += 1
+      return .part(parts.parts[index - 1])
+    }
+    guard !isEnded else { return .nothing }
+    isEnded = true
+    return .end(parts.end)
+  }
+}
+
 extension ClientConnection {
   /// Sends as much content as the socket takes and the source has.
   func sendContent() {
@@ -84,9 +136,9 @@ extension ClientConnection {
         waitForSocket()
         return
       }
-      let before = content.offset
+      let before = sentBytes
       let goesOn = content.kind == .blob ? sendFromBlob() : sendFromGrowingBody()
-      budget -= max(1, content.offset - before)
+      budget -= max(1, Int64(clamping: sentBytes &- before))
       if !goesOn { return }
     }
     if waitingOutput > 0, phase == .answering { waitForSocket() }
@@ -96,10 +148,7 @@ extension ClientConnection {
   private func sendFromBlob() -> Bool {
     guard let blob = content.blob else { return false }
     let count = min(content.end - content.offset, ContentSource.turnLimit)
-    guard count > 0 else {
-      contentSent()
-      return false
-    }
+    guard count > 0 else { return rangeSent() }
     if content.offset >= content.residentEnd {
       guard findResident(blob, count: count) else { return false }
     }
@@ -130,10 +179,7 @@ extension ClientConnection {
       return sendFile(blob.descriptor, count: min(content.chunkRest, ContentSource.turnLimit))
     }
     let left = content.end - content.offset
-    guard left > 0 else {
-      contentSent()
-      return false
-    }
+    guard left > 0 else { return rangeSent() }
     let buffer = loop.sendBuffer
     let window = UnsafeMutableRawBufferPointer(
       rebasing: buffer[0..<Int(min(Int64(buffer.count), left))])
@@ -180,10 +226,7 @@ extension ClientConnection {
         content.chunkRest -= Int64(sent)
         if content.chunkRest == 0 { writeChunkEnd() }
       }
-      if content.kind == .blob, content.offset == content.end {
-        contentSent()
-        return false
-      }
+      if content.kind == .blob, content.offset == content.end { return rangeSent() }
       guard sent == Int(count) else {
         // The socket is full. To try again at once would find room for a few segments at a time and pay a
         // call for each; the kernel says when there is room worth having.
@@ -200,6 +243,25 @@ extension ClientConnection {
       return false
     case .failed(let errno):
       if errno == .inputOutput { storedContentBroke() } else { close(.clientLeft) }
+      return false
+    }
+  }
+
+  /// The range is out: the next part's head, or the end.
+  /// - Returns: whether there is more to try now.
+  private func rangeSent() -> Bool {
+    switch content.parts?.next() {
+    case .part(let part):
+      content.begin(part.range)
+      part.head.withUnsafeBytes { write($0, more: true) }
+      return waitingOutput == 0 && phase == .answering
+    case .end(let end):
+      end.withUnsafeBytes { write($0) }
+      // What the socket did not take goes out ahead of whatever comes next.
+      if phase == .answering { contentSent() }
+      return false
+    case .nothing, nil:
+      contentSent()
       return false
     }
   }

@@ -2,9 +2,9 @@
 // one, sends, reads, takes the framing off, and reports to one consumer. A request that met a kept
 // connection at the moment the origin closed it is sent again on a new one (RFC 9112 §9.3.1).
 //
-//   resolving ─▶ connecting ─▶ awaitingHead ─▶ content ─▶ done
-//       └── a kept connection ──────▲  │
-//                 ▲─── gone before a byte of the answer, and safe to repeat
+//   queued ─▶ resolving ─▶ connecting ─▶ awaitingHead ─▶ content ─▶ done
+//    (gate)       └── a kept connection ──────▲  │
+//                           ▲─── gone before a byte of the answer, and safe to repeat
 
 import HTTP
 import IO
@@ -41,6 +41,14 @@ struct ResponseHead {
   var version: Version
   var fields: FieldSection
   var framing: MessageFraming
+
+  /// Server-sent events, which may be rare and small by design.
+  var isEventStream: Bool {
+    let name = Array("text/event-stream".utf8)
+    return fields.first(.contentType).map { value in
+      value.prefix(name.count).map { $0 | 0x20 } == name.map { $0 | 0x20 }
+    } ?? false
+  }
 }
 
 /// Who gets the response of an exchange. A base class rather than a protocol: calls cost a table look-up.
@@ -63,7 +71,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private static let receivesPerTurn = 4
 
   private enum State {
-    case idle, resolving, connecting, awaitingHead, content, done
+    case idle, queued, resolving, connecting, awaitingHead, content, done
   }
 
   let worker: Worker
@@ -83,9 +91,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private var output = ByteQueue()
   private var informationals = 0
   private var attempts = 0
+  /// Counted by the gate.
+  private var hasPlace = false
   private var gotBytes = false
   private var isPaused = false
   private var requestSent: Bool
+  private var sending = ProgressMeter()
+  private var receiving = ProgressMeter()
+  /// Of an event stream nothing is demanded.
+  private var isMeasured = true
   private(set) var isOnKeptConnection = false
   private(set) var receivedBytes: UInt64 = 0
   private(set) var peer: SocketAddress?
@@ -103,6 +117,41 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   // MARK: Connecting
 
   func start() {
+    let origin = request.origin
+    switch worker.shared.gate.enter(origin, Follower(mailbox: loop.mailbox, id: id)) {
+    case .admitted:
+      hasPlace = true
+      proceed()
+    case .waiting:
+      state = .queued
+      loop.arm(self, after: worker.settings.upstream.queueTimeout)
+    case .full:
+      worker.metrics.add(.upstreamConnectFailures, .limit)
+      failLater(.queueFull(origin.authority, worker.settings.upstream.maxWaiting))
+    }
+  }
+
+  override func receive(_ letter: Letter) {
+    guard letter.subject == LetterSubject.admitted.rawValue, state == .queued else { return }
+    hasPlace = true
+    loop.disarm(self)
+    proceed()
+  }
+
+  private func queueTimedOut() {
+    guard worker.shared.gate.giveUp(request.origin, id) else {
+      // Its turn has come in this very moment; the letter will find it at work.
+      hasPlace = true
+      proceed()
+      return
+    }
+    worker.metrics.add(.timeouts, .queue)
+    worker.metrics.add(.upstreamConnectFailures, .limit)
+    fail(.queueTimedOut(request.origin.authority, worker.settings.upstream.queueTimeout))
+  }
+
+  /// With a place of its own.
+  private func proceed() {
     attempts += 1
     // What is sent again goes on a connection of its own: other kept ones may have ended just as well.
     if attempts == 1, let kept = worker.pool.take(request.origin) {
@@ -135,6 +184,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       connect(to: addresses)
     case .failure(let failure):
       worker.metrics.add(.upstreamConnectFailures, .resolution)
+      if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
       failLater(.resolving(request.origin.host, failure))
     }
   }
@@ -174,7 +224,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     self.connector = nil
     guard state == .connecting else { return }
     let error = ProxyError.connecting(request.origin.authority, attempts)
-    worker.metrics.add(.upstreamConnectFailures, ConnectFailure(attempts))
+    let failure = ConnectFailure(attempts)
+    worker.metrics.add(.upstreamConnectFailures, failure)
+    if failure == .timeout { worker.metrics.add(.timeouts, .connect) }
     fail(error)
   }
 
@@ -194,8 +246,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     gotBytes = false
     output.append(request.head)
     loop.setInterest(connection, .read)
-    loop.arm(self, after: worker.settings.readTimeout)
     flush()
+    awaitOrigin()
     if state == .awaitingHead, !requestSent { consumer?.exchangeWantsContent(self) }
   }
 
@@ -212,8 +264,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     } else {
       output.append(bytes)
     }
-    loop.arm(self, after: worker.settings.readTimeout)
     flush()
+    awaitOrigin()
     return output.count < Self.outputLimit
   }
 
@@ -226,6 +278,18 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       output.append(end)
     }
     flush()
+    awaitOrigin()
+  }
+
+  /// Sets the deadline for whatever the origin has to do next. While the client's content is what is waited
+  /// for, it has nothing to do, and the client has a deadline of its own.
+  private func awaitOrigin() {
+    guard connection != nil, state == .awaitingHead else { return }
+    if requestSent || !output.isEmpty {
+      loop.arm(self, after: worker.settings.readTimeout)
+    } else {
+      loop.disarm(self)
+    }
   }
 
   var canSendContent: Bool { connection != nil && output.count < Self.outputLimit }
@@ -237,7 +301,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       case .bytes(let count):
         worker.metrics.add(.upstreamSent, UInt64(count))
         output.consume(count)
+        if output.isEmpty { sending.stop() }
+        let rule = worker.settings.originProgress
+        guard sending.moved(count, loop.now, rule) else {
+          worker.metrics.add(.timeouts, .upstreamTrickle)
+          fail(.trickled(request.origin.authority, rule, isReading: true))
+          return
+        }
       case .wouldBlock:
+        sending.begin(loop.now)
         updateInterest()
         return
       case .endOfStream, .failed:
@@ -264,6 +336,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   func pause() {
     guard !isPaused, state == .content else { return }
     isPaused = true
+    receiving.stop()
     loop.disarm(self)
     updateInterest()
   }
@@ -271,6 +344,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   func resume() {
     guard isPaused else { return }
     isPaused = false
+    if isMeasured { receiving.begin(loop.now) }
     loop.arm(self, after: worker.settings.readTimeout)
     connection?.watchAgain()
     updateInterest()
@@ -280,6 +354,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     if events.contains(.write), !output.isEmpty {
       flush()
       guard connection != nil else { return }
+      awaitOrigin()
       if output.isEmpty { updateInterest() }
       if !requestSent, output.count < Self.outputLimit { consumer?.exchangeWantsContent(self) }
     }
@@ -319,9 +394,17 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
 
   private func received(_ bytes: UnsafeRawBufferPointer) {
     gotBytes = true
-    loop.arm(self, after: worker.settings.readTimeout)
     switch state {
     case .awaitingHead:
+      let heads = informationals
+      // The time for a complete head runs from its first byte.
+      let isHeadBegun = !input.isEmpty
+      defer {
+        if state == .content || state == .awaitingHead && (!isHeadBegun || heads != informationals)
+        {
+          if !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
+        }
+      }
       if input.isEmpty {
         let used = parseHeads(bytes)
         if state == .awaitingHead {
@@ -340,8 +423,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
         }
       }
     case .content:
+      loop.arm(self, after: worker.settings.readTimeout)
       receivedContent(bytes)
-    case .idle, .resolving, .connecting, .done:
+      guard state == .content else { return }
+      let rule = worker.settings.originProgress
+      if !receiving.moved(bytes.count, loop.now, rule) {
+        worker.metrics.add(.timeouts, .upstreamTrickle)
+        fail(.trickled(request.origin.authority, rule, isReading: false))
+      }
+    case .idle, .queued, .resolving, .connecting, .done:
       break
     }
   }
@@ -402,6 +492,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     responseAllowsReuse = persists && framing != .untilClose
     state = .content
     if case .length(let length) = framing { remaining = length }
+    // Events come when there are any; a client waits for each of them.
+    isMeasured = !head.isEventStream
+    if isMeasured { receiving.begin(loop.now) }
     consumer?.exchangeGotHead(self, head)
     guard state == .content else { return }
     if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: leftOver) }
@@ -459,7 +552,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
         worker.metrics.add(.upstreamRetries)
         releaseConnection(reusable: false)
         output.removeAll()
-        start()
+        proceed()
         return
       }
       fail(.endedBeforeHead(request.origin.authority, errno))
@@ -469,22 +562,25 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       } else {
         fail(.endedInContent(request.origin.authority, errno))
       }
-    case .idle, .resolving, .connecting, .done:
+    case .idle, .queued, .resolving, .connecting, .done:
       break
     }
   }
 
   override func timerFired() {
+    let silence: ProxyError.Silence
     switch state {
-    case .awaitingHead, .content:
-      worker.metrics.add(.timeouts, .upstream)
-      fail(
-        .silent(
-          request.origin.authority, worker.settings.upstream.readTimeout,
-          inHead: state == .awaitingHead))
-    case .idle, .resolving, .connecting, .done:
-      break
+    case .awaitingHead where gotBytes && !input.isEmpty: silence = .inHead
+    case .awaitingHead where !output.isEmpty: silence = .notReading
+    case .awaitingHead: silence = .beforeHead
+    case .content: silence = .inContent
+    case .queued:
+      queueTimedOut()
+      return
+    case .idle, .resolving, .connecting, .done: return
     }
+    worker.metrics.add(.timeouts, .upstream)
+    fail(.silent(request.origin.authority, worker.settings.upstream.readTimeout, silence))
   }
 
   private func finish(trailers: FieldSection?, leftOver: Bool) {
@@ -508,6 +604,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   /// Nobody wants the answer any more.
   func cancel() {
     guard state != .done else { return }
+    if state == .queued, !worker.shared.gate.giveUp(request.origin, id) { hasPlace = true }
     state = .done
     connector?.cancel()
     lookup?.cancel()
@@ -519,6 +616,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     consumer = nil
     connector = nil
     lookup = nil
+    if hasPlace {
+      hasPlace = false
+      worker.shared.gate.leave(request.origin)
+    }
     unregister()
   }
 

@@ -54,10 +54,16 @@ final class FillDriver: ExchangeConsumer {
   private var gathered: [Piece] = []
   /// The file could not take everything.
   private var hasSpilled = false
+  /// Content that was given to the pool thread.
+  private var handedOver: Int64 = 0
+  /// Since when, and from how many bytes on, this goes on for nobody.
+  private var orphaned: (at: Instant, received: Int64)?
   /// Content has come in this turn.
   private var hasGathered = false
   private var inFlight = 0
   let requestTime: Int64
+  /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
+  private let largest: Int64
 
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
@@ -70,12 +76,14 @@ final class FillDriver: ExchangeConsumer {
     self.stale = stale
     self.leader = leader
     requestTime = worker.loop.wallSeconds
+    largest = worker.settings.largestStored
     super.init(loop: worker.loop)
   }
 
   func start() {
     worker.metrics.add(.fillsRunning)
     if mayComplete { kept = takeKept() }
+    fill.attach(Follower(mailbox: loop.mailbox, id: id))
     let exchange = Exchange(
       worker: worker,
       request: kept.map { Forwarding.completingRequest(request, $0, via: worker.via) }
@@ -111,8 +119,13 @@ final class FillDriver: ExchangeConsumer {
     if let kept {
       self.kept = nil
       switch judgeRest(kept, head, fields, now: now) {
-      case .fits(let response, let length): return complete(kept, response, length, head)
-      case .useless: return beginAgain(stale: stale)
+      case .fits(let response, let length) where length <= largest:
+        return complete(kept, response, length, head)
+      case .fits:
+        worker.store.discard(kept)
+        return beginAgain(stale: stale)
+      case .useless:
+        return beginAgain(stale: stale)
       case .other: break
       }
     }
@@ -126,6 +139,7 @@ final class FillDriver: ExchangeConsumer {
     switch verdict {
     case .storable(let response):
       keep(response, head, exchange)
+      if orphaned != nil { reconsider() }
     case .not(let reason):
       yield(exchange, head, reason: .response, why: reason.rule)
     }
@@ -164,6 +178,7 @@ final class FillDriver: ExchangeConsumer {
     retire()
     leader?.fillBeganAgain(again)
     again.start()
+    if fill.isDeserted { again.deserted() }
   }
 
   /// The rest of what is kept will come: all of it grows for everybody, the beginning being there at once.
@@ -175,9 +190,11 @@ final class FillDriver: ExchangeConsumer {
     resumed = kept
     completedFrom = kept.length
     received = kept.length
+    handedOver = kept.length
     body = GrowingBody(response: response, expectedLength: length)
     state = .opening(head)
     openFile(resuming: kept)
+    if orphaned != nil { reconsider() }
   }
 
   /// The answer may be stored: from here on its content grows for everybody.
@@ -188,6 +205,10 @@ final class FillDriver: ExchangeConsumer {
       case .length(let length): Int64(clamping: length)
       case .chunked, .untilClose, .refused: nil
       }
+    if let expected, expected > largest {
+      yield(exchange, head, reason: .space, why: "too-large")
+      return
+    }
     body = GrowingBody(response: response, expectedLength: expected)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
@@ -228,7 +249,7 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     // What a request that fetches for itself gets says nothing about what others would get.
     if worker.fills.leave(fill) {
-      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
+      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.now)
     }
     fill.enter(.unshared)
     worker.metrics.subtract(.fillsRunning)
@@ -243,11 +264,77 @@ final class FillDriver: ExchangeConsumer {
     retire()
   }
 
+  // MARK: Going on for nobody
+
+  /// The last one who wanted the answer has left.
+  private func deserted() {
+    guard fill.isDeserted else { return }
+    switch state {
+    case .awaitingHead, .opening, .filling: break
+    case .committing, .over: return
+    }
+    if orphaned == nil {
+      guard worker.shared.orphans.enter(limit: worker.settings.upstream.orphans.finishAtMost) else {
+        giveUp()
+        return
+      }
+    }
+    orphaned = (loop.now, received)
+    reconsider()
+  }
+
+  private func reconsider() {
+    guard let orphaned else { return }
+    guard fill.isDeserted else {
+      adopted()
+      return
+    }
+    let waited = loop.now - orphaned.at
+    if worker.settings.orphanRule.goesOn(
+      received: received, expected: body?.expectedLength, since: received - orphaned.received,
+      waited: waited)
+    {
+      loop.arm(self, after: worker.settings.upstream.orphans.finishWithin - waited)
+    } else {
+      giveUp()
+    }
+  }
+
+  override func timerFired() { reconsider() }
+
+  /// Somebody wants it, or it is over.
+  private func adopted() {
+    guard orphaned != nil else { return }
+    orphaned = nil
+    loop.disarm(self)
+    worker.shared.orphans.leave()
+  }
+
+  private func giveUp() {
+    // Who comes in this moment is not to hear of an end that has nothing to do with the origin.
+    guard worker.fills.leaveIfDeserted(fill) else {
+      adopted()
+      return
+    }
+    switch state {
+    case .awaitingHead:
+      exchange?.cancel()
+      giveBackKept()
+      end(.failed(.abandoned), .abandoned)
+    case .opening, .filling:
+      handOver()
+      breakOff(.abandoned, as: .abandoned, keeps: true)
+    case .committing, .over:
+      break
+    }
+  }
+
   // MARK: Content
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard let body else { return }
     received += Int64(bytes.count)
+    if orphaned != nil { reconsider() }
     switch state {
     case .opening:
       gather(bytes)
@@ -336,14 +423,16 @@ final class FillDriver: ExchangeConsumer {
     let producer = tailProducer
     for piece in pieces {
       inFlight += piece.count
+      handedOver += Int64(piece.count)
+      let isTooMuch = handedOver > largest
       onPool { post in
-        if case .appended = blob.append(piece.bytes) {
+        if !isTooMuch, case .appended = blob.append(piece.bytes) {
           body.fileGrew()
           post(.written, piece.count, piece)
           return
         }
-        // A blob that has failed stays failed, so this and all later pieces go the same way: to memory, for
-        // those who read along.
+        // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all
+        // later pieces go the same way: to memory, for those who read along.
         let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
         post(isRead ? .spilled : .failed, piece.count, piece)
       }
@@ -371,6 +460,10 @@ final class FillDriver: ExchangeConsumer {
   }
 
   override func receive(_ letter: Letter) {
+    if letter.subject == LetterSubject.deserted.rawValue {
+      deserted()
+      return
+    }
     guard let news = News(rawValue: letter.subject) else { return }
     switch news {
     case .opened:
@@ -489,13 +582,12 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     switch state {
     case .awaitingHead:
-      if let kept { worker.store.giveBack(kept, now: loop.wallSeconds) }
-      kept = nil
+      giveBackKept()
       end(.failed(error), .failed)
     case .opening, .filling:
       // What has come so far is for those who read along, and worth keeping.
       handOver()
-      breakOff(error)
+      breakOff(error, keeps: error.leavesContentInOrder)
     case .committing, .over:
       break
     }
@@ -503,12 +595,20 @@ final class FillDriver: ExchangeConsumer {
 
   // MARK: Ending
 
+  /// What was kept of the content has not been asked about: the next one may.
+  private func giveBackKept() {
+    if let kept { worker.store.giveBack(kept, now: loop.wallSeconds) }
+    kept = nil
+  }
+
   /// The content will never be complete: those who read along are cut off where it ends.
-  private func breakOff(_ error: ProxyError) {
+  /// - Parameter isKept: what has come is in order, and may be gone on with later.
+  private func breakOff(
+    _ error: ProxyError, as outcome: FillOutcome = .failed, keeps isKept: Bool = false
+  ) {
     exchange?.cancel()
     exchange = nil
     let body = self.body
-    let isKept = error.leavesContentInOrder
     if let blob {
       // Behind whatever is still queued for it, so that readers get all there is.
       let isTaken = worker.disk.submit(lane: fill.key.hash) {
@@ -535,7 +635,7 @@ final class FillDriver: ExchangeConsumer {
         }
       }
     }
-    end(.failed(error), .failed)
+    end(.failed(error), outcome)
   }
 
   private func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
@@ -550,6 +650,7 @@ final class FillDriver: ExchangeConsumer {
   }
 
   private func retire() {
+    adopted()
     exchange = nil
     unregister()
   }

@@ -39,6 +39,13 @@ struct ProxyError: Error, Sendable {
       status: .requestTimeout)
   }
 
+  static func contentTrickled(_ rule: ProgressRule) -> ProxyError {
+    ProxyError(
+      .requestError,
+      "less than \(rule.minimum) bytes of the request's content came within \(rule.window.inWords)"
+        + " (`limits.min-progress`)", status: .requestTimeout)
+  }
+
   static func contentTooLarge(_ limit: UInt64) -> ProxyError {
     ProxyError(
       .requestError,
@@ -56,6 +63,13 @@ struct ProxyError: Error, Sendable {
     ProxyError(
       .connectionLimitReached, "there are \(limit) connections already (`limits.connections`)",
       status: .serviceUnavailable)
+  }
+
+  static func tooManyConnectionsOfClient(_ client: IPAddress, _ limit: Int) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached,
+      "\(ClientCounts.network(of: client)) has \(limit) connections already"
+        + " (`limits.connections-per-client`)", status: .tooManyRequests)
   }
 
   static var outOfDescriptors: ProxyError {
@@ -109,6 +123,19 @@ struct ProxyError: Error, Sendable {
       type, "\(host): \(failure.message)", status: isOurs ? .serviceUnavailable : nil)
   }
 
+  static func queueFull(_ authority: String, _ limit: Int) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached,
+      "\(limit) requests wait for \(authority) already (`upstream.max-waiting`)")
+  }
+
+  static func queueTimedOut(_ authority: String, _ limit: Duration) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached,
+      "no connection for \(authority) came free within \(limit.inWords); raise"
+        + " `upstream.max-connections`, `upstream.max-total` or `upstream.queue-timeout`")
+  }
+
   static func prohibited(_ host: String, _ addresses: [IPAddress]) -> ProxyError {
     let first = addresses.first.map { "\($0)" } ?? "no address"
     return ProxyError(
@@ -131,7 +158,7 @@ struct ProxyError: Error, Sendable {
       case .refused: .connectionRefused
       case .timeout: .connectionTimeout
       case .unreachable: .destinationIPUnroutable
-      case .resolution, .forbidden, .other: .destinationUnavailable
+      case .resolution, .forbidden, .limit, .other: .destinationUnavailable
       }
     return ProxyError(type, "no connection to \(authority) (\(tried.joined(separator: "; ")))")
   }
@@ -160,14 +187,34 @@ struct ProxyError: Error, Sendable {
         ?? "\(authority) closed the connection in the middle of the content")
   }
 
-  static func silent(_ authority: String, _ limit: Duration, inHead: Bool) -> ProxyError {
-    inHead
-      ? ProxyError(
-        .responseTimeout,
-        "\(authority) did not answer within \(limit.inWords) (`upstream.read-timeout`)")
-      : ProxyError(
-        .connectionReadTimeout,
-        "\(authority) stopped sending for \(limit.inWords) (`upstream.read-timeout`)")
+  /// What an origin was doing when it fell silent.
+  enum Silence {
+    /// Nothing of an answer has come.
+    case beforeHead
+    /// A head has begun, and does not end.
+    case inHead
+    case inContent
+    /// It takes nothing of what is sent to it.
+    case notReading
+  }
+
+  static func silent(_ authority: String, _ limit: Duration, _ silence: Silence) -> ProxyError {
+    let (type, what): (ProxyStatus.ErrorType, String) =
+      switch silence {
+      case .beforeHead: (.responseTimeout, "did not answer within")
+      case .inHead: (.responseTimeout, "did not complete the head of its answer within")
+      case .inContent: (.connectionReadTimeout, "stopped sending for")
+      case .notReading: (.connectionWriteTimeout, "took nothing of the request for")
+      }
+    return ProxyError(type, "\(authority) \(what) \(limit.inWords) (`upstream.read-timeout`)")
+  }
+
+  /// - Parameter isReading: it was to take content; otherwise, to send some.
+  static func trickled(_ authority: String, _ rule: ProgressRule, isReading: Bool) -> ProxyError {
+    ProxyError(
+      isReading ? .connectionWriteTimeout : .connectionReadTimeout,
+      "\(authority) \(isReading ? "took" : "sent") less than \(rule.minimum) bytes within"
+        + " \(rule.window.inWords) (`upstream.min-progress`)")
   }
 
   // MARK: Here
@@ -175,6 +222,10 @@ struct ProxyError: Error, Sendable {
   static func notKept(_ reason: String) -> ProxyError {
     ProxyError(.proxyInternalError, "the answer could not be kept while it came: \(reason)")
   }
+
+  static let abandoned = ProxyError(
+    .proxyInternalResponse, "everybody who wanted this answer left before it was complete",
+    status: .badGateway)
 
   static let shuttingDown = ProxyError(
     .proxyInternalError, "the proxy is shutting down", status: .serviceUnavailable)

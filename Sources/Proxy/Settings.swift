@@ -18,6 +18,11 @@ final class Settings: Sendable {
   let tunnelTimeout: TimeoutClass
   let readTimeout: TimeoutClass
   let poolTimeout: TimeoutClass
+  let clientProgress: ProgressRule
+  let originProgress: ProgressRule
+  let orphanRule: OrphanRule
+  /// The largest response that is kept, in bytes.
+  let largestStored: Int64
   /// How long a closed client may take to read its last answer.
   let lingerTimeout = TimeoutClass(.seconds(5))
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
@@ -38,6 +43,13 @@ final class Settings: Sendable {
     tunnelTimeout = TimeoutClass(limits.tunnelTimeout)
     readTimeout = TimeoutClass(configuration.upstream.readTimeout)
     poolTimeout = TimeoutClass(configuration.upstream.idleTimeout)
+    clientProgress = ProgressRule(
+      window: limits.progressWindow, minimum: UInt64(clamping: limits.minProgress?.bytes ?? 0))
+    originProgress = ProgressRule(
+      window: limits.progressWindow,
+      minimum: UInt64(clamping: configuration.upstream.minProgress?.bytes ?? 0))
+    orphanRule = OrphanRule(settings: configuration.upstream.orphans)
+    largestStored = configuration.store.size.bytes / 100 &* Int64(configuration.store.maxShare)
     allowsEveryHost =
       configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
   }

@@ -26,6 +26,8 @@ final class TransactionDriver: ExchangeConsumer {
   private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
+  /// Keeps the fill going.
+  private var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
   private var reader: BodyReader?
   private var isCollapsed = false
@@ -58,7 +60,7 @@ final class TransactionDriver: ExchangeConsumer {
     if let effect = effects.origin {
       switch effect {
       case .follow: followFill()
-      case .fillAlone: lead(Fill(request.key))
+      case .fillAlone: leadAlone()
       case .relay: relay()
       case .drop: dropExchange()
       }
@@ -121,7 +123,7 @@ final class TransactionDriver: ExchangeConsumer {
       firstPieceRead(read)
     case .fillNews:
       fillChanged()
-    case .settings, .drain:
+    case .settings, .drain, .admitted, .deserted:
       break
     }
     client.advance()
@@ -200,21 +202,22 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Fills
 
   private func followFill() {
-    let now = loop.wallSeconds
-    switch worker.fills.enter(request.key, now: now) {
+    switch worker.fills.enter(request.key, now: loop.now) {
     case .joined(let fill):
       self.fill = fill
+      interest = FillInterest(adopting: fill)
       isCollapsed = true
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      lead(Fill(request.key))
+      leadAlone()
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
         worker.fills.leave(fill)
         fill.enter(.stored(entry))
         self.fill = fill
+        interest = FillInterest(adopting: fill)
         isCollapsed = true
         fillChanged()
       } else {
@@ -233,8 +236,16 @@ final class TransactionDriver: ExchangeConsumer {
     return entry
   }
 
+  /// A fill that nobody else can find.
+  private func leadAlone() {
+    let fill = Fill(request.key)
+    fill.retain()
+    lead(fill)
+  }
+
   private func lead(_ fill: Fill) {
     self.fill = fill
+    interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self)
     fillDriver = driver
@@ -248,9 +259,17 @@ final class TransactionDriver: ExchangeConsumer {
     case .waiting:
       return
     case .growing(let body):
+      guard mayShare(body.response) else { return goAlone() }
+      // A range of content whose length nobody knows can be given once the content reaches beyond it.
+      if body.length == nil,
+        let count = Answers.contentNeeded(
+          by: request, of: body.response, now: loop.wallSeconds),
+        !body.has(count, orTell: Follower(mailbox: loop.mailbox, id: id))
+      {
+        return
+      }
       // Who comes when the start of the content may be gone is on its own.
-      guard mayShare(body.response),
-        let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
+      guard let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
       else { return goAlone() }
       self.reader = reader
       carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
@@ -281,6 +300,7 @@ final class TransactionDriver: ExchangeConsumer {
   /// What others fetch is not for this request.
   private func goAlone() {
     fill = nil
+    interest = nil
     isCollapsed = false
     carryOut(machine.fillSaid(.notForYou, collapsed: false))
   }
@@ -343,16 +363,37 @@ final class TransactionDriver: ExchangeConsumer {
       return
     }
     switch entry.body {
+    case .inline where content.isEmpty:
+      if case .parts(let parts) = plan.kind { writeParts(parts, of: entry.inlineBody) }
+      client.flushScratch()
+      answerSent()
     case .inline:
       let range = Int(content.lowerBound)..<Int(content.upperBound)
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: entry.inlineBody[range]))
       client.flushScratch()
       answerSent()
     case .blob(let file):
-      client.content = ContentSource(blob: file, range: content, residentEnd: residentEnd)
+      if case .parts(let parts) = plan.kind {
+        client.content = ContentSource(blob: file, parts: parts)
+      } else {
+        client.content = ContentSource(blob: file, range: content, residentEnd: residentEnd)
+      }
       client.flushScratch()
       client.advance()
     }
+  }
+
+  /// The parts of small content, which lies in memory.
+  private func writeParts(_ parts: MultipartRanges, of body: UnsafeRawBufferPointer) {
+    for part in parts.parts {
+      let range = Int(part.range.lowerBound)..<Int(part.range.upperBound)
+      if worker.scratch.room < part.head.count + range.count + parts.end.count {
+        client.flushScratch(more: true)
+      }
+      worker.scratch.append(part.head)
+      worker.scratch.append(UnsafeRawBufferPointer(rebasing: body[range]))
+    }
+    worker.scratch.append(parts.end)
   }
 
   /// The first piece of a stored file, read on a pool thread before the head of the answer goes out.
@@ -407,19 +448,26 @@ final class TransactionDriver: ExchangeConsumer {
     guard let reader else { return }
     let body = reader.body
     self.reader = nil
-    let length = body.expectedLength
+    let length = body.length
     let plan = Answers.plan(
-      request, body.response, length: length, received: 0, now: loop.wallSeconds)
+      request, body.response, length: length, received: length == nil ? body.available : 0,
+      isGrowing: true, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
       return
     }
+    if case .parts(let parts) = plan.kind {
+      client.content = ContentSource(growing: reader, parts: parts)
+      client.flushScratch()
+      client.advance()
+      return
+    }
     client.content = ContentSource(
       growing: reader, from: content.lowerBound,
       to: content.upperBound == .max ? nil : content.upperBound,
-      isChunked: length == nil && request.version == .http11)
+      isChunked: content.upperBound == .max && request.version == .http11)
     client.flushScratch()
     client.advance()
   }
@@ -430,6 +478,7 @@ final class TransactionDriver: ExchangeConsumer {
       case .whole where response.status.forbidsContent: .asIs
       case .whole: length.map { .length($0) } ?? unknownLength
       case .part(let range): .length(Int64(range.count))
+      case .parts(let parts): .length(parts.contentLength)
       case .notModified: .asIs
       case .preconditionFailed, .unsatisfiable: .length(0)
       }
@@ -644,6 +693,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   func contentTimedOut() { contentFailed(.contentTimedOut(worker.settings.limits.contentTimeout)) }
 
+  func contentTrickled() { contentFailed(.contentTrickled(worker.settings.clientProgress)) }
+
   private func contentFailed(_ error: ProxyError) {
     dropExchange()
     record.error = error
@@ -691,6 +742,7 @@ final class TransactionDriver: ExchangeConsumer {
     if let exchange { record.upstreamBytes = exchange.receivedBytes }
     if let fillDriver { record.upstreamBytes = fillDriver.upstreamBytes }
     dropExchange()
+    interest = nil
     record.handling = machine.handling
     record.sentBytes = client.sentBytes + UInt64(client.waitingOutput)
     worker.log(record)

@@ -31,6 +31,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
     super.init(loop: worker.loop)
   }
 
+  /// The client's address.
+  var peer: SocketAddress { record.client }
+
   // MARK: Connecting
 
   func start() {
@@ -46,6 +49,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
     guard !isOver else { return }
     switch result {
     case .failure(let failure):
+      worker.metrics.add(.upstreamConnectFailures, .resolution)
+      if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
       fail(.resolving(host, failure))
     case .success(let addresses):
       let allowed = addresses.filter { worker.settings.destinations.allows(address: $0) }
@@ -71,7 +76,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
 
   func connector(_ connector: Connector, failed attempts: [ConnectionRace.Attempt]) {
     self.connector = nil
-    worker.metrics.add(.upstreamConnectFailures, ConnectFailure(attempts))
+    let failure = ConnectFailure(attempts)
+    worker.metrics.add(.upstreamConnectFailures, failure)
+    if failure == .timeout { worker.metrics.add(.timeouts, .connect) }
     fail(.connecting("\(authority)", attempts))
   }
 

@@ -167,7 +167,7 @@ package final class StoreCore: Sendable {
 
 /// Names for growing bodies, unique over restarts.
 final class PartialNames: Sendable {
-  private let prefix = String(UInt64.random(in: 0...UInt64.max), radix: 36) + "-"
+  private let prefix = String(Randomness.word(), radix: 36) + "-"
   private let next = Atomic<UInt64>(0)
 
   func take() -> String { prefix + String(next.wrappingAdd(1, ordering: .relaxed).newValue) }

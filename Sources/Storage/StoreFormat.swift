@@ -64,7 +64,7 @@ package final class StoreFormat: Sendable {
     } else {
       // Nothing, or the beginning of one: a first start that was cut off. With a log beside it, it is damage.
       if readOnly || Self.hasLog(directory) { throw .notAStore(path: directory) }
-      id = UInt64.random(in: 1...UInt64.max)
+      id = max(1, Randomness.word())
       found = .clean
       isNew = true
       let text = "holdfast-store \(Self.version)\nid \(Self.hexadecimal(id))\nstate clean\n"

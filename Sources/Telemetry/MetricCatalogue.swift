@@ -56,6 +56,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamReceived, downstreamSent, storeServed
   case upstreamReceived, upstreamSent
   case connectionsOpen, connectionsAccepted, connectionsRefused, acceptPauses
+  case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
   case fillsRunning, fills, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
@@ -110,6 +111,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_accept_pauses_total",
         "Times a listener stopped accepting because descriptors had run out.")
+    case .upstreamRequests:
+      .init(.gauge, "holdfast_upstream_requests", "Requests at origins now.")
+    case .upstreamWaiting:
+      .init(.gauge, "holdfast_upstream_waiting", "Requests that wait for a place at their origin.")
     case .upstreamConnects:
       .init(.counter, "holdfast_upstream_connects_total", "Connections made to origins.")
     case .upstreamReuses:

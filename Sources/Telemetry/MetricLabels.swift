@@ -98,10 +98,12 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case limit
   /// The instance is draining before it stops.
   case draining
+  /// `limits.connections-per-client` is reached.
+  case clientLimit
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 3 }
-  public var labelValue: String { "\(self)" }
+  @inlinable public static var valueCount: Int { 4 }
+  public var labelValue: String { self == .clientLimit ? "client_limit" : "\(self)" }
 }
 
 /// Why no connection to an origin came about.
@@ -118,9 +120,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case forbidden
   /// Anything else, such as no free port or descriptor on this side.
   case other
+  /// `upstream.max-connections` or `upstream.max-total` was reached, and the line too long or too slow.
+  case limit
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 6 }
+  @inlinable public static var valueCount: Int { 7 }
   public var labelValue: String { "\(self)" }
 }
 
@@ -164,19 +168,30 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case idle
   /// A client stopped reading (`limits.write-timeout`).
   case write
-  /// No connection to the origin (`upstream.connect-timeout`).
+  /// A client sent content, but hardly any (`limits.min-progress`).
+  case requestTrickle
+  /// A client read, but hardly anything (`limits.min-progress`).
+  case writeTrickle
+  /// No connection to the origin, or no address for it (`upstream.connect-timeout`).
   case connect
   /// The origin stopped sending, or reading (`upstream.read-timeout`).
   case upstream
+  /// The origin sent or read, but hardly anything (`upstream.min-progress`).
+  case upstreamTrickle
   /// Nothing moved through a tunnel (`limits.tunnel-timeout`).
   case tunnel
+  /// No place at the origin came free (`upstream.queue-timeout`).
+  case queue
 
   public static var labelName: String { "kind" }
-  @inlinable public static var valueCount: Int { 7 }
+  @inlinable public static var valueCount: Int { 11 }
   public var labelValue: String {
     switch self {
     case .requestHead: "request_head"
     case .requestContent: "request_content"
+    case .requestTrickle: "request_trickle"
+    case .writeTrickle: "write_trickle"
+    case .upstreamTrickle: "upstream_trickle"
     default: "\(self)"
     }
   }

@@ -93,7 +93,9 @@ struct MetricCatalogueTests {
     plain(.downstreamReceived, .downstreamSent, .storeServed, .upstreamReceived, .upstreamSent)
     one(.connectionsOpen)
     one(.connectionsRefused)
-    plain(.connectionsAccepted, .acceptPauses, .upstreamConnects, .upstreamReuses)
+    plain(
+      .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
+      .upstreamReuses)
     one(.upstreamConnectFailures)
     plain(.upstreamRetries, .fillsRunning, .tunnelsOpen, .tunnels)
     #expect(Histogram.upstreamFirstByte.metric.definition.type == .histogram)
