@@ -170,7 +170,8 @@ public enum Metric: Int, CaseIterable, Sendable {
     case .storeIncomplete:
       .init(
         .gauge, "holdfast_store_incomplete",
-        "Responses kept without their end, because their fetch broke off; the next one asks for the rest only.")
+        "Responses kept without their end, because their fetch broke off; the next one asks for the rest only."
+      )
     case .completedBytes:
       .init(
         .counter, "holdfast_completed_bytes_total",
