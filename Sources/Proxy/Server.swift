@@ -198,6 +198,9 @@ package final class Server: Sendable {
   /// - Returns: false when too many wait already.
   func onPool(_ job: @escaping @Sendable () -> Void) -> Bool { shared.disk.submit(job) }
 
+  /// Waits until everything the disk threads were given so far is done: for tests.
+  package func settleDisk() { shared.disk.settle() }
+
   /// What is wrong with the store, each kind at most once a minute.
   func storeTroubles() -> [String] {
     store.troubles(now: .now()).map { report in

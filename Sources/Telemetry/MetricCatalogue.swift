@@ -61,6 +61,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case fillsRunning, fills, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
+  case storeIncomplete, completedBytes
   case storeEvictions, storeTroubles
   case configurationReloads
   case residentMemory, openDescriptors, maximumDescriptors, processorTime, startTime
@@ -166,6 +167,15 @@ public enum Metric: Int, CaseIterable, Sendable {
     case .storeMemory:
       .init(
         .gauge, "holdfast_store_memory_bytes", "Memory held by small answers kept ready to send.")
+    case .storeIncomplete:
+      .init(
+        .gauge, "holdfast_store_incomplete",
+        "Responses kept without their end, because their fetch broke off; the next one asks for the rest only."
+      )
+    case .completedBytes:
+      .init(
+        .counter, "holdfast_completed_bytes_total",
+        "Bytes of content that were not fetched again because an earlier fetch had got that far.")
     case .storeEvictions:
       .init(
         .counter, "holdfast_store_evictions_total", "Stored responses dropped to make room.")

@@ -53,6 +53,8 @@ extension Scalar {
   @inlinable public static var storeCapacity: Self { Self(.storeCapacity) }
   @inlinable public static var storeEntries: Self { Self(.storeEntries) }
   @inlinable public static var storeMemory: Self { Self(.storeMemory) }
+  @inlinable public static var storeIncomplete: Self { Self(.storeIncomplete) }
+  @inlinable public static var completedBytes: Self { Self(.completedBytes) }
   @inlinable public static var storeEvictions: Self { Self(.storeEvictions) }
   @inlinable public static var residentMemory: Self { Self(.residentMemory) }
   @inlinable public static var openDescriptors: Self { Self(.openDescriptors) }

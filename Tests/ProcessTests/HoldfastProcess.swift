@@ -135,6 +135,15 @@ final class HoldfastProcess: Sendable {
     return (code, process.lines.joined(separator: "\n"))
   }
 
+  /// What lies in `partial/` that nobody could go on with: files without a note, and notes without a file.
+  static func strays(store: String) -> [String] {
+    let names = Set(partials(store: store))
+    return names.filter { name in
+      name.hasSuffix(".about")
+        ? !names.contains(String(name.dropLast(".about".count))) : !names.contains(name + ".about")
+    }
+  }
+
   /// What lies in `partial/`.
   static func partials(store: String) -> [String] {
     (try? FileManager.default.contentsOfDirectory(atPath: store + "/partial")) ?? []

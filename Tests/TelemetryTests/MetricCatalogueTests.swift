@@ -105,6 +105,8 @@ struct MetricCatalogueTests {
     one(.timeouts)
     one(.tunnelBytes)
     plain(.storeBytes, .storeCapacity, .storeEntries, .storeMemory)
+    plain(.storeIncomplete)
+    plain(.completedBytes)
     plain(.storeEvictions)
     one(.storeTroubles)
     one(.configurationReloads)
