@@ -48,7 +48,7 @@ enum CheckReport {
     facts.add("clients connect to", lines: configuration.listeners.map { Reachability.use(of: $0) })
     facts.add("clients may come from", lines: Reachability.clients(configuration))
     facts.add(
-      "admin and metrics", configuration.admin.map { "http://\($0)/" } ?? "nowhere (admin: none)")
+      "admin and metrics", Reachability.admin(configuration.admin))
     facts.add("hosts they may ask for", lines: Reachability.hosts(configuration.destinations))
     facts.add("private networks", Reachability.privateNetworks(configuration.destinations))
     facts.add(

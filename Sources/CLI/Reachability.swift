@@ -56,3 +56,12 @@ enum Reachability {
       : networks.map(\.description).joined(separator: ", ") + "; all others are refused"
   }
 }
+
+extension Reachability {
+  /// Where the admin listener is, and who is answered.
+  static func admin(_ admin: AdminSettings?) -> String {
+    guard let admin else { return "nowhere (admin: none)" }
+    let who = admin.tokenFile == nil ? "whoever can connect" : "who shows the token"
+    return "http://\(admin.address)/  for \(who)"
+  }
+}

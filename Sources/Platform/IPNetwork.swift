@@ -28,6 +28,9 @@ public struct IPNetwork: Hashable, Sendable {
     return count >= 64 ? .max : ~(UInt64.max >> UInt64(count))
   }
 
+  /// Whether nothing but one address lies in it.
+  public var isSingleAddress: Bool { prefixLength == address.bitCount }
+
   /// Whether the address lies in this network. An IPv4 address also lies in it as `::ffff:a.b.c.d`.
   public func contains(_ candidate: IPAddress) -> Bool {
     var other = candidate

@@ -194,6 +194,7 @@ enum Answers {
     if error.status == .serviceUnavailable || error.status == .gatewayTimeout {
       head.append(contentsOf: "Retry-After: 5\r\n".utf8)
     }
+    if let challenge = error.challenge { head.append(contentsOf: challenge.line.utf8) }
     if error.status == .methodNotAllowed {
       // RFC 9110 §15.5.6 demands the list. Only CONNECT is ever refused for its method; methods unknown
       // here pass as well, but a list has an end.

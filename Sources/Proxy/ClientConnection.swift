@@ -14,7 +14,7 @@ import Platform
 import Storage
 import Telemetry
 
-final class ClientConnection: LoopObject {
+final class ClientConnection: LoopObject, Throttled {
   enum Phase: UInt8 {
     /// For a request's head, or its rest.
     case waiting
@@ -41,6 +41,8 @@ final class ClientConnection: LoopObject {
   var content = ContentSource()
   /// The answer under way, for the access log; nil when the driver keeps it.
   var record: AccessRecord?
+  /// Who was asking last, where clients have to say so.
+  var authentication = AuthenticationMemory()
   private(set) var keepsAlive = true
   /// Requests begun on this connection.
   private(set) var requests = 0
@@ -53,6 +55,8 @@ final class ClientConnection: LoopObject {
   private var isAdvancing = false
   private var endsAfterOutput = false
   private var waitsForSocket = false
+  private var awaitsAuthentication = false
+  private var throttle: Throttle?
 
   init(worker: Worker, role: ListenerRole, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
@@ -71,6 +75,7 @@ final class ClientConnection: LoopObject {
       return false
     }
     loop.arm(self, after: worker.settings.idleTimeout)
+    if worker.settings.isRated { throttle = Throttle(worker: worker, client: peer.ip, owner: self) }
     return true
   }
 
@@ -121,6 +126,10 @@ final class ClientConnection: LoopObject {
   /// The content being sent has news: a growing body grew, or a cold piece of a file is in memory.
   override func receive(_ letter: Letter) {
     guard phase == .answering else { return }
+    if letter.subject == LetterSubject.authenticated.rawValue {
+      authenticationEnded()
+      return
+    }
     content.isWaiting = false
     advance()
   }
@@ -190,7 +199,8 @@ final class ClientConnection: LoopObject {
         sentBytes = 0
         if answerHit(rest) { continue }
         flushScratch()
-        if phase == .waiting { beginTransaction(rest) }
+        // The request is read again once it is known whether its credentials are right.
+        if phase == .waiting, !beginTransaction(rest) { return used - consumed }
       case .needsMoreBytes:
         flushScratch()
         return used
@@ -205,32 +215,66 @@ final class ClientConnection: LoopObject {
   }
 
   /// The long way: routes the request, and has a driver or a tunnel answer it.
-  private func beginTransaction(_ bytes: UnsafeRawBufferPointer) {
+  /// - Returns: false if it has to be begun once more, when its credentials have been checked.
+  private func beginTransaction(_ bytes: UnsafeRawBufferPointer) -> Bool {
     let head = worker.parsedHead
+    let consumesAuthorization: Bool
+    switch authenticate(bytes) {
+    case .passed(let consumes):
+      consumesAuthorization = consumes
+    case .pending:
+      requests &-= 1
+      awaitsAuthentication = true
+      phase = .answering
+      return false
+    case .refused(let error):
+      let span = Span<UInt8>(_unsafeBytes: bytes)
+      let framing = MessageFraming.ofRequest(head.pointee, in: span)
+      refuse(
+        error,
+        keepsAlive: framing == .none && head.pointee.method != .connect
+          && ConnectionOptions.persists(head.pointee, in: span),
+        version: head.pointee.version, method: [UInt8](bytes[head.pointee.methodRange]),
+        target: [UInt8](bytes[head.pointee.targetRange]))
+      return true
+    }
     let span = Span<UInt8>(_unsafeBytes: bytes)
     switch RequestIntake.read(head.pointee, in: span, role: role, worker: worker) {
-    case .request(let request):
+    case .request(var request):
+      // What was for this proxy is neither forwarded nor a reason not to share the answer.
+      if consumesAuthorization { request.fields.remove(.authorization) }
       beginAnswer(keepsAlive: request.keepsAlive)
+      var record = AccessRecord(
+        client: peer, method: request.methodBytes, target: request.target.key,
+        way: request.route.way, startedAt: loop.now)
+      record.user = authentication.user
       let driver = TransactionDriver(
-        worker: worker, client: self, request: request,
-        record: AccessRecord(
-          client: peer, method: request.methodBytes, target: request.target.key,
-          way: request.route.way, startedAt: loop.now))
+        worker: worker, client: self, request: request, record: record)
       self.driver = driver
       driver.start()
     case .tunnel(let authority):
-      beginTunnel(
-        Tunnel(
-          worker: worker, client: self, authority: authority,
-          record: AccessRecord(
-            client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
-            way: .tunnel, startedAt: loop.now)))
+      var record = AccessRecord(
+        client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
+        way: .tunnel, startedAt: loop.now)
+      record.user = authentication.user
+      beginTunnel(Tunnel(worker: worker, client: self, authority: authority, record: record))
     case .refused(let error, let keepsAlive):
       refuse(
         error, keepsAlive: keepsAlive, version: head.pointee.version,
         method: [UInt8](bytes[head.pointee.methodRange]),
         target: [UInt8](bytes[head.pointee.targetRange]))
     }
+    return true
+  }
+
+  /// The request that was put off is in `input` still, and is read once more.
+  private func authenticationEnded() {
+    guard awaitsAuthentication else { return }
+    awaitsAuthentication = false
+    phase = .waiting
+    loop.setInterest(self, .read)
+    loop.arm(self, after: worker.settings.headerTimeout)
+    advance()
   }
 
   // MARK: Answering
@@ -278,11 +322,13 @@ final class ClientConnection: LoopObject {
   /// Takes bytes in their order behind what waits already; sends at once what the socket takes.
   func write(_ bytes: UnsafeRawBufferPointer, more: Bool = false) {
     guard phase != .closed, !bytes.isEmpty else { return }
-    guard output.isEmpty else {
+    let allowed = allowance(bytes.count)
+    guard output.isEmpty, allowed > 0 else {
       output.append(bytes)
       return
     }
-    switch Socket.send(descriptor, bytes, more: more) {
+    let window = UnsafeRawBufferPointer(rebasing: bytes[0..<allowed])
+    switch Socket.send(descriptor, window, more: more || allowed < bytes.count) {
     case .bytes(let count):
       sent(count)
       if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
@@ -305,13 +351,20 @@ final class ClientConnection: LoopObject {
 
   private func sent(_ count: Int) {
     sentBytes &+= UInt64(count)
+    throttle?.spent(count)
     worker.metrics.add(.downstreamSent, UInt64(count))
   }
 
   /// Sends what waits in `output`, then the content.
   private func pump() {
     while !output.isEmpty {
-      switch Socket.send(descriptor, output.bytes, more: content.isActive) {
+      let allowed = allowance(output.count)
+      guard allowed > 0 else {
+        waitForAllowance()
+        return
+      }
+      let window = UnsafeRawBufferPointer(rebasing: output.bytes[0..<allowed])
+      switch Socket.send(descriptor, window, more: content.isActive) {
       case .bytes(let count):
         sent(count)
         output.consume(count)
@@ -337,6 +390,32 @@ final class ClientConnection: LoopObject {
     // Who does not take answers is not asked for more requests: that bounds what can pile up here.
     loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
     loop.arm(self, after: worker.settings.writeTimeout)
+  }
+
+  // MARK: Bandwidth
+
+  /// How many of so many bytes may be sent now; with 0 `waitForAllowance` is due.
+  func allowance(_ count: Int) -> Int {
+    guard let throttle else { return count }
+    return min(count, throttle.allowance())
+  }
+
+  /// The socket could take more, but the rate does not allow it yet. Time runs for nobody meanwhile: it is
+  /// not the client that is slow.
+  func waitForAllowance() {
+    waitsForSocket = true
+    loop.setInterest(self, driver?.wantsContent == true ? .read : [])
+    loop.disarm(self)
+  }
+
+  func throttleOpened() { advance() }
+
+  /// The configuration has other rates than before.
+  func ratesChanged() {
+    throttle?.end()
+    throttle =
+      worker.settings.isRated ? Throttle(worker: worker, client: peer.ip, owner: self) : nil
+    advance()
   }
 
   /// Nothing waits to be sent: what is listened to is what may come.
@@ -422,6 +501,7 @@ final class ClientConnection: LoopObject {
     record.error = error
     record.handling = .error
     record.sentBytes = UInt64(answer.count)
+    record.user = authentication.user
     worker.log(record)
     answerFinished()
   }
@@ -488,6 +568,8 @@ final class ClientConnection: LoopObject {
     let wasAnswering = phase == .answering
     phase = .closed
     unregister()
+    throttle?.end()
+    throttle = nil
     if ending.isAbort {
       Socket.abort(raw: descriptor)
     } else {
@@ -542,6 +624,8 @@ final class ClientConnection: LoopObject {
     phase = .closed
     tunnel = nil
     unregister()
+    throttle?.end()
+    throttle = nil
     let unread = [UInt8](input.bytes)
     input.removeAll()
     worker.connectionClosed(self)

@@ -114,7 +114,7 @@ final class TransactionDriver: ExchangeConsumer {
       if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
     case .fillNews:
       fillChanged()
-    case .settings, .drain:
+    case .settings, .drain, .authenticated:
       break
     }
     client.advance()
