@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build release run test bench live fuzz format lint docs clean
+.PHONY: help setup build release run test bench live soak fuzz format lint docs clean
 
 # An import that Package.swift does not declare would let a layer reach upwards unseen.
 SWIFT_BUILD := swift build --explicit-target-dependency-import-check error
@@ -22,7 +22,10 @@ FILTER ?=
 BENCH ?=
 # make live LIVE="--megabytes 200"
 LIVE ?=
-# make fuzz TARGET=request TIME=60
+# make soak MINUTES=30 SOAK="--rate 100 --seed 1"
+MINUTES ?= 30
+SOAK ?=
+# make fuzz TARGET=request TIME=60 (seconds), or TIME=30m (minutes of processor time)
 TARGET ?= all
 TIME ?= 60
 
@@ -67,6 +70,12 @@ live: ## download real packages with apt through Holdfast (LIVE="--help")
 	@scripts/setup build live
 	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
 	@python3 Tests/Live/live.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(LIVE)
+
+soak: ## mixed traffic for MINUTES=30 on loopback: does anything grow? (SOAK="--help")
+	@scripts/setup build
+	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
+	@python3 Tests/Soak/soak.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" \
+	  --minutes $(MINUTES) --json .build/soak/latest.json $(SOAK)
 
 fuzz: ## explore a parser with libFuzzer (TARGET=request TIME=60)
 	@scripts/setup fuzz

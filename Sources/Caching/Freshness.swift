@@ -28,6 +28,10 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
     @inlinable public static var immutable: Flags { Flags(rawValue: 1 << 4) }
     /// The status is 2xx: this is the resource itself, not news of a failure to get it.
     @inlinable public static var successful: Flags { Flags(rawValue: 1 << 5) }
+    /// The status is 404 or 410: news that the resource is not there.
+    @inlinable public static var missing: Flags { Flags(rawValue: 1 << 6) }
+    /// The lifetime is one that a rule of the operator gives.
+    @inlinable public static var configured: Flags { Flags(rawValue: 1 << 7) }
   }
 
   /// Freshness lifetime, in seconds.
@@ -106,6 +110,7 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
     if directives.forbidsStale { flags.insert(.staleForbidden) }
     if directives.flags.contains(.immutable) { flags.insert(.immutable) }
     if status.kind == .successful { flags.insert(.successful) }
+    if status.rawValue == 404 || status.rawValue == 410 { flags.insert(.missing) }
 
     // The first that applies (§4.2.1).
     if let seconds = directives.sMaxAge ?? directives.maxAge {
@@ -114,13 +119,19 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
     } else if !directives.flags.contains(.targeted), fields.contains(.expires) {
       lifetime = Self.expires(fields, date: date, now: responseTime)
       flags.insert(.explicit)
-    } else if let modified = validators.lastModified,
-      status.isHeuristicallyCacheable || directives.flags.contains(.isPublic)
-    {
+    } else if let modified = validators.lastModified, Self.mayBeGuessed(status, directives) {
       let interval = max(0, DeltaSeconds.difference(date, modified))
       lifetime = min(interval / Self.heuristicDivisor, Self.heuristicMaximum)
       flags.insert(.heuristic)
     }
+  }
+
+  /// Whether the origin's silence about a lifetime may be taken for a guess (§4.2.2): for statuses
+  /// that RFC 9110 §15.1 lists, and where the origin says `public`. Never for an error, though the
+  /// list has some: nobody wants a failure kept that its origin did not ask to be kept.
+  static func mayBeGuessed(_ status: Status, _ directives: ResponseDirectives) -> Bool {
+    status.rawValue < 400
+      && (status.isHeuristicallyCacheable || directives.flags.contains(.isPublic))
   }
 
   // An Expires that is no date, `0` above all, lies in the past (§5.3). Several that differ make the

@@ -1,5 +1,5 @@
 // What an origin allows caches to do: Cache-Control in a response (RFC 9111 §5.2.2), its extensions
-// (RFC 5861, RFC 8246), and CDN-Cache-Control, which replaces it when present (RFC 9213).
+// (RFC 5861, RFC 8246), and the targeted fields that replace it when present (RFC 9213).
 //
 // Repeated directives that agree count once. When they disagree RFC 9111 §4.2.1 leaves a choice, the
 // first value or "stale"; stale is taken here, because it costs a validation and can never be wrong.
@@ -25,7 +25,7 @@ public struct ResponseDirectives: Sendable, Hashable {
     @inlinable public static var mustUnderstand: Flags { Flags(rawValue: 1 << 6) }
     @inlinable public static var immutable: Flags { Flags(rawValue: 1 << 7) }
     @inlinable public static var noTransform: Flags { Flags(rawValue: 1 << 8) }
-    /// They come from CDN-Cache-Control, so Expires does not count either (RFC 9213 §2.2).
+    /// They come from a targeted field, so Expires does not count either (RFC 9213 §2.2).
     @inlinable public static var targeted: Flags { Flags(rawValue: 1 << 9) }
   }
 
@@ -42,16 +42,18 @@ public struct ResponseDirectives: Sendable, Hashable {
 
   public init() {}
 
-  /// Reads the directives that apply to a shared cache: CDN-Cache-Control if it is there, valid and
-  /// not empty, else Cache-Control.
-  public init(_ fields: FieldSection) {
-    if let targeted = fields.combinedValue(.cdnCacheControl),
-      let dictionary = try? StructuredField.dictionary(targeted.span), !dictionary.pairs.isEmpty
-    {
+  /// Reads the directives that apply to this cache: those of the targeted field that counts, else of
+  /// Cache-Control.
+  public init(_ fields: FieldSection, targets: TargetedFields = .standard) {
+    if let dictionary = targets.directives(of: fields) {
       apply(targeted: dictionary)
-      return
+    } else {
+      for value in fields.all(.cacheControl) { add(cacheControl: value.span) }
     }
-    for value in fields.all(.cacheControl) { add(cacheControl: value.span) }
+    // Without its target the response would mean something else when it is read again.
+    if unsharedFields.contains(where: targets.contains) {
+      flags.formUnion([.noCache, .isPrivate])
+    }
   }
 
   // MARK: Cache-Control
@@ -138,7 +140,7 @@ public struct ResponseDirectives: Sendable, Hashable {
       .contentRange, .contentType, .date, .etag, .expires, .lastModified, .location, .vary)
   }
 
-  // MARK: CDN-Cache-Control
+  // MARK: Targeted fields
 
   private mutating func apply(targeted dictionary: StructuredField.Dictionary) {
     flags = .targeted

@@ -104,7 +104,10 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
     if !policy.overrulesClient(freshness) {
       if directives.noCache { return validate(.requestNoCache) }
       // An age equal to max-age is accepted (§5.2.1.1), so `max-age=0` gets what came this second.
-      if let limit = directives.maxAge, age > limit { return validate(.requestMaxAge) }
+      // RFC 8246 §2: no validation of what is immutable and fresh, unless the client wants just
+      // that; a browser's reload says `max-age=0`, who means it says `no-cache`.
+      let isSettled = freshness.flags.contains(.immutable) && freshness.lifetime > age
+      if let limit = directives.maxAge, age > limit, !isSettled { return validate(.requestMaxAge) }
       if let wanted = directives.minFresh, freshness.lifetime - age < wanted {
         return validate(freshness.lifetime > age ? .requestMinFresh : .stale)
       }
@@ -159,8 +162,7 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
       switch status.rawValue {
       case 500, 502, 503, 504:
         return staleness < granted
-          || (policy.ignoresOriginValidation && freshness.flags.contains(.successful)
-            && staleness <= policy.staleWhenDisconnected)
+          || (policy.overrulesClient(freshness) && staleness <= policy.staleWhenDisconnected)
       default: return false
       }
     }

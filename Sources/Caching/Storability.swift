@@ -6,11 +6,13 @@
 // Stricter than the standard, on purpose:
 // - Set-Cookie. RFC 9111 §7.3 lets a response that sets a cookie be stored like any other. A cookie
 //   is usually a sign of an answer made for one client, so here the origin has to address shared
-//   caches (`public`, `s-maxage`, CDN-Cache-Control) or list the field (`no-cache="Set-Cookie"`).
+//   caches (`public`, `s-maxage`, a targeted field) or list the field (`no-cache="Set-Cookie"`).
 //   The cookie itself is not stored in any case.
-// - Vary on Authorization or Cookie, when the request had them: nobody else would match, and the
-//   credential would lie on disk.
-// - Statuses that speak of one request rather than of its target: 412, 416 and the like.
+// - Vary on Authorization, Cookie or any other field that looks like a credential, when the request
+//   had it: nobody else would match, and the credential would lie on disk.
+// - Statuses that speak of one request rather than of its target: 401, 412, 416 and the like.
+// - Errors, unless the origin gives them a lifetime or a rule does: RFC 9110 §15.1 would let 404, 405,
+//   410, 414 and 501 be kept on a guess.
 // - Responses that could never be used: stale on arrival, with nothing to validate them by.
 
 import HTTP
@@ -103,15 +105,17 @@ public enum Storability: Sendable {
   ///   - requestTime: Unix seconds at which the request was sent.
   ///   - responseTime: Unix seconds at which the response's head arrived.
   ///   - policy: what is known about the resource.
+  ///   - targets: the fields that speak to this cache before Cache-Control does.
   public static func decide(
     method: Method, request: FieldSection, status: Status, fields: FieldSection,
-    requestTime: Int64, responseTime: Int64, policy: ResourcePolicy = .standard
+    requestTime: Int64, responseTime: Int64, policy: ResourcePolicy = .standard,
+    targets: TargetedFields = .standard
   ) -> Storability {
     guard method == .get else { return .not(.method) }
     guard !RequestDirectives(request).noStore else { return .not(.requestNoStore) }
     if let reason = refusal(of: status) { return .not(reason) }
 
-    let directives = ResponseDirectives(fields)
+    let directives = ResponseDirectives(fields, targets: targets)
     // must-understand comes with a no-store for caches that do not know it, and lifts it for those
     // that know the status (§5.2.2.3).
     if directives.flags.contains(.mustUnderstand) {
@@ -127,19 +131,22 @@ public enum Storability: Sendable {
     let variance = Variance(response: fields, request: request)
     guard !variance.matchesNothing else { return .not(.varyEverything) }
     guard !variance.holdsCredentials else { return .not(.variesOnCredentials) }
-    let isKnownResource = policy.ignoresOriginValidation && status.kind == .successful
+    let isKnownResource = policy.kind == .immutable && status.kind == .successful
     if fields.contains(.setCookie), !cookieIsBeside(directives), !isKnownResource {
       return .not(.setCookie)
     }
 
     let response = StoredResponse(
-      status: status, fields: fields, directives: directives, requestTime: requestTime,
-      responseTime: responseTime, variance: variance)
+      status: status, fields: fields, requestTime: requestTime, responseTime: responseTime,
+      variance: variance, targets: targets)
+    let freshness = policy.adjust(response.freshness)
     let isCacheable =
-      status.isHeuristicallyCacheable || directives.flags.contains(.isPublic)
-      || response.freshness.flags.contains(.explicit)
+      Freshness.mayBeGuessed(status, directives) || directives.flags.contains(.isPublic)
+      || !freshness.flags.isDisjoint(with: [.explicit, .configured])
     guard isCacheable else { return .not(.noLifetime) }
-    guard isReusable(response, policy) else { return .not(.neverReusable) }
+    guard !response.validators.isEmpty || isReusable(freshness) else {
+      return .not(.neverReusable)
+    }
     return .storable(response)
   }
 
@@ -151,7 +158,7 @@ public enum Storability: Sendable {
     case 304: .notModified
     // About credentials, conditions, ranges, timing or size of a request; RFC 6585 says of 428, 429,
     // 431 and 511 that they must not be stored.
-    case 407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511: .requestBound
+    case 401, 407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511: .requestBound
     default: nil
     }
   }
@@ -170,9 +177,8 @@ public enum Storability: Sendable {
       || directives.unsharedFields.contains(Array("set-cookie".utf8))
   }
 
-  private static func isReusable(_ response: StoredResponse, _ policy: ResourcePolicy) -> Bool {
-    if !response.validators.isEmpty { return true }
-    let freshness = policy.adjust(response.freshness)
+  // Whether it can be sent at all as it is: with nothing to renew it by, this is all there will be.
+  private static func isReusable(_ freshness: Freshness) -> Bool {
     if freshness.flags.contains(.alwaysValidate) { return false }
     let longest = max(freshness.staleWhileRevalidate, freshness.staleIfError)
     let grace = freshness.flags.contains(.staleForbidden) ? 0 : longest

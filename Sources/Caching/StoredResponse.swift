@@ -21,6 +21,8 @@ public struct StoredResponse: Sendable {
   /// Unix seconds at which the head arrived.
   public let responseTime: Int64
   public let variance: Variance
+  /// Which fields say how it may be used: the same for all responses of a store.
+  public let targets: TargetedFields
 
   /// Worked out from the above.
   public let freshness: Freshness
@@ -30,22 +32,15 @@ public struct StoredResponse: Sendable {
 
   public init(
     status: Status, fields: FieldSection, requestTime: Int64, responseTime: Int64,
-    variance: Variance
+    variance: Variance, targets: TargetedFields = .standard
   ) {
-    self.init(
-      status: status, fields: fields, directives: ResponseDirectives(fields),
-      requestTime: requestTime, responseTime: responseTime, variance: variance)
-  }
-
-  init(
-    status: Status, fields: FieldSection, directives: ResponseDirectives, requestTime: Int64,
-    responseTime: Int64, variance: Variance
-  ) {
+    let directives = ResponseDirectives(fields, targets: targets)
     let age = Freshness.receivedAge(fields)
     let validators = Validators(fields, receivedAt: responseTime)
     self.status = status
     self.responseTime = responseTime
     self.variance = variance
+    self.targets = targets
     self.validators = validators
     // Saturating: both may come from a damaged or foreign record.
     let (earlier, overflow) = requestTime.subtractingReportingOverflow(age)
@@ -58,24 +53,37 @@ public struct StoredResponse: Sendable {
     contentLength = fields.only(.contentLength).flatMap { $0.span.decimal }
   }
 
-  // Set-Cookie is never kept: a cookie is for one client. RFC 9111 §7.3 would allow it, and §3.1
-  // would have us keep every field; no build needs a cookie made for another.
   private static func kept(
     _ fields: FieldSection, unshared: [[UInt8]], responseTime: Int64
   ) -> FieldSection {
     var kept = fields
     kept.remove(.age)
-    kept.remove(.setCookie)
-    if !unshared.isEmpty {
-      kept.removeAll { _, name, _ in
-        unshared.contains { $0.span.equalsIgnoringCase(name.span) }
-      }
-    }
+    kept.removeAll { known, name, _ in isUnshared(known, name, listed: unshared) }
     // A cache with a clock adds a missing Date, and may replace a broken one (RFC 9110 §6.6.1).
     let date = kept.only(.date).flatMap { HTTPDate.parse($0.span, now: responseTime) }
     if date == nil { kept.set(.date, HTTPDate.bytes(responseTime)) }
     kept.compact()
     return kept
+  }
+
+  // Set-Cookie is never kept: a cookie is for one client. RFC 9111 §7.3 would allow it, and §3.1
+  // would have us keep every field; no build needs a cookie made for another.
+  private static func isUnshared(
+    _ known: FieldName, _ name: ArraySlice<UInt8>, listed: [[UInt8]]
+  ) -> Bool {
+    known == .setCookie || listed.contains { $0.span.equalsIgnoringCase(name.span) }
+  }
+
+  /// The fields of a response that are for the client whose request it answers, and not kept: cookies,
+  /// and what `private="…"` and `no-cache="…"` list.
+  public static func unshared(
+    of fields: FieldSection, targets: TargetedFields = .standard
+  ) -> FieldSection {
+    let listed = ResponseDirectives(fields, targets: targets).unsharedFields
+    guard !listed.isEmpty || fields.contains(.setCookie) else { return FieldSection() }
+    var unshared = fields
+    unshared.removeAll { known, name, _ in !isUnshared(known, name, listed: listed) }
+    return unshared
   }
 
   /// The same response once its content is complete: Content-Length says how long it turned out to
@@ -88,9 +96,21 @@ public struct StoredResponse: Sendable {
     fields.set(.contentLength, digits)
     return StoredResponse(
       status: status, fields: fields, requestTime: requestTime, responseTime: responseTime,
-      variance: variance)
+      variance: variance, targets: targets)
+  }
+
+  /// The same response, stale from now on: its origin has said that it is not what it was, and only a
+  /// validation can tell (RFC 9111 §4.3.5). As if it had taken the whole of its lifetime to arrive.
+  public func expired(at now: Int64) -> StoredResponse {
+    guard freshness.isFresh(at: now) else { return self }
+    let resident = max(0, DeltaSeconds.difference(now, responseTime))
+    let (sent, overflow) = responseTime.subtractingReportingOverflow(
+      max(0, freshness.lifetime - resident))
+    return StoredResponse(
+      status: status, fields: fields, requestTime: overflow ? .min : sent,
+      responseTime: responseTime, variance: variance, targets: targets)
   }
 
   /// What the freshness was settled from.
-  public var directives: ResponseDirectives { ResponseDirectives(fields) }
+  public var directives: ResponseDirectives { ResponseDirectives(fields, targets: targets) }
 }

@@ -64,30 +64,53 @@ public enum Validation {
       responseTime: responseTime, policy: policy)
   }
 
-  /// Freshens a stored response with the answer to a HEAD request (§4.3.5): usable when status,
-  /// validators and length say that a GET would have brought the same.
+  /// What the answer to a HEAD request says about a stored response.
+  public enum HeadNews: Sendable {
+    /// A GET would have brought the same: store this in its place, with the same content.
+    case confirmed(StoredResponse)
+    /// It is another version by now: the stored one counts as stale.
+    case superseded
+    /// Neither can be told.
+    case nothing
+  }
+
+  /// Compares a stored response with the answer to a HEAD request that selects it (§4.3.5).
   ///
-  /// `.unrelated` means that the stored response has been superseded and should be considered
-  /// stale.
-  public static func freshen(
-    _ stored: StoredResponse, withHead status: Status, fields: FieldSection,
+  /// Only a 200 speaks of the resource. It confirms when every validator it has, and its length if it
+  /// has one, are those of the stored response; one without validators may confirm nothing, but a
+  /// length of its own is news.
+  ///
+  /// - Parameters: as for `freshen`; `fields` are those of the answer.
+  public static func hear(
+    ofHead status: Status, _ fields: FieldSection, about stored: StoredResponse,
     request: FieldSection, requestTime: Int64, responseTime: Int64,
     policy: ResourcePolicy = .standard
-  ) -> Freshening {
-    guard status == stored.status, !stored.validators.isEmpty else { return .unrelated }
-    let new = Validators(fields, receivedAt: responseTime)
-    guard !new.isEmpty,
-      new.entityTag == stored.validators.entityTag,
-      new.lastModified == stored.validators.lastModified
-    else { return .unrelated }
+  ) -> HeadNews {
+    guard status == .ok else { return .nothing }
+    guard stored.status == .ok else { return .superseded }
     if let length = fields.only(.contentLength).flatMap({ $0.span.decimal }),
-      length != stored.contentLength
+      let known = stored.contentLength, length != known
     {
-      return .unrelated
+      return .superseded
     }
-    return update(
+    let new = Validators(fields, receivedAt: responseTime)
+    if let tag = new.entityTag {
+      guard let ours = stored.validators.entityTag else { return .nothing }
+      guard tag.matchesWeakly(ours) else { return .superseded }
+    }
+    if let date = new.lastModified {
+      guard let ours = stored.validators.lastModified else { return .nothing }
+      guard date == ours else { return .superseded }
+    }
+    guard !new.isEmpty else { return .nothing }
+    switch update(
       stored, with: fields, request: request, requestTime: requestTime,
       responseTime: responseTime, policy: policy)
+    {
+    case .updated(let response): return .confirmed(response)
+    case .unstorable(_, let reason): return reason.isAboutRequest ? .nothing : .superseded
+    case .unrelated: return .nothing
+    }
   }
 
   /// Whether a 304 speaks of this stored response (§4.3.4).
@@ -99,10 +122,13 @@ public enum Validation {
     _ stored: StoredResponse, _ fields: FieldSection, receivedAt now: Int64
   ) -> Bool {
     if fields.contains(.etag) {
-      // Broken or repeated: it says something, but nobody can tell what.
       guard let tag = fields.only(.etag).flatMap({ EntityTag($0.span) }),
         let ours = stored.validators.entityTag
-      else { return false }
+      else {
+        // Broken or repeated: it says something, but nobody can tell what; only that it is what came
+        // with the stored response.
+        return fields.all(.etag) == stored.fields.all(.etag)
+      }
       // Origins and the compressing proxies before them weaken a tag on a 304 or forget to; the
       // condition they evaluated was a weak comparison in any case (RFC 9110 §13.1.2). Two strong
       // tags have to be the same.
@@ -151,11 +177,12 @@ public enum Validation {
       ? Variance(response: merged, request: request) : stored.variance
     let response = StoredResponse(
       status: stored.status, fields: merged, requestTime: requestTime,
-      responseTime: responseTime, variance: variance)
+      responseTime: responseTime, variance: variance, targets: stored.targets)
     // What made it storable once may be gone.
     switch Storability.decide(
       method: .get, request: request, status: stored.status, fields: merged,
-      requestTime: requestTime, responseTime: responseTime, policy: policy)
+      requestTime: requestTime, responseTime: responseTime, policy: policy,
+      targets: stored.targets)
     {
     case .storable: return .updated(response)
     case .not(let reason): return .unstorable(response, reason)

@@ -27,6 +27,29 @@ public struct Variance: Sendable, Hashable {
       normalised = value.map { Variance.normalise($0, of: known) }
     }
 
+    /// Whether the field carries a secret, by its name: there are many besides Authorization and
+    /// Cookie (X-Api-Key, Private-Token, X-JFrog-Art-Api), and new ones keep coming. A field that is
+    /// taken for one by mistake costs no more than a variant that is not kept.
+    var isCredential: Bool {
+      Self.marks.contains { mark in
+        mark.withUTF8Buffer { unsafe Self.contains(name, $0) }
+      }
+    }
+
+    private static var marks: [StaticString] {
+      [
+        "auth", "token", "key", "secret", "cookie", "session", "credential", "passw", "signature",
+        "jwt", "art-api",
+      ]
+    }
+
+    private static func contains(_ name: [UInt8], _ mark: UnsafeBufferPointer<UInt8>) -> Bool {
+      guard name.count >= mark.count else { return false }
+      return (0...name.count - mark.count).contains { start in
+        mark.indices.allSatisfy { unsafe name[start + $0] == mark[$0] }
+      }
+    }
+
     public static func == (left: Selector, right: Selector) -> Bool {
       left.name == right.name && left.normalised == right.normalised
     }
@@ -87,16 +110,30 @@ public struct Variance: Sendable, Hashable {
   /// Whether a credential of the request is among the values: such a response is for one client,
   /// and its credential must not be written to disk.
   public var holdsCredentials: Bool {
-    selectors.contains { selector in
-      guard selector.value != nil else { return false }
-      switch selector.known {
-      case .authorization, .proxyAuthorization, .cookie: return true
-      default: return false
-      }
-    }
+    selectors.contains { $0.value != nil && $0.isCredential }
   }
 
   // MARK: Matching
+
+  /// Which of a key's stored responses, the newest first, a request gets (§4.1); nil when it selects
+  /// none.
+  ///
+  /// The newest that matches, with one exception: origins forget Vary on what they send to those who
+  /// express no preference, and such a response matches everybody. It stands back for one with a Vary
+  /// as long as that one `isFresh`; after that the newest is what the origin last said.
+  @inlinable
+  public static func select<Stored>(
+    _ newestFirst: [Stored], _ variance: (Stored) -> Variance, for request: FieldSection,
+    isFresh: (Stored) -> Bool
+  ) -> Stored? {
+    guard let first = newestFirst.first(where: { variance($0).matches(request) }) else {
+      return nil
+    }
+    guard variance(first).selectors.isEmpty, newestFirst.count > 1 else { return first }
+    return newestFirst.first {
+      !variance($0).selectors.isEmpty && variance($0).matches(request) && isFresh($0)
+    } ?? first
+  }
 
   /// Whether a request selects the response.
   public func matches(_ head: borrowing ParsedHead, of bytes: borrowing Span<UInt8>) -> Bool {

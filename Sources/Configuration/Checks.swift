@@ -78,7 +78,9 @@ extension ConfigurationReader {
         key: "clients", at: place(of: isGiven("clients") ? "clients" : "listen"),
         severity: .warning)
     }
-    if isOpen, let all = configuration.clients.first(where: { $0.prefixLength == 0 }) {
+    if isOpen, !configuration.auth.isRequired,
+      let all = configuration.clients.first(where: { $0.prefixLength == 0 })
+    {
       report(
         "\(all) lets every address in: an open proxy, unless something in front of it filters",
         key: "clients", at: place(of: "clients"), severity: .warning)

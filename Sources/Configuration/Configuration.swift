@@ -81,7 +81,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var connectTimeout: Duration = .seconds(10)
   /// The longest silence of an origin in the middle of an exchange.
   package var readTimeout: Duration = .seconds(30)
-  /// How often a failed fetch is tried again.
+  /// The least an origin has to send or take in each `limits.progress-window`; nil for no demand.
+  package var minProgress: ByteCount? = .kib(1)
   package var idleTimeout: Duration = .seconds(30)
   /// Idle connections kept per origin and worker.
   package var maxIdle = 32
@@ -103,6 +104,9 @@ package struct Limits: Sendable, Equatable {
   package var contentTimeout: Duration = .seconds(60)
   package var idleTimeout: Duration = .seconds(75)
   package var writeTimeout: Duration = .seconds(60)
+  /// The least a client has to send or take in each `progressWindow`; nil for no demand.
+  package var minProgress: ByteCount? = .kib(1)
+  package var progressWindow: Duration = .seconds(60)
   package var tunnelTimeout: Duration = .seconds(600)
   /// Open connections from clients, all workers together.
   package var connections = 32768

@@ -33,11 +33,12 @@ package enum ConfigurationLoader {
   static let largestFile = 1 << 20
 
   /// The defaults, changed by the file if there is one, then by the overrides.
+  /// - Parameter readsSecrets: the files with tokens and passwords are read as well.
   package static func load(
-    file: String?, overrides: [Override] = []
+    file: String?, overrides: [Override] = [], readsSecrets: Bool = true
   ) throws(Diagnostics) -> Loaded {
     guard let file else {
-      return try read(text: "", file: nil, overrides: overrides, readsSecrets: true)
+      return try read(text: "", file: nil, overrides: overrides, readsSecrets: readsSecrets)
     }
     let url = URL(fileURLWithPath: file)
     let data: Data
@@ -54,7 +55,8 @@ package enum ConfigurationLoader {
     }
     let directory = url.standardizedFileURL.deletingLastPathComponent().path
     return try read(
-      text: text, file: file, directory: directory, overrides: overrides, readsSecrets: true)
+      text: text, file: file, directory: directory, overrides: overrides, readsSecrets: readsSecrets
+    )
   }
 
   /// The same for a text at hand. Relative paths in it count from `directory`.

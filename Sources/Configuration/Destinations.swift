@@ -73,11 +73,12 @@ package enum HostPattern: Sendable, Equatable {
     }
   }
 
-  /// Lower case, without the root's dot at the end; addresses in their one canonical form.
+  /// Lower case, without the root's dot at the end; addresses in their one canonical form, IPv4 as IPv4
+  /// whatever it is wrapped in, so that no spelling slips past a list.
   static func normalised(_ host: String) -> String {
     var host = host.lowercased()
     if host.hasSuffix("."), host.count > 1 { host.removeLast() }
-    return IPAddress(host)?.description ?? host
+    return IPAddress(host)?.unwrapped.description ?? host
   }
 
   /// Reads a pattern as it stands in the configuration.
@@ -87,7 +88,7 @@ package enum HostPattern: Sendable, Equatable {
       return
     }
     if let address = IPAddress(text.trimmingBrackets) {
-      self = .exact(address.description)
+      self = .exact(address.unwrapped.description)
       return
     }
     if text.contains("://") {

@@ -89,6 +89,10 @@ package enum Reference {
       .milliseconds(100)...(.seconds(3600)), example: "60s",
       "How long an origin may be silent in the middle of an exchange before it counts as lost."),
     Setting(
+      "upstream.min-progress", \.upstream.minProgress, in: defaults, .reload, example: "16KiB",
+      "Least an origin has to send of its content, or take of a request's, in each `limits.progress-window`; one that only trickles counts as lost. `none` makes no demand. Event streams (`text/event-stream`) are let be."
+    ),
+    Setting(
       "upstream.idle-timeout", \.upstream.idleTimeout, in: defaults, .reload,
       .seconds(1)...(.seconds(3600)), example: "60s",
       "How long an unused connection to an origin is kept. Shorter than what origins allow, so that they rarely close one just as it is used again."
@@ -145,6 +149,15 @@ package enum Reference {
       "limits.write-timeout", \.limits.writeTimeout, in: defaults, .reload,
       .milliseconds(100)...(.seconds(3600)), example: "5m",
       "How long a client may read nothing of an answer that is being sent. A slow client is fine, one that stands still is cut off."
+    ),
+    Setting(
+      "limits.min-progress", \.limits.minProgress, in: defaults, .reload, example: "16KiB",
+      "Least a client has to send of a request's content, or read of an answer, in each `limits.progress-window`, as long as the proxy waits for it; 408 or a cut beyond it. `none` makes no demand."
+    ),
+    Setting(
+      "limits.progress-window", \.limits.progressWindow, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "5m",
+      "The stretch of time in which `limits.min-progress` and `upstream.min-progress` have to be reached."
     ),
     Setting(
       "limits.tunnel-timeout", \.limits.tunnelTimeout, in: defaults, .reload,

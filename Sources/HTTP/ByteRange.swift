@@ -85,7 +85,8 @@ public enum RangeField: Hashable, Sendable {
     case whole
     /// Answer 206 with these bytes and Content-Range.
     case single(Range<Int64>)
-    /// Answer 206 with multipart/byteranges, the parts in this order.
+    /// Answer 206 with multipart/byteranges, the parts in this order. There are at least two, and none lies over
+    /// another.
     case multiple([Range<Int64>])
     /// Answer 416 with `Content-Range: bytes */LENGTH`.
     case unsatisfiable
@@ -130,14 +131,14 @@ public enum RangeField: Hashable, Sendable {
     }
   }
 
-  // Unsatisfiable ranges of a list are left out; the list is unsatisfiable when none remains
-  // (§14.1.2). Ranges that overlap or touch are joined with the one before (§15.3.7.2), and a
-  // list that would send more than the whole gets the whole: no amplification (§17.15).
+  // Unsatisfiable ranges of a list are left out; the list is unsatisfiable when none remains (§14.1.2). A range
+  // that overlaps or touches the one before is joined with it, and the parts keep the order in which they were
+  // asked for (§15.3.7.2). If some still lie over others, the whole is sent: no byte goes out twice, however
+  // often it was asked for (§14.2, §17.15).
   private static func resolve(
     _ ranges: [ByteRange], length: Int64?, received: Int64
   ) -> Resolution {
     var parts: [Range<Int64>] = []
-    var total: Int64 = 0
     for range in ranges {
       switch resolve(range, length: length, received: received) {
       case .needsLength: return .needsLength
@@ -147,23 +148,20 @@ public enum RangeField: Hashable, Sendable {
         if let last = parts.last, part.lowerBound <= last.upperBound,
           last.lowerBound <= part.upperBound
         {
-          let joined =
+          parts[parts.count - 1] =
             min(last.lowerBound, part.lowerBound)..<max(last.upperBound, part.upperBound)
-          total += Int64(joined.count - last.count)
-          parts[parts.count - 1] = joined
         } else {
-          // Each part is at most the length of a file, and there are at most 256 of them; what
-          // would overflow is more than the whole anyway.
-          let (sum, overflow) = total.addingReportingOverflow(Int64(part.count))
-          if overflow { return .whole }
-          total = sum
           parts.append(part)
         }
       }
     }
     guard let first = parts.first else { return .unsatisfiable }
     if parts.count == 1 { return .single(first) }
-    if total > length ?? received { return .whole }
+    let ascending = parts.sorted { $0.lowerBound < $1.lowerBound }
+    for (left, right) in zip(ascending, ascending.dropFirst())
+    where right.lowerBound < left.upperBound {
+      return .whole
+    }
     return .multiple(parts)
   }
 }

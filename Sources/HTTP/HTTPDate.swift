@@ -1,8 +1,7 @@
 // Dates in fields (RFC 9110 §5.6.7): three forms are read, one is written.
 //
-// Time is a count of seconds since 1970-01-01T00:00:00Z without leap seconds. The calendar
-// arithmetic is done here on integers: years are taken to begin in March, so that the leap day is
-// the last day of a year and the lengths of months follow one formula. No time zone but GMT exists.
+// Time is a count of seconds since 1970-01-01T00:00:00Z without leap seconds; what day that is,
+// CivilTime knows. No time zone but GMT exists.
 
 /// Reading and writing of HTTP-date.
 public enum HTTPDate {
@@ -10,7 +9,7 @@ public enum HTTPDate {
   public static var length: Int { 29 }
 
   /// The first second of the year 1 and the last one of 9999: what four digits can say.
-  public static var range: ClosedRange<Int64> { -62_135_596_800...253_402_300_799 }
+  public static var range: ClosedRange<Int64> { CivilTime.range }
 
   // MARK: Reading
 
@@ -45,7 +44,7 @@ public enum HTTPDate {
       let year = digits(text, at: 12, count: 4),
       let clock = timeOfDay(text, at: 17)
     else { return nil }
-    return seconds(year: year, month: month, day: day, clock: clock)
+    return CivilTime.seconds(year: year, month: month, day: day, clock: clock)
   }
 
   // Sunday, 06-Nov-94 08:49:37 GMT
@@ -61,20 +60,23 @@ public enum HTTPDate {
       let shortYear = digits(text, at: start + 7, count: 2),
       let clock = timeOfDay(text, at: start + 10)
     else { return nil }
-    let today = civil(clamped(now))
+    let today = CivilTime(now)
     let century = today.year - today.year % 100
     // The latest year with these two digits that is not more than 50 years ahead. Whole years are
     // compared first; in the fiftieth year the rest of the date decides.
     var year = century + shortYear + 100
     while year > today.year + 50 { year -= 100 }
-    guard let date = seconds(year: year, month: month, day: day, clock: clock) else { return nil }
+    guard let date = CivilTime.seconds(year: year, month: month, day: day, clock: clock) else {
+      return nil
+    }
     if year == today.year + 50,
-      let limit = seconds(
-        year: year, month: today.month, day: min(today.day, daysIn(month: today.month, of: year)),
+      let limit = CivilTime.seconds(
+        year: year, month: today.month,
+        day: min(today.day, CivilTime.daysIn(month: today.month, of: year)),
         clock: today.clock),
       date > limit
     {
-      return seconds(year: year - 100, month: month, day: day, clock: clock)
+      return CivilTime.seconds(year: year - 100, month: month, day: day, clock: clock)
     }
     return date
   }
@@ -89,7 +91,7 @@ public enum HTTPDate {
       let clock = timeOfDay(text, at: 11),
       let year = digits(text, at: 20, count: 4)
     else { return nil }
-    return seconds(year: year, month: month, day: day, clock: clock)
+    return CivilTime.seconds(year: year, month: month, day: day, clock: clock)
   }
 
   private static func digits(_ text: borrowing Span<UInt8>, at start: Int, count: Int) -> Int64? {
@@ -164,8 +166,8 @@ public enum HTTPDate {
     _ seconds: Int64, into buffer: inout MutableSpan<UInt8>, at offset: Int = 0
   ) {
     precondition(offset >= 0 && offset <= buffer.count - length, "no room for a date")
-    let date = civil(clamped(seconds))
-    let weekday = Int(floorModulo(date.dayNumber + 4, 7))
+    let date = CivilTime(seconds)
+    let weekday = date.weekday
     copy("SunMonTueWedThuFriSat", from: weekday * 3, to: &buffer, at: offset)
     buffer[offset + 3] = 0x2C
     buffer[offset + 4] = 0x20
@@ -210,70 +212,5 @@ public enum HTTPDate {
     _ text: StaticString, from start: Int, to buffer: inout MutableSpan<UInt8>, at offset: Int
   ) {
     for index in 0..<3 { buffer[offset + index] = unsafe text.utf8Start[start + index] }
-  }
-
-  // MARK: Calendar
-
-  private struct Civil {
-    var year: Int64
-    var month: Int64
-    var day: Int64
-    /// Seconds since midnight.
-    var clock: Int64
-    /// Days since 1970-01-01, a Thursday.
-    var dayNumber: Int64
-  }
-
-  private static func clamped(_ seconds: Int64) -> Int64 {
-    min(max(seconds, range.lowerBound), range.upperBound)
-  }
-
-  private static func floorModulo(_ number: Int64, _ divisor: Int64) -> Int64 {
-    let rest = number % divisor
-    return rest < 0 ? rest + divisor : rest
-  }
-
-  private static func floorDivide(_ number: Int64, _ divisor: Int64) -> Int64 {
-    (number - floorModulo(number, divisor)) / divisor
-  }
-
-  // A cycle of 400 years has 146,097 days. With years from March, month m (0 for March) begins on
-  // day (153 m + 2) / 5. Day 0 is 0000-03-01, which is 719,468 days before 1970-01-01.
-  private static func civil(_ seconds: Int64) -> Civil {
-    let dayNumber = floorDivide(seconds, 86400)
-    let days = dayNumber + 719_468
-    let cycle = floorDivide(days, 146_097)
-    let dayOfCycle = days - cycle * 146_097
-    let yearOfCycle =
-      (dayOfCycle - dayOfCycle / 1460 + dayOfCycle / 36524 - dayOfCycle / 146_096) / 365
-    let dayOfYear = dayOfCycle - (365 * yearOfCycle + yearOfCycle / 4 - yearOfCycle / 100)
-    let shiftedMonth = (5 * dayOfYear + 2) / 153
-    let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-    return Civil(
-      year: cycle * 400 + yearOfCycle + (month <= 2 ? 1 : 0), month: month,
-      day: dayOfYear - (153 * shiftedMonth + 2) / 5 + 1, clock: seconds - dayNumber * 86400,
-      dayNumber: dayNumber)
-  }
-
-  // Nil for a date that does not exist.
-  private static func seconds(year: Int64, month: Int64, day: Int64, clock: Int64) -> Int64? {
-    guard (1...9999).contains(year), (1...12).contains(month), day >= 1,
-      day <= daysIn(month: month, of: year)
-    else { return nil }
-    let shiftedYear = month <= 2 ? year - 1 : year
-    let cycle = floorDivide(shiftedYear, 400)
-    let yearOfCycle = shiftedYear - cycle * 400
-    let shiftedMonth = month > 2 ? month - 3 : month + 9
-    let dayOfYear = (153 * shiftedMonth + 2) / 5 + day - 1
-    let dayOfCycle = yearOfCycle * 365 + yearOfCycle / 4 - yearOfCycle / 100 + dayOfYear
-    return (cycle * 146_097 + dayOfCycle - 719_468) * 86400 + clock
-  }
-
-  private static func daysIn(month: Int64, of year: Int64) -> Int64 {
-    switch month {
-    case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
-    case 4, 6, 9, 11: 30
-    default: 31
-    }
   }
 }

@@ -18,7 +18,10 @@ open class LoopObject {
     self.loop = loop
     id = loop.reserve()
     loop.occupy(id, with: self)
+    SimulationProbe.countObject(1)
   }
+
+  deinit { SimulationProbe.countObject(-1) }
 
   /// Takes the object from its loop: its descriptor is no longer watched (and still open), its deadline is void,
   /// and the loop lets go of it at the end of the turn. Doing so again does nothing.

@@ -16,12 +16,12 @@ public struct Instant: Hashable, Comparable, Sendable {
 
   /// Now, as of the last timer interrupt.
   public static func now() -> Instant {
-    Instant(nanoseconds: linux_monotonic_coarse())
+    Instant(nanoseconds: Kernel.monotonicCoarse())
   }
 
   /// Now, to the nanosecond.
   public static func precise() -> Instant {
-    Instant(nanoseconds: linux_monotonic())
+    Instant(nanoseconds: Kernel.monotonic())
   }
 
   public static let distantFuture = Instant(nanoseconds: .max)
@@ -55,12 +55,12 @@ public struct WallTime: Hashable, Comparable, Sendable {
 
   /// Now, to the nanosecond.
   public static func now() -> WallTime {
-    WallTime(sinceEpoch: linux_wall())
+    WallTime(sinceEpoch: Kernel.wall())
   }
 
   /// Now, as of the last timer interrupt.
   public static func coarse() -> WallTime {
-    WallTime(sinceEpoch: linux_wall_coarse())
+    WallTime(sinceEpoch: Kernel.wallCoarse())
   }
 
   private init(sinceEpoch nanoseconds: Int64) {

@@ -46,7 +46,7 @@ public struct Epoll: ~Copyable {
 
   /// - Parameter capacity: how many events one `wait` can bring.
   public init(capacity: Int32 = 512) throws(Errno) {
-    descriptor = try FileDescriptor(result: linux_epoll_create())
+    descriptor = try FileDescriptor(result: Kernel.makeEpoll())
     self.capacity = max(1, capacity)
     events = .allocate(capacity: Int(self.capacity))
   }
@@ -73,7 +73,7 @@ public struct Epoll: ~Copyable {
   private borrowing func control(
     _ operation: Int32, _ fd: Int32, _ interest: Interest, _ token: UInt64
   ) throws(Errno) {
-    let result = linux_epoll_control(descriptor.rawValue, operation, fd, interest.rawValue, token)
+    let result = Kernel.control(descriptor.rawValue, operation, fd, interest.rawValue, token)
     if result < 0 { throw Errno.from(result) }
   }
 
@@ -81,7 +81,7 @@ public struct Epoll: ~Copyable {
   /// - Parameter milliseconds: how long at most; 0 only looks, -1 waits without end.
   /// - Returns: how many events `event(_:)` now has. A signal ends the wait with none.
   public borrowing func wait(milliseconds: Int32) throws(Errno) -> Int {
-    let result = linux_epoll_wait(descriptor.rawValue, events, capacity, milliseconds)
+    let result = Kernel.wait(descriptor.rawValue, events, capacity, milliseconds)
     if result >= 0 { return result }
     let errno = Errno.from(result)
     if errno == .interrupted { return 0 }
@@ -99,7 +99,7 @@ public struct EventFD: ~Copyable, Sendable {
   private let descriptor: FileDescriptor
 
   public init() throws(Errno) {
-    descriptor = try FileDescriptor(result: linux_eventfd())
+    descriptor = try FileDescriptor(result: Kernel.makeEvent())
   }
 
   /// The number to watch.
@@ -107,12 +107,11 @@ public struct EventFD: ~Copyable, Sendable {
 
   /// Makes it readable. May be called on any thread.
   public borrowing func signal() {
-    // The only failure is a counter that is full, and then it is readable anyway.
-    _ = linux_eventfd_signal(descriptor.rawValue)
+    Kernel.signal(descriptor.rawValue)
   }
 
   /// Makes it unreadable again.
   public borrowing func clear() {
-    _ = linux_eventfd_clear(descriptor.rawValue)
+    Kernel.clear(descriptor.rawValue)
   }
 }

@@ -76,11 +76,17 @@ package final class FaultPlan: Sendable {
   // MARK: Asked by the calls
 
   static func failure(of call: Call, path: String) -> Errno? {
+    #if DEBUG
+      if let standIn = StandIn.current { return standIn.fault(in: call) }
+    #endif
     guard isActive.load(ordering: .acquiring) else { return nil }
     return failure(of: call, descriptor: nil, path: path)
   }
 
   static func failure(of call: Call, descriptor: Int32) -> Errno? {
+    #if DEBUG
+      if let standIn = StandIn.current { return standIn.fault(in: call) }
+    #endif
     guard isActive.load(ordering: .acquiring) else { return nil }
     return failure(of: call, descriptor: descriptor, path: nil)
   }

@@ -50,7 +50,11 @@ public enum File {
     #endif
     var flags = options.subtracting(.followLinks).rawValue
     if !options.contains(.followLinks) { flags |= O_NOFOLLOW }
-    return try FileDescriptor(result: linux_openat(directory, path, flags, mode_t(mode)))
+    let file = try FileDescriptor(result: linux_openat(directory, path, flags, mode_t(mode)))
+    #if DEBUG
+      StandIn.current?.fileOpened(file.rawValue)
+    #endif
+    return file
   }
 
   // MARK: Reading and writing
@@ -163,6 +167,9 @@ public enum File {
   /// An answer, not a promise: the pages may be dropped before they are read.
   public static func isResident(_ fd: Int32, offset: Int64, count: Int) -> Bool {
     guard count > 0, offset >= 0 else { return true }
+    #if DEBUG
+      if let answer = StandIn.current?.isResident() { return answer }
+    #endif
     var statistics = linux_cachestat()
     let result = linux_cachestat(fd, UInt64(offset), UInt64(count), &statistics)
     if result == 0 {

@@ -24,7 +24,7 @@ public struct FileDescriptor: ~Copyable, Sendable {
 
   /// Closes now, and says what the kernel said: after a write, an error here may be the first news of lost data.
   public consuming func close() throws(Errno) {
-    let result = linux_close(release())
+    let result = Kernel.close(release())
     if result < 0 { throw Errno.from(result) }
   }
 
@@ -41,9 +41,8 @@ public struct FileDescriptor: ~Copyable, Sendable {
   }
 
   /// Closes a descriptor that is kept as a plain number. Errors are of no use to anyone here and are dropped.
-  @inlinable
   public static func close(raw number: Int32) {
-    let result = linux_close(number)
+    let result = Kernel.close(number)
     // EBADF here means that the number was closed before, and may by now be another connection's.
     assert(result != -9, "descriptor \(number) was closed twice")
   }

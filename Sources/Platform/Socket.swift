@@ -23,12 +23,12 @@ public enum Socket {
 
   /// Reads what is there, at most as much as fits.
   public static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
-    transfer(linux_recv(fd, buffer.baseAddress, buffer.count, 0), of: buffer.count)
+    transfer(Kernel.receive(fd, buffer, peeking: false), of: buffer.count)
   }
 
   /// Reads without taking: the same bytes come again with the next `receive`.
   public static func peek(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
-    transfer(linux_recv(fd, buffer.baseAddress, buffer.count, Int32(MSG_PEEK)), of: buffer.count)
+    transfer(Kernel.receive(fd, buffer, peeking: true), of: buffer.count)
   }
 
   /// Writes as much as the socket takes.
@@ -36,7 +36,7 @@ public enum Socket {
   public static func send(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, more: Bool = false)
     -> Transfer
   {
-    written(linux_send(fd, bytes.baseAddress, bytes.count, more ? 1 : 0))
+    written(Kernel.send(fd, bytes, more))
   }
 
   /// Writes two stretches with one call, as if they were one.
@@ -44,9 +44,7 @@ public enum Socket {
     _ fd: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer,
     more: Bool = false
   ) -> Transfer {
-    written(
-      linux_send2(
-        fd, first.baseAddress, first.count, second.baseAddress, second.count, more ? 1 : 0))
+    written(Kernel.send(fd, first, second, more))
   }
 
   /// Writes three stretches with one call, as if they were one: stored head, fields of this answer, content.
@@ -54,24 +52,25 @@ public enum Socket {
     _ fd: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer,
     _ third: UnsafeRawBufferPointer, more: Bool = false
   ) -> Transfer {
-    written(
-      linux_send3(
-        fd, first.baseAddress, first.count, second.baseAddress, second.count, third.baseAddress,
-        third.count, more ? 1 : 0))
+    written(Kernel.send(fd, first, second, third, more))
   }
 
   /// Writes any number of stretches (up to 1024, IOV_MAX) with one call.
   public static func send(_ fd: Int32, parts: UnsafeBufferPointer<iovec>, more: Bool = false)
     -> Transfer
   {
-    written(linux_sendmsg(fd, parts.baseAddress, parts.count, more ? 1 : 0))
+    written(Kernel.send(fd, parts: parts, more))
   }
 
   /// Hands bytes of a file to the socket inside the kernel.
   /// - Returns: `.endOfStream` when the file has no byte at `offset`: it is shorter than the caller believed.
   public static func sendFile(to fd: Int32, from file: Int32, offset: Int64, count: Int) -> Transfer
   {
-    transfer(linux_sendfile(fd, file, off_t(offset), count), of: count)
+    #if DEBUG
+      // A disk that fails is met here too.
+      if let errno = FaultPlan.failure(of: .read, descriptor: file) { return .failed(errno) }
+    #endif
+    return transfer(Kernel.sendFile(fd, file, offset, count), of: count)
   }
 
   /// Takes one connection from the queue of a listening socket.
@@ -81,7 +80,7 @@ public enum Socket {
     #if DEBUG
       if let errno = FaultPlan.failure(of: .accept, descriptor: listener) { return .failed(errno) }
     #endif
-    let result = linux_accept(listener, &storage, &length)
+    let result = Kernel.accept(listener, &storage, &length)
     guard result >= 0 else {
       let errno = Errno.from(result)
       return errno == .wouldBlock ? .wouldBlock : .failed(errno)
@@ -133,8 +132,8 @@ public enum Socket {
       try setOption(socket.rawValue, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
     }
     try setNoDelay(socket.rawValue)
-    try check(address.withSockaddr { linux_bind(socket.rawValue, $0, $1) })
-    try check(linux_listen(socket.rawValue, backlog))
+    try check(Kernel.bind(socket.rawValue, address))
+    try check(Kernel.listen(socket.rawValue, backlog))
     return socket
   }
 
@@ -145,7 +144,7 @@ public enum Socket {
       if let errno = FaultPlan.failure(of: .connect, descriptor: socket.rawValue) { throw errno }
     #endif
     try setNoDelay(socket.rawValue)
-    let result = address.withSockaddr { linux_connect(socket.rawValue, $0, $1) }
+    let result = Kernel.connect(socket.rawValue, address)
     if result < 0 {
       let errno = Errno.from(result)
       if errno != .inProgress, errno != .interrupted { throw errno }
@@ -154,13 +153,13 @@ public enum Socket {
   }
 
   private static func stream(_ family: IPAddress.Family) throws(Errno) -> FileDescriptor {
-    try FileDescriptor(result: linux_stream_socket(family == .v4 ? AF_INET : AF_INET6))
+    try FileDescriptor(result: Kernel.socket(family == .v4 ? AF_INET : AF_INET6))
   }
 
   /// The error that a socket has met since it was last asked (`SO_ERROR`), and forgets by telling.
   public static func pendingError(_ fd: Int32) -> Errno? {
     var value: Int32 = 0
-    let result = linux_get_option(fd, SOL_SOCKET, SO_ERROR, &value)
+    let result = Kernel.getOption(fd, SOL_SOCKET, SO_ERROR, &value)
     if result < 0 { return Errno.from(result) }
     return value == 0 ? nil : Errno(rawValue: value)
   }
@@ -169,7 +168,7 @@ public enum Socket {
   public static func localAddress(_ fd: Int32) throws(Errno) -> SocketAddress {
     var storage = sockaddr_storage()
     var length: socklen_t = 0
-    try check(linux_getsockname(fd, &storage, &length))
+    try check(Kernel.localAddress(fd, &storage, &length))
     return try address(in: &storage, length)
   }
 
@@ -177,7 +176,7 @@ public enum Socket {
   public static func peerAddress(_ fd: Int32) throws(Errno) -> SocketAddress {
     var storage = sockaddr_storage()
     var length: socklen_t = 0
-    try check(linux_getpeername(fd, &storage, &length))
+    try check(Kernel.peerAddress(fd, &storage, &length))
     return try address(in: &storage, length)
   }
 
@@ -195,14 +194,14 @@ public enum Socket {
 
   /// Finishes the own direction (FIN); reading goes on. A connection that is gone already is no error.
   public static func shutdownWrite(_ fd: Int32) {
-    _ = linux_shutdown(fd, Int32(SHUT_WR))
+    _ = Kernel.shutdownWrite(fd)
   }
 
   /// Cuts the connection with RST, so that the peer cannot take what it has for the whole (`SO_LINGER` 0, then close).
   ///
   /// Bytes that were sent but not delivered are dropped.
   public static func abort(_ socket: consuming FileDescriptor) {
-    _ = linux_set_linger(socket.rawValue, 0)
+    _ = Kernel.setLinger(socket.rawValue)
   }
 
   /// The same for a descriptor that is kept as a plain number.
@@ -250,7 +249,7 @@ public enum Socket {
   private static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32)
     throws(Errno)
   {
-    try check(linux_set_option(fd, level, name, value))
+    try check(Kernel.setOption(fd, level, name, value))
   }
 
   private static func check(_ result: Int) throws(Errno) {

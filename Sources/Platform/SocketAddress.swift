@@ -55,7 +55,7 @@ extension SocketAddress {
     try body(UnsafeRawPointer(storage).assumingMemoryBound(to: sockaddr.self), length)
   }
 
-  private func write(to storage: UnsafeMutablePointer<sockaddr_storage>) -> socklen_t {
+  func write(to storage: UnsafeMutablePointer<sockaddr_storage>) -> socklen_t {
     let raw = UnsafeMutableRawPointer(storage)
     switch ip.family {
     case .v4:

@@ -7,6 +7,11 @@ import CLinux
 import Glibc
 import Synchronization
 
+/// Puts the calling thread to sleep. For threads of their own only, never for a loop.
+package func sleepThread(_ duration: Duration) {
+  Kernel.sleep(nanoseconds: max(0, duration.wholeNanoseconds))
+}
+
 /// A thread of our own.
 package final class WorkerThread: Sendable {
   private final class Start: Sendable {
@@ -22,12 +27,21 @@ package final class WorkerThread: Sendable {
   /// As it is shown by `top -H` and in core dumps: at most 15 bytes of it.
   package let name: String
   private let thread: Mutex<pthread_t?>
+  #if DEBUG
+    // A simulation's thread, which is none of the system's. Touched on the simulation's only real thread.
+    private nonisolated(unsafe) var standIn: AnyObject?
+  #endif
 
   /// Starts a thread that runs `body` once.
   /// - Throws: `EAGAIN` when the system has no thread left.
   package static func start(
     name: String, body: @escaping @Sendable () -> Void
   ) throws(Errno) -> WorkerThread {
+    #if DEBUG
+      if let kernel = StandIn.current {
+        return WorkerThread(name: name, standIn: kernel.startThread(name, body))
+      }
+    #endif
     let start = Unmanaged.passRetained(Start(name: name, body: body))
     var thread = pthread_t()
     var all = sigset_t()
@@ -57,8 +71,22 @@ package final class WorkerThread: Sendable {
     self.thread = Mutex(thread)
   }
 
+  #if DEBUG
+    private init(name: String, standIn: AnyObject) {
+      self.name = name
+      self.standIn = standIn
+      thread = Mutex(nil)
+    }
+  #endif
+
   /// Waits for the end of the thread. Joining again does nothing; a thread does not wait for itself.
   package func join() {
+    #if DEBUG
+      if let standIn {
+        StandIn.current?.join(standIn)
+        return
+      }
+    #endif
     let thread = self.thread.withLock { thread -> pthread_t? in
       defer { thread = nil }
       return thread
@@ -111,6 +139,14 @@ package final class Monitor<State>: @unchecked Sendable {
 
   /// Waits until `body` answers something, and returns it. `body` runs with the lock held, first at once and then after each wake-up.
   package func wait<Result>(for body: (inout State) -> Result?) -> Result {
+    #if DEBUG
+      if let standIn = StandIn.current {
+        while true {
+          if let result = withLock({ body(&$0) }) { return result }
+          standIn.park(at: ObjectIdentifier(self))
+        }
+      }
+    #endif
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     while true {
@@ -120,10 +156,16 @@ package final class Monitor<State>: @unchecked Sendable {
   }
 
   package func wakeOne() {
+    #if DEBUG
+      StandIn.current?.wake(ObjectIdentifier(self))
+    #endif
     pthread_cond_signal(condition)
   }
 
   package func wakeAll() {
+    #if DEBUG
+      StandIn.current?.wake(ObjectIdentifier(self))
+    #endif
     pthread_cond_broadcast(condition)
   }
 }

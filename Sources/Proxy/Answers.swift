@@ -13,6 +13,8 @@ enum Answers {
       case whole
       /// 206 with this part.
       case part(Range<Int64>)
+      /// 206 with these parts (multipart/byteranges).
+      case parts(MultipartRanges)
       case notModified
       case preconditionFailed
       case unsatisfiable
@@ -21,15 +23,25 @@ enum Answers {
     var kind: Kind
     var status: Status
     /// The part of the representation to be sent; nil for none, `Int64.max` as its end for all there
-    /// will be.
+    /// will be. Empty for several parts, which `kind` has.
     var content: Range<Int64>?
   }
 
+  /// Bytes that the heads of several parts may add to what the whole would take: what a list of many small
+  /// ranges can cost beyond that is not worth sending in parts (RFC 9110 §14.2).
+  private static let partsAllowance: Int64 = 8 << 10
+
+  /// How far into content of unknown length a range may reach for its answer to wait until it is there.
+  private static let waitLimit: Int64 = 8 << 20
+
   /// Decides how a response answers a request.
-  /// - Parameter length: of the representation; nil while it is not known.
+  /// - Parameters:
+  ///   - length: of the representation; nil while it is not known.
+  ///   - received: how much of it is there, while its length is not known.
+  ///   - isGrowing: its content is still coming, so that parts are sent in the order in which they come.
   static func plan(
     _ request: ClientRequest, _ response: StoredResponse, length: Int64?, received: Int64,
-    now: Int64
+    isGrowing: Bool = false, now: Int64
   ) -> Plan {
     let outcome = Preconditions.evaluate(
       request.fields, method: request.method, status: response.status,
@@ -50,13 +62,46 @@ enum Answers {
       Preconditions.allowsRange(request.fields, validators: response.validators, now: now)
     else { return whole }
     switch RangeField(field.span).resolve(length: length, received: received) {
-    case .whole, .multiple, .needsLength:
+    case .whole, .needsLength:
       return whole
+    case .multiple(let ranges):
+      guard let length,
+        let parts = multipart(ranges, of: response, length: length, isGrowing: isGrowing)
+      else { return whole }
+      return Plan(kind: .parts(parts), status: .partialContent, content: 0..<0)
     case .single(let range):
       return Plan(kind: .part(range), status: .partialContent, content: range)
     case .unsatisfiable:
       return Plan(kind: .unsatisfiable, status: .rangeNotSatisfiable, content: nil)
     }
+  }
+
+  private static func multipart(
+    _ ranges: [Range<Int64>], of response: StoredResponse, length: Int64, isGrowing: Bool
+  ) -> MultipartRanges? {
+    var ranges = ranges
+    // The order asked for is a matter of politeness (RFC 9110 §15.3.7.2); what has yet to come cannot be
+    // sent before what is there already, and who reads along never goes back.
+    if isGrowing { ranges.sort { $0.lowerBound < $1.lowerBound } }
+    let parts = MultipartRanges(
+      ranges, completeLength: length, contentType: response.fields.first(.contentType),
+      boundary: (.random(in: .min ... .max), .random(in: .min ... .max)))
+    return parts.contentLength > length + partsAllowance ? nil : parts
+  }
+
+  /// How much of content of unknown length has to be there before `plan` can give the range that is asked
+  /// for; nil when waiting would not help, or would take too long.
+  static func contentNeeded(
+    by request: ClientRequest, of response: StoredResponse, now: Int64
+  ) -> Int64? {
+    guard request.method == .get, response.status == .ok,
+      let field = request.fields.only(.range),
+      case .single(.bounded(_, through: let last)) = RangeField(field.span), last < waitLimit,
+      case .proceed = Preconditions.evaluate(
+        request.fields, method: .get, validators: response.validators, now: now),
+      Preconditions.allowsRange(request.fields, validators: response.validators, now: now)
+    else { return nil }
+    return last + 1
   }
 
   // MARK: Heads
@@ -89,6 +134,11 @@ enum Answers {
       var value: [UInt8] = []
       ContentRange(range: range, completeLength: length).serialise(into: &value)
       fields.set(.contentRange, value)
+    case .parts(let parts):
+      // The parts say their ranges; the answer itself must not have one (RFC 9110 §15.3.7.2).
+      fields.remove(.contentLength)
+      fields.remove(.contentRange)
+      fields.set(.contentType, parts.contentType)
     case .notModified:
       // RFC 9110 §15.4.5: what a cache downstream needs to freshen its copy, and no more.
       fields.removeAll { name, _, _ in !isKeptBy304(name) }
@@ -99,6 +149,13 @@ enum Answers {
       var value: [UInt8] = []
       ContentRange(range: nil, completeLength: length).serialise(into: &value)
       fields.set(.contentRange, value)
+    }
+    // Told when it is true (RFC 9110 §14.3): not of content whose length is yet to be seen.
+    if response.status == .ok, length != nil, !fields.contains(.acceptRanges) {
+      switch plan.kind {
+      case .whole, .part, .parts: fields.append(.acceptRanges, "bytes")
+      case .notModified, .preconditionFailed, .unsatisfiable: break
+      }
     }
     fields.serialise(into: &head)
     head.append(contentsOf: "Age: ".utf8)

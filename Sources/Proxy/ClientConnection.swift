@@ -57,6 +57,10 @@ final class ClientConnection: LoopObject, Throttled {
   private var waitsForSocket = false
   private var awaitsAuthentication = false
   private var throttle: Throttle?
+  private var reading = ProgressMeter()
+  private var writing = ProgressMeter()
+  /// `sentBytes` when `writing` was last told.
+  private var metered: UInt64 = 0
 
   init(worker: Worker, role: ListenerRole, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
@@ -108,6 +112,10 @@ final class ClientConnection: LoopObject, Throttled {
     case .waiting:
       worker.metrics.add(.timeouts, .requestHead)
       refuse(.headTimedOut(worker.settings.limits.headerTimeout))
+    case .answering where awaitsAuthentication:
+      awaitsAuthentication = false
+      phase = .waiting
+      refuse(.authenticatorBusy)
     case .answering:
       if let driver, driver.wantsContent {
         worker.metrics.add(.timeouts, .requestContent)
@@ -158,7 +166,8 @@ final class ClientConnection: LoopObject, Throttled {
     let buffer = loop.receiveBuffer
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
-      worker.metrics.add(.downstreamReceived, UInt64(count))
+      // Counted once it has been dealt with: whoever watches the number may rely on that.
+      defer { worker.metrics.add(.downstreamReceived, UInt64(count)) }
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
       guard input.isEmpty else {
         input.append(bytes)
@@ -197,6 +206,7 @@ final class ClientConnection: LoopObject, Throttled {
         used += consumed
         requests &+= 1
         sentBytes = 0
+        metered = 0
         if answerHit(rest) { continue }
         flushScratch()
         // The request is read again once it is known whether its credentials are right.
@@ -206,6 +216,8 @@ final class ClientConnection: LoopObject, Throttled {
         return used
       case .refused(let refusal):
         flushScratch()
+        // Whose it is nobody can tell.
+        authentication.user = nil
         refuse(ProxyError(refusal))
         return bytes.count
       }
@@ -226,6 +238,7 @@ final class ClientConnection: LoopObject, Throttled {
       requests &-= 1
       awaitsAuthentication = true
       phase = .answering
+      loop.arm(self, after: worker.settings.headerTimeout)
       return false
     case .refused(let error):
       let span = Span<UInt8>(_unsafeBytes: bytes)
@@ -386,6 +399,11 @@ final class ClientConnection: LoopObject, Throttled {
   }
 
   func waitForSocket() {
+    guard isTakingEnough() else {
+      worker.metrics.add(.timeouts, .writeTrickle)
+      close(.clientStalled)
+      return
+    }
     waitsForSocket = true
     // Who does not take answers is not asked for more requests: that bounds what can pile up here.
     loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
@@ -404,6 +422,8 @@ final class ClientConnection: LoopObject, Throttled {
   /// not the client that is slow.
   func waitForAllowance() {
     waitsForSocket = true
+    writing.stop()
+    metered = sentBytes
     loop.setInterest(self, driver?.wantsContent == true ? .read : [])
     loop.disarm(self)
   }
@@ -418,10 +438,19 @@ final class ClientConnection: LoopObject, Throttled {
     advance()
   }
 
+  /// Whether the client, which is waited for, reads more than a trickle.
+  private func isTakingEnough() -> Bool {
+    let count = Int(clamping: sentBytes &- min(metered, sentBytes))
+    metered = sentBytes
+    defer { writing.begin(loop.now) }
+    return writing.moved(count, loop.now, worker.settings.clientProgress)
+  }
+
   /// Nothing waits to be sent: what is listened to is what may come.
   private func settleInterest() {
     guard waitsForSocket, phase == .waiting || phase == .answering else { return }
     waitsForSocket = false
+    writing.stop()
     loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? .read : [])
     if phase == .waiting {
       loop.arm(
@@ -452,6 +481,10 @@ final class ClientConnection: LoopObject, Throttled {
       // The limit is for silence, not for the whole of a long upload.
       if phase == .answering, driver.wantsContent {
         loop.arm(self, after: worker.settings.contentTimeout)
+        if !reading.moved(count, loop.now, worker.settings.clientProgress) {
+          worker.metrics.add(.timeouts, .requestTrickle)
+          driver.contentTrickled()
+        }
       }
       if phase != .closed, used < count {
         input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
@@ -478,7 +511,12 @@ final class ClientConnection: LoopObject, Throttled {
     var interest: Interest = wants ? [.read] : []
     if !output.isEmpty { interest.insert(.write) }
     loop.setInterest(self, interest)
-    if wants { loop.arm(self, after: worker.settings.contentTimeout) }
+    if wants {
+      reading.begin(loop.now)
+      loop.arm(self, after: worker.settings.contentTimeout)
+    } else {
+      reading.stop()
+    }
   }
 
   // MARK: Ending

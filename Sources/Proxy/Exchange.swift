@@ -41,6 +41,14 @@ struct ResponseHead {
   var version: Version
   var fields: FieldSection
   var framing: MessageFraming
+
+  /// Server-sent events, which may be rare and small by design.
+  var isEventStream: Bool {
+    let name = Array("text/event-stream".utf8)
+    return fields.first(.contentType).map { value in
+      value.prefix(name.count).map { $0 | 0x20 } == name.map { $0 | 0x20 }
+    } ?? false
+  }
 }
 
 /// Who gets the response of an exchange. A base class rather than a protocol: calls cost a table look-up.
@@ -89,6 +97,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   /// `upstream.rate` does not allow to read now.
   private var isThrottled = false
   private var requestSent: Bool
+  private var sending = ProgressMeter()
+  private var receiving = ProgressMeter()
+  /// Of an event stream nothing is demanded.
+  private var isMeasured = true
   private(set) var isOnKeptConnection = false
   private(set) var receivedBytes: UInt64 = 0
   private(set) var peer: SocketAddress?
@@ -199,8 +211,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     gotBytes = false
     output.append(request.head)
     loop.setInterest(connection, .read)
-    loop.arm(self, after: worker.settings.readTimeout)
     flush()
+    awaitOrigin()
     if state == .awaitingHead, !requestSent { consumer?.exchangeWantsContent(self) }
   }
 
@@ -217,8 +229,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     } else {
       output.append(bytes)
     }
-    loop.arm(self, after: worker.settings.readTimeout)
     flush()
+    awaitOrigin()
     return output.count < Self.outputLimit
   }
 
@@ -231,6 +243,18 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       output.append(end)
     }
     flush()
+    awaitOrigin()
+  }
+
+  /// Sets the deadline for whatever the origin has to do next. While the client's content is what is waited
+  /// for, it has nothing to do, and the client has a deadline of its own.
+  private func awaitOrigin() {
+    guard connection != nil, state == .awaitingHead else { return }
+    if requestSent || !output.isEmpty {
+      loop.arm(self, after: worker.settings.readTimeout)
+    } else {
+      loop.disarm(self)
+    }
   }
 
   var canSendContent: Bool { connection != nil && output.count < Self.outputLimit }
@@ -242,7 +266,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       case .bytes(let count):
         worker.metrics.add(.upstreamSent, UInt64(count))
         output.consume(count)
+        if output.isEmpty { sending.stop() }
+        let rule = worker.settings.originProgress
+        guard sending.moved(count, loop.now, rule) else {
+          worker.metrics.add(.timeouts, .upstreamTrickle)
+          fail(.trickled(request.origin.authority, rule, isReading: true))
+          return
+        }
       case .wouldBlock:
+        sending.begin(loop.now)
         updateInterest()
         return
       case .endOfStream, .failed:
@@ -269,6 +301,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   func pause() {
     guard !isPaused, state == .content else { return }
     isPaused = true
+    receiving.stop()
     loop.disarm(self)
     updateInterest()
   }
@@ -276,7 +309,12 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   func resume() {
     guard isPaused else { return }
     isPaused = false
-    guard !isThrottled else { return }
+    readAgain()
+  }
+
+  private func readAgain() {
+    guard !isPaused, !isThrottled, connection != nil else { return }
+    if isMeasured { receiving.begin(loop.now) }
     loop.arm(self, after: worker.settings.readTimeout)
     connection?.watchAgain()
     updateInterest()
@@ -295,6 +333,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     if allowed == 0 {
       isThrottled = true
       // It is not the origin that is slow.
+      receiving.stop()
       loop.disarm(self)
       updateInterest()
     }
@@ -304,16 +343,14 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   func throttleOpened() {
     guard isThrottled else { return }
     isThrottled = false
-    guard !isPaused, connection != nil else { return }
-    loop.arm(self, after: worker.settings.readTimeout)
-    connection?.watchAgain()
-    updateInterest()
+    readAgain()
   }
 
   func connectionReady(_ events: Readiness) {
     if events.contains(.write), !output.isEmpty {
       flush()
       guard connection != nil else { return }
+      awaitOrigin()
       if output.isEmpty { updateInterest() }
       if !requestSent, output.count < Self.outputLimit { consumer?.exchangeWantsContent(self) }
     }
@@ -356,9 +393,17 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
 
   private func received(_ bytes: UnsafeRawBufferPointer) {
     gotBytes = true
-    loop.arm(self, after: worker.settings.readTimeout)
     switch state {
     case .awaitingHead:
+      let heads = informationals
+      // The time for a complete head runs from its first byte.
+      let isHeadBegun = !input.isEmpty
+      defer {
+        if state == .content || state == .awaitingHead && (!isHeadBegun || heads != informationals)
+        {
+          if !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
+        }
+      }
       if input.isEmpty {
         let used = parseHeads(bytes)
         if state == .awaitingHead {
@@ -377,7 +422,14 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         }
       }
     case .content:
+      loop.arm(self, after: worker.settings.readTimeout)
       receivedContent(bytes)
+      guard state == .content else { return }
+      let rule = worker.settings.originProgress
+      if !receiving.moved(bytes.count, loop.now, rule) {
+        worker.metrics.add(.timeouts, .upstreamTrickle)
+        fail(.trickled(request.origin.authority, rule, isReading: false))
+      }
     case .idle, .resolving, .connecting, .done:
       break
     }
@@ -439,6 +491,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     responseAllowsReuse = persists && framing != .untilClose
     state = .content
     if case .length(let length) = framing { remaining = length }
+    // Events come when there are any; a client waits for each of them.
+    isMeasured = !head.isEventStream
+    if isMeasured { receiving.begin(loop.now) }
     consumer?.exchangeGotHead(self, head)
     guard state == .content else { return }
     if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: leftOver) }
@@ -512,16 +567,16 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   }
 
   override func timerFired() {
+    let silence: ProxyError.Silence
     switch state {
-    case .awaitingHead, .content:
-      worker.metrics.add(.timeouts, .upstream)
-      fail(
-        .silent(
-          request.origin.authority, worker.settings.upstream.readTimeout,
-          inHead: state == .awaitingHead))
-    case .idle, .resolving, .connecting, .done:
-      break
+    case .awaitingHead where gotBytes && !input.isEmpty: silence = .inHead
+    case .awaitingHead where !output.isEmpty: silence = .notReading
+    case .awaitingHead: silence = .beforeHead
+    case .content: silence = .inContent
+    case .idle, .resolving, .connecting, .done: return
     }
+    worker.metrics.add(.timeouts, .upstream)
+    fail(.silent(request.origin.authority, worker.settings.upstream.readTimeout, silence))
   }
 
   private func finish(trailers: FieldSection?, leftOver: Bool) {

@@ -27,6 +27,8 @@ enum Gauges {
     switch trouble {
     case .capReached: .capReached
     case .diskFull: .diskFull
+    case .diskReadOnly: .diskReadOnly
+    case .missing: .missing
     case .diskFailed: .diskFailed
     case .logBehind: .logBehind
     case .damaged: .damaged

@@ -47,6 +47,11 @@ final class GrowingBody: Sendable {
     var tail: [UInt8] = []
     var tailStart: Int64 = 0
 
+    var available: Int64 {
+      if producer != nil { return tailStart + Int64(tail.count) }
+      return max(Int64(memory.count), blob?.watermark ?? 0)
+    }
+
     /// Forgets what every reader has.
     mutating func trim() -> Int {
       guard producer != nil, let slowest = readers.values.min() else { return 0 }
@@ -141,6 +146,27 @@ final class GrowingBody: Sendable {
 
   /// The file the content is in, once it is in one.
   var file: GrowingBlob? { state.withLock { $0.blob } }
+
+  /// The length of the content, once it is known.
+  var length: Int64? {
+    if let expectedLength { return expectedLength }
+    return state.withLock { state in
+      if case .complete(let length) = state.end { length } else { nil }
+    }
+  }
+
+  /// How much of the content is there.
+  var available: Int64 { state.withLock { $0.available } }
+
+  /// Whether `count` bytes are there, or no more will come. If not, `follower` is written to when there is
+  /// more, and asks again.
+  func has(_ count: Int64, orTell follower: Follower) -> Bool {
+    state.withLock { state in
+      guard case .open = state.end, state.available < count else { return true }
+      state.hungry.append(follower)
+      return false
+    }
+  }
 
   /// Begins to read, from the start. Nil when the start may be gone.
   func join(_ follower: Follower) -> BodyReader? {

@@ -60,6 +60,18 @@ extension ClientConnection {
       lifetime = adjusted.lifetime
     }
 
+    // The first piece of a file has to be in memory: if the disk fails, that is found out before the head is
+    // sent, on the long way.
+    var residentEnd: Int64 = 0
+    if method == .get, case .blob(let file) = entry.body {
+      guard
+        let end = file.residentEnd(
+          from: 0, count: min(file.length, ContentSource.turnLimit), now: now)
+      else { return false }
+      residentEnd = end
+      if end == file.length, file.lastFoundResident != now { file.lastFoundResident = now }
+    }
+
     let scratch = worker.scratch
     guard scratch.room >= entry.head.count + entry.inlineBody.count + 256 else {
       if scratch.count == 0 { return false }
@@ -94,7 +106,7 @@ extension ClientConnection {
       return true
     }
     record = hitRecord(method, key, way(bytes), sent: 0)
-    content = ContentSource(blob: file, range: 0..<file.length)
+    content = ContentSource(blob: file, range: 0..<file.length, residentEnd: residentEnd)
     return true
   }
 

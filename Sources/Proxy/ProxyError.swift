@@ -41,6 +41,13 @@ struct ProxyError: Error, Sendable {
       status: .requestTimeout)
   }
 
+  static func contentTrickled(_ rule: ProgressRule) -> ProxyError {
+    ProxyError(
+      .requestError,
+      "less than \(rule.minimum) bytes of the request's content came within \(rule.window.inWords)"
+        + " (`limits.min-progress`)", status: .requestTimeout)
+  }
+
   static func contentTooLarge(_ limit: UInt64) -> ProxyError {
     ProxyError(
       .requestError,
@@ -186,14 +193,34 @@ struct ProxyError: Error, Sendable {
         ?? "\(authority) closed the connection in the middle of the content")
   }
 
-  static func silent(_ authority: String, _ limit: Duration, inHead: Bool) -> ProxyError {
-    inHead
-      ? ProxyError(
-        .responseTimeout,
-        "\(authority) did not answer within \(limit.inWords) (`upstream.read-timeout`)")
-      : ProxyError(
-        .connectionReadTimeout,
-        "\(authority) stopped sending for \(limit.inWords) (`upstream.read-timeout`)")
+  /// What an origin was doing when it fell silent.
+  enum Silence {
+    /// Nothing of an answer has come.
+    case beforeHead
+    /// A head has begun, and does not end.
+    case inHead
+    case inContent
+    /// It takes nothing of what is sent to it.
+    case notReading
+  }
+
+  static func silent(_ authority: String, _ limit: Duration, _ silence: Silence) -> ProxyError {
+    let (type, what): (ProxyStatus.ErrorType, String) =
+      switch silence {
+      case .beforeHead: (.responseTimeout, "did not answer within")
+      case .inHead: (.responseTimeout, "did not complete the head of its answer within")
+      case .inContent: (.connectionReadTimeout, "stopped sending for")
+      case .notReading: (.connectionWriteTimeout, "took nothing of the request for")
+      }
+    return ProxyError(type, "\(authority) \(what) \(limit.inWords) (`upstream.read-timeout`)")
+  }
+
+  /// - Parameter isReading: it was to take content; otherwise, to send some.
+  static func trickled(_ authority: String, _ rule: ProgressRule, isReading: Bool) -> ProxyError {
+    ProxyError(
+      isReading ? .connectionWriteTimeout : .connectionReadTimeout,
+      "\(authority) \(isReading ? "took" : "sent") less than \(rule.minimum) bytes within"
+        + " \(rule.window.inWords) (`upstream.min-progress`)")
   }
 
   // MARK: Here

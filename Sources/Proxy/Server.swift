@@ -125,7 +125,7 @@ package final class Server: Sendable {
 
   /// Differs between instances, so that two of them one behind the other are no loop.
   private static func pseudonym() -> Via {
-    let number = UInt32.random(in: .min ... .max)
+    let number = UInt32(truncatingIfNeeded: Randomness.word())
     let digits = String(number, radix: 36)
     guard let via = Via(pseudonym: "holdfast-\(digits)") else {
       preconditionFailure("letters and digits make a token")

@@ -18,6 +18,8 @@ final class Settings: Sendable {
   let tunnelTimeout: TimeoutClass
   let readTimeout: TimeoutClass
   let poolTimeout: TimeoutClass
+  let clientProgress: ProgressRule
+  let originProgress: ProgressRule
   /// How long a closed client may take to read its last answer.
   let lingerTimeout = TimeoutClass(.seconds(5))
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
@@ -46,6 +48,11 @@ final class Settings: Sendable {
     isRated = configuration.rate.isLimited
     isUpstreamRated = configuration.upstream.rate != nil
     requiresAuthentication = configuration.auth.isRequired
+    clientProgress = ProgressRule(
+      window: limits.progressWindow, minimum: UInt64(clamping: limits.minProgress?.bytes ?? 0))
+    originProgress = ProgressRule(
+      window: limits.progressWindow,
+      minimum: UInt64(clamping: configuration.upstream.minProgress?.bytes ?? 0))
     allowsEveryHost =
       configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
   }

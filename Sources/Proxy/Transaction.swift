@@ -243,6 +243,19 @@ struct Transaction {
     }
   }
 
+  /// The store cannot give the content it promised, and no byte of the answer is out: as if it had not been there.
+  mutating func storedContentUnreadable() -> Effects {
+    switch state {
+    case .answering:
+      found = .nothing
+      return decide(.nothing)
+    case .finished:
+      return Effects()
+    case .idle, .lookingUp, .loading, .awaitingFill, .awaitingOrigin:
+      preconditionFailure("stored content could not be read in \(state)")
+    }
+  }
+
   /// The client's connection is gone. A fill goes on without it; an exchange of its own does not.
   mutating func clientLeft() -> Effects {
     switch state {

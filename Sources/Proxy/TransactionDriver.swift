@@ -20,6 +20,8 @@ final class TransactionDriver: ExchangeConsumer {
   private let client: ClientConnection
   private var machine: Transaction
   private var entry: StoredEntry?
+  /// Turned out to be unreadable when it was to be sent.
+  private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
   /// What the fill brought, as it was when it was decided upon.
@@ -112,6 +114,9 @@ final class TransactionDriver: ExchangeConsumer {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
       if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
+    case .firstPieceRead:
+      guard let read = letter.payload as? FirstPiece else { return }
+      firstPieceRead(read)
     case .fillNews:
       fillChanged()
     case .settings, .drain, .authenticated:
@@ -185,7 +190,7 @@ final class TransactionDriver: ExchangeConsumer {
   private func storedMeanwhile() -> StoredEntry? {
     guard case .hot(let set) = worker.lookup(request.key),
       let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
-      entry !== self.entry,
+      entry !== self.entry, entry !== unreadable,
       case .fresh = Reuse.decide(
         entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
     else { return nil }
@@ -207,9 +212,17 @@ final class TransactionDriver: ExchangeConsumer {
     case .waiting:
       return
     case .growing(let body):
+      guard mayShare(body.response) else { return goAlone() }
+      // A range of content whose length nobody knows can be given once the content reaches beyond it.
+      if body.length == nil,
+        let count = Answers.contentNeeded(
+          by: request, of: body.response, now: loop.wallSeconds),
+        !body.has(count, orTell: Follower(mailbox: loop.mailbox, id: id))
+      {
+        return
+      }
       // Who comes when the start of the content may be gone is on its own.
-      guard mayShare(body.response),
-        let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
+      guard let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
       else { return goAlone() }
       self.reader = reader
       carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
@@ -276,22 +289,105 @@ final class TransactionDriver: ExchangeConsumer {
     let now = loop.wallSeconds
     let length = entry.contentLength
     let plan = Answers.plan(request, entry.response, length: length, received: length, now: now)
-    begin(plan, entry.response, length: length, now: now)
+    if case .blob(let file) = entry.body, let content = plan.content, !content.isEmpty {
+      let count = min(Int64(content.count), ContentSource.turnLimit)
+      if let end = file.residentEnd(from: content.lowerBound, count: count, now: now) {
+        answer(plan, from: entry, now: now, residentEnd: end)
+      } else {
+        readFirst(count, at: content.lowerBound, of: file, for: plan, from: entry)
+      }
+    } else {
+      answer(plan, from: entry, now: now, residentEnd: 0)
+    }
+  }
+
+  private func answer(
+    _ plan: Answers.Plan, from entry: StoredEntry, now: Int64, residentEnd: Int64
+  ) {
+    begin(plan, entry.response, length: entry.contentLength, now: now)
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
       return
     }
     switch entry.body {
+    case .inline where content.isEmpty:
+      if case .parts(let parts) = plan.kind { writeParts(parts, of: entry.inlineBody) }
+      client.flushScratch()
+      answerSent()
     case .inline:
       let range = Int(content.lowerBound)..<Int(content.upperBound)
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: entry.inlineBody[range]))
       client.flushScratch()
       answerSent()
     case .blob(let file):
-      client.content = ContentSource(blob: file, range: content)
+      if case .parts(let parts) = plan.kind {
+        client.content = ContentSource(blob: file, parts: parts)
+      } else {
+        client.content = ContentSource(blob: file, range: content, residentEnd: residentEnd)
+      }
       client.flushScratch()
       client.advance()
+    }
+  }
+
+  /// The parts of small content, which lies in memory.
+  private func writeParts(_ parts: MultipartRanges, of body: UnsafeRawBufferPointer) {
+    for part in parts.parts {
+      let range = Int(part.range.lowerBound)..<Int(part.range.upperBound)
+      if worker.scratch.room < part.head.count + range.count + parts.end.count {
+        client.flushScratch(more: true)
+      }
+      worker.scratch.append(part.head)
+      worker.scratch.append(UnsafeRawBufferPointer(rebasing: body[range]))
+    }
+    worker.scratch.append(parts.end)
+  }
+
+  /// The first piece of a stored file, read on a pool thread before the head of the answer goes out.
+  private final class FirstPiece: Sendable {
+    let plan: Answers.Plan
+    let entry: StoredEntry
+    let end: Int64
+    let outcome: PageCache.Outcome
+
+    init(_ plan: Answers.Plan, _ entry: StoredEntry, end: Int64, _ outcome: PageCache.Outcome) {
+      self.plan = plan
+      self.entry = entry
+      self.end = end
+      self.outcome = outcome
+    }
+  }
+
+  private func readFirst(
+    _ count: Int64, at offset: Int64, of file: BlobFile, for plan: Answers.Plan,
+    from entry: StoredEntry
+  ) {
+    let mailbox = loop.mailbox
+    let id = id
+    let isTaken = worker.disk.submit {
+      let outcome = PageCache.fetch(file.descriptor, offset: offset, count: Int(count))
+      mailbox.post(
+        Letter(
+          to: id, subject: LetterSubject.firstPieceRead.rawValue,
+          payload: FirstPiece(plan, entry, end: offset + count, outcome)))
+    }
+    // With the pool's queue full the loop reads for itself: slow, but it goes on.
+    if !isTaken {
+      answer(plan, from: entry, now: loop.wallSeconds, residentEnd: offset + count)
+    }
+  }
+
+  private func firstPieceRead(_ piece: FirstPiece) {
+    switch piece.outcome {
+    case .resident:
+      answer(piece.plan, from: piece.entry, now: loop.wallSeconds, residentEnd: piece.end)
+    case .short, .failed:
+      // Nobody has been told that it is a hit: so it is a miss.
+      if case .blob(let file) = piece.entry.body { worker.store.reportDamaged(file) }
+      unreadable = piece.entry
+      entry = nil
+      carryOut(machine.storedContentUnreadable())
     }
   }
 
@@ -300,19 +396,26 @@ final class TransactionDriver: ExchangeConsumer {
     guard let reader else { return }
     let body = reader.body
     self.reader = nil
-    let length = body.expectedLength
+    let length = body.length
     let plan = Answers.plan(
-      request, body.response, length: length, received: 0, now: loop.wallSeconds)
+      request, body.response, length: length, received: length == nil ? body.available : 0,
+      isGrowing: true, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
       return
     }
+    if case .parts(let parts) = plan.kind {
+      client.content = ContentSource(growing: reader, parts: parts)
+      client.flushScratch()
+      client.advance()
+      return
+    }
     client.content = ContentSource(
       growing: reader, from: content.lowerBound,
       to: content.upperBound == .max ? nil : content.upperBound,
-      isChunked: length == nil && request.version == .http11)
+      isChunked: content.upperBound == .max && request.version == .http11)
     client.flushScratch()
     client.advance()
   }
@@ -323,6 +426,7 @@ final class TransactionDriver: ExchangeConsumer {
       case .whole where response.status.forbidsContent: .asIs
       case .whole: length.map { .length($0) } ?? unknownLength
       case .part(let range): .length(Int64(range.count))
+      case .parts(let parts): .length(parts.contentLength)
       case .notModified: .asIs
       case .preconditionFailed, .unsatisfiable: .length(0)
       }
@@ -532,6 +636,8 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   func contentTimedOut() { contentFailed(.contentTimedOut(worker.settings.limits.contentTimeout)) }
+
+  func contentTrickled() { contentFailed(.contentTrickled(worker.settings.clientProgress)) }
 
   private func contentFailed(_ error: ProxyError) {
     dropExchange()

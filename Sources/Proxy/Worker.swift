@@ -54,6 +54,8 @@ enum LetterSubject: UInt32 {
   case loaded
   /// Whether a client's credentials are right is known now.
   case authenticated
+  /// The first piece of a stored file was read, or could not be.
+  case firstPieceRead
   /// To a worker: use these settings from now on.
   case settings
   /// To a worker: accept nothing more, and finish what is begun.
@@ -148,7 +150,7 @@ final class Worker: LoopObject {
       }
     case .drain:
       drain()
-    case .fillNews, .loaded, .authenticated, nil:
+    case .fillNews, .loaded, .firstPieceRead, .authenticated, nil:
       break
     }
   }
@@ -294,7 +296,8 @@ final class Worker: LoopObject {
     let mailbox = loop.mailbox
     let id = connection.id
     let isTaken = disk.submit {
-      PageCache.fetch(blob.descriptor, offset: offset, count: count)
+      // What went wrong here the loop meets again when it sends.
+      _ = PageCache.fetch(blob.descriptor, offset: offset, count: count)
       withExtendedLifetime(blob) {}
       mailbox.post(Letter(to: id, subject: LetterSubject.loaded.rawValue))
     }

@@ -9,11 +9,24 @@ import Platform
 import Synchronization
 
 package final class BlobTable: Sendable {
+  /// What is known of a blob's bytes.
+  package enum Trust: Sendable {
+    /// Nothing: the last run did not end in order, or a read of it failed.
+    case suspect
+    /// They were right when the store was closed.
+    case assumed
+    /// They were compared with the name in this run.
+    case proven
+  }
+
+  /// Up to this length an assumed blob is compared with its name before its first use too: a second at most, once,
+  /// for bytes that have to be read from the disk anyway. Longer ones would keep a client waiting.
+  private static let longestRecheck: Int64 = 256 << 20
+
   fileprivate struct Row {
     var reference: BlobReference
     var references: UInt32
-    /// The bytes were compared with the name in this run, or the store was closed cleanly.
-    var isTrusted: Bool
+    var trust: Trust
   }
 
   fileprivate struct Rows {
@@ -21,7 +34,7 @@ package final class BlobTable: Sendable {
     var free: [UInt32] = []
     var byDigest: [Digest: UInt32] = [:]
     var bytes: Int64 = 0
-    var untrusted = 0
+    var suspects = 0
     /// While the log is being read, a blob without a reference may still get one.
     var keepsUnreferenced = true
     /// Committed in this run and perhaps not on the disk yet.
@@ -43,7 +56,7 @@ package final class BlobTable: Sendable {
 
   package var count: Int { rows.withLock { $0.byDigest.count } }
   package var bytes: Int64 { rows.withLock { $0.bytes } }
-  package var hasUntrusted: Bool { rows.withLock { $0.untrusted > 0 } }
+  package var hasSuspects: Bool { rows.withLock { $0.suspects > 0 } }
 
   package func path(_ digest: Digest) -> String {
     let name = digest.hex
@@ -91,17 +104,19 @@ package final class BlobTable: Sendable {
     files.withLock { _ in length(digest) == nil }
   }
 
-  package func isTrusted(_ digest: Digest) -> Bool {
+  private func trust(in digest: Digest) -> Trust {
     rows.withLock { rows in
-      rows.byDigest[digest].flatMap { rows.rows[Int($0)]?.isTrusted } ?? false
+      rows.byDigest[digest].flatMap { rows.rows[Int($0)]?.trust } ?? .suspect
     }
   }
 
-  package func trust(_ digest: Digest) {
+  /// Writes down what has become known. A suspect blob is compared with its name before its next use, and gives way
+  /// to a new one of the same name.
+  package func set(_ trust: Trust, for digest: Digest) {
     rows.withLock { rows in
-      guard let row = rows.byDigest[digest], rows.rows[Int(row)]?.isTrusted == false else { return }
-      rows.rows[Int(row)]?.isTrusted = true
-      rows.untrusted -= 1
+      guard let row = rows.byDigest[digest], let old = rows.rows[Int(row)]?.trust else { return }
+      rows.rows[Int(row)]?.trust = trust
+      rows.suspects += (trust == .suspect ? 1 : 0) - (old == .suspect ? 1 : 0)
     }
   }
 
@@ -112,11 +127,11 @@ package final class BlobTable: Sendable {
   // MARK: Files
 
   /// A file found at start-up.
-  package func adopt(_ reference: BlobReference, trusted: Bool) {
+  package func adopt(_ reference: BlobReference, _ trust: Trust) {
     files.withLock { _ in
       rows.withLock { rows in
         guard rows.byDigest[reference.digest] == nil else { return }
-        _ = rows.add(Row(reference: reference, references: 0, isTrusted: trusted))
+        _ = rows.add(Row(reference: reference, references: 0, trust: trust))
         space.count(Space.onDisk(Int64(clamping: reference.length)))
       }
     }
@@ -142,7 +157,7 @@ package final class BlobTable: Sendable {
   ) throws(Errno) -> (BlobID, OpenFile) {
     try files.withLock { _ throws(Errno) in
       if let id = retain(reference) {
-        if isTrusted(reference.digest), let existing = openFile(reference) {
+        if trust(in: reference.digest) == .proven, let existing = openFile(reference) {
           space.release(reserved)
           try? File.unlink(partial)
           return (id, existing)
@@ -154,7 +169,7 @@ package final class BlobTable: Sendable {
           release(id)
           throw error
         }
-        trust(reference.digest)
+        set(.proven, for: reference.digest)
         rows.withLock { _ = $0.fresh.insert(reference.digest) }
         space.release(reserved)
         return (id, file)
@@ -167,7 +182,7 @@ package final class BlobTable: Sendable {
           space.release(Space.onDisk(Int64(clamping: stump.reference.length)))
         }
         rows.fresh.insert(reference.digest)
-        return rows.add(Row(reference: reference, references: 1, isTrusted: true))
+        return rows.add(Row(reference: reference, references: 1, trust: .proven))
       }
       space.release(reserved - Space.onDisk(Int64(clamping: reference.length)))
       return (id, file)
@@ -179,6 +194,10 @@ package final class BlobTable: Sendable {
       try File.rename(partial, to: final)
     } catch .noSuchFile {
       try File.makeDirectories(String(final.prefix(final.count - 65)))
+      try File.rename(partial, to: final)
+    } catch .isADirectory {
+      // Not of our making. An empty one may go.
+      try File.removeDirectory(final)
       try File.rename(partial, to: final)
     }
   }
@@ -199,6 +218,8 @@ package final class BlobTable: Sendable {
         try File.unlink(path(digest))
       } catch .noSuchFile {
         // Somebody else removed it; the space is free all the same.
+      } catch .isADirectory {
+        // Somebody else has put that there; it is nothing we have counted.
       }
       let size = Space.onDisk(Int64(clamping: removed.length))
       space.release(size)
@@ -232,19 +253,30 @@ package final class BlobTable: Sendable {
       status = try File.status(file.rawValue)
     } catch .noSuchFile {
       return .damaged
+    } catch .symbolicLinkLoop {
+      return .damaged
     } catch {
       return .failed(error)
     }
     guard status.kind == .file, status.size == Int64(clamping: reference.length) else {
       return .damaged
     }
-    if !isTrusted(reference.digest) {
+    let isToBeCompared =
+      switch trust(in: reference.digest) {
+      case .suspect: true
+      case .assumed: status.size <= Self.longestRecheck
+      case .proven: false
+      }
+    if isToBeCompared {
       do throws(Errno) {
-        guard try Self.digest(of: file.rawValue) == reference.digest else { return .damaged }
+        guard try Self.digest(of: file.rawValue) == reference.digest else {
+          set(.suspect, for: reference.digest)
+          return .damaged
+        }
       } catch {
         return .failed(error)
       }
-      trust(reference.digest)
+      set(.proven, for: reference.digest)
     }
     return .file(BlobFile(digest: reference.digest, length: status.size, file: file))
   }
@@ -279,13 +311,15 @@ package final class BlobTable: Sendable {
     do throws(Errno) {
       let file = try File.open(path(reference.digest))
       let status = try File.status(file.rawValue)
-      guard status.size == Int64(clamping: reference.length),
+      guard status.kind == .file, status.size == Int64(clamping: reference.length),
         try Self.digest(of: file.rawValue) == reference.digest
       else { return .damaged }
-      trust(reference.digest)
+      set(.proven, for: reference.digest)
       return .good
     } catch .noSuchFile {
       return length(reference.digest) == nil ? .gone : .damaged
+    } catch .symbolicLinkLoop {
+      return .damaged
     } catch {
       return .failed(error)
     }
@@ -316,7 +350,7 @@ extension BlobTable.Rows {
     }
     byDigest[row.reference.digest] = number
     bytes += Int64(clamping: row.reference.length)
-    if !row.isTrusted { untrusted += 1 }
+    if row.trust == .suspect { suspects += 1 }
     return BlobID(row: number)
   }
 
@@ -327,6 +361,6 @@ extension BlobTable.Rows {
     rows[Int(number)] = nil
     free.append(number)
     bytes -= Int64(clamping: row.reference.length)
-    if !row.isTrusted { untrusted -= 1 }
+    if row.trust == .suspect { suspects -= 1 }
   }
 }

@@ -165,6 +165,8 @@ public final class GrowingBlob: Sendable {
       }
       let reference = BlobReference(digest: actual, length: UInt64(clamping: watermark))
       do throws(Errno) {
+        // The digest is of what was written. Whether the file still has it, its length tells at least.
+        guard try File.status(descriptor).size == watermark else { throw .inputOutput }
         let (id, file) = try core.blobs.commit(
           path, as: reference, file: file, reserved: state.reserved)
         state.isOpen = false

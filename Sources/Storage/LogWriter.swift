@@ -5,7 +5,6 @@
 // A record that cannot be written is dropped from memory too: what is served as stored is stored. A tombstone that
 // cannot be written is owed and tried again with every batch.
 
-import Glibc
 import Platform
 
 /// Lives on the log thread and is touched by no other.
@@ -52,6 +51,7 @@ package final class LogWriter {
         }
       }
       writeBatch()
+      examineSuspects()
       removeDoomed()
       makeRoom(for: work.roomWanted)
       for errand in work.errands { errand(self) }
@@ -66,9 +66,7 @@ package final class LogWriter {
   }
 
   private func sleep(_ duration: Duration) {
-    var time = timespec()
-    time.tv_nsec = Int(min(duration.wholeNanoseconds, 999_999_999))
-    nanosleep(&time, nil)
+    sleepThread(min(duration, .seconds(1)))
   }
 
   // MARK: Appending

@@ -60,7 +60,7 @@ struct Recovery {
 
   private func adoptBlobs() {
     let directory = core.options.path + "/blobs"
-    let isTrusted = core.format.found == .clean
+    let trust: BlobTable.Trust = core.format.found == .clean ? .assumed : .suspect
     for prefix in list(directory) where prefix.kind == .directory {
       for entry in list(directory + "/" + prefix.name) {
         let path = directory + "/" + prefix.name + "/" + entry.name
@@ -68,7 +68,7 @@ struct Recovery {
           let status = try? File.status(at: path), status.kind == .file
         else { continue }
         core.blobs.adopt(
-          BlobReference(digest: digest, length: UInt64(clamping: status.size)), trusted: isTrusted)
+          BlobReference(digest: digest, length: UInt64(clamping: status.size)), trust)
       }
     }
   }

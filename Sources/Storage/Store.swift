@@ -35,11 +35,11 @@ public final class Store: Sendable {
     if !options.readOnly { try makeDirectories(path) }
     let format = try StoreFormat(directory: path, readOnly: options.readOnly)
     if !options.readOnly {
-      for name in ["log", "blobs", "partial"] { try makeDirectories(path + "/" + name) }
+      for name in ["log", "blobs", "partial"] { try makePart(path + "/" + name) }
       do {
         try format.mark(.dirty)
       } catch {
-        throw .unavailable(path: path + "/format", doing: "write", error)
+        throw StoreError(path: path + "/format", doing: "write", error)
       }
     }
     let core = StoreCore(options, format: format)
@@ -47,7 +47,7 @@ public final class Store: Sendable {
     do {
       ids = try Recovery.list(options)
     } catch {
-      throw .unavailable(path: path + "/log", doing: "read", error)
+      throw StoreError(path: path + "/log", doing: "read", error)
     }
     let recovery = Recovery(core: core, segments: ids)
     recovery.countLog()
@@ -76,11 +76,20 @@ public final class Store: Sendable {
     keyHasher = KeyHasher(seed: core.seed)
   }
 
+  /// The store itself may be a link, which is how people move one to another disk. Its parts may not: what is
+  /// written there must stay there.
+  private static func makePart(_ path: String) throws(StoreError) {
+    try makeDirectories(path)
+    guard let status = try? File.status(at: path), status.kind == .directory else {
+      throw .notADirectory(path: path)
+    }
+  }
+
   private static func makeDirectories(_ path: String) throws(StoreError) {
     do {
       try File.makeDirectories(path)
     } catch {
-      throw .unavailable(path: path, doing: "make", error)
+      throw StoreError(path: path, doing: "make", error)
     }
   }
 
@@ -99,7 +108,7 @@ public final class Store: Sendable {
     // What was not checked in this run must not be trusted in the next.
     // Nor must what the disk does not have yet.
     let isComplete =
-      core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasUntrusted
+      core.isRecovered.load(ordering: .acquiring) && !core.blobs.hasSuspects
       && core.blobs.sync(until: Instant.precise() + core.options.syncTime)
     if isComplete {
       do {

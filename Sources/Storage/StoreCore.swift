@@ -47,7 +47,10 @@ package final class StoreCore: Sendable {
   let space: Space
   let troubles = TroubleLog()
   let queue: LogQueue
-  let doomed: DoomedBlobs
+  /// Blobs nobody refers to any more, until the log thread removes their files.
+  let doomed: DigestQueue
+  /// Blobs that could not be read as they should be, until the log thread has looked at them.
+  let suspects = DigestQueue()
   let counters = Counters()
   /// The start-up scan is complete.
   let isRecovered = Atomic<Bool>(false)
@@ -75,7 +78,7 @@ package final class StoreCore: Sendable {
 
     let space = Space(limit: options.size, logReserve: Int64(segmentSize))
     let queue = LogQueue(limit: options.queueLimit)
-    let doomed = DoomedBlobs()
+    let doomed = DigestQueue()
     self.space = space
     self.queue = queue
     self.doomed = doomed
@@ -157,23 +160,9 @@ package final class StoreCore: Sendable {
   }
 }
 
-/// Blobs nobody refers to any more, until the log thread removes their files.
-final class DoomedBlobs: Sendable {
-  private let digests = Mutex<[Digest]>([])
-
-  func add(_ digest: Digest) { digests.withLock { $0.append(digest) } }
-
-  func take() -> [Digest] {
-    digests.withLock { digests in
-      defer { digests = [] }
-      return digests
-    }
-  }
-}
-
 /// Names for growing bodies, unique over restarts.
 final class PartialNames: Sendable {
-  private let prefix = String(UInt64.random(in: 0...UInt64.max), radix: 36) + "-"
+  private let prefix = String(Randomness.word(), radix: 36) + "-"
   private let next = Atomic<UInt64>(0)
 
   func take() -> String { prefix + String(next.wrappingAdd(1, ordering: .relaxed).newValue) }

@@ -6,33 +6,56 @@ import Synchronization
 
 /// Why a store cannot be opened.
 public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// Another process has it open.
-  case inUse(path: String)
+  /// Another process has it open; which, where the kernel says it.
+  case inUse(path: String, process: Int32?)
   /// It was written by a version with another format.
   case wrongVersion(path: String, found: String)
   /// There is something, but not a store.
   case notAStore(path: String)
   /// The size cap leaves no room for the log.
   case tooSmall(size: Int64, minimum: Int64)
-  /// The kernel refused.
+  /// Its file system lets nobody write.
+  case readOnlyDisk(path: String)
+  /// It belongs to somebody else.
+  case notPermitted(path: String, doing: String, Errno)
+  /// The kernel refused for another reason.
   case unavailable(path: String, doing: String, Errno)
   /// It was opened for reading only.
   case readOnly(path: String)
+  /// A part of it is a link or a file.
+  case notADirectory(path: String)
 
   public var description: String {
     switch self {
-    case .inUse(let path):
-      "The store \(path) is in use by another process. Stop that one, or give this one a directory of its own."
+    case .inUse(let path, let process):
+      "The store \(path) is in use by another process\(process.map { ", number \($0)" } ?? ""). Stop that one, or give this one a directory of its own."
     case .wrongVersion(let path, let found):
       "The store \(path) has format \(found), this program reads and writes format \(StoreFormat.version). Use another directory, or remove this one to start empty."
     case .notAStore(let path):
       "\(path) is not a store: its file `format` is missing or damaged beside other files. Use another directory, or remove this one to start empty."
     case .tooSmall(let size, let minimum):
       "A store of \(size) bytes is too small for its log: allow at least \(minimum)."
+    case .readOnlyDisk(let path):
+      "The file system of the store \(path) is mounted read-only. Mount it writable, or give the store another directory."
+    case .notPermitted(let path, let doing, let errno):
+      "Cannot \(doing) \(path): \(errno). Run as the user the store belongs to, or give that user the directory."
     case .unavailable(let path, let doing, let errno):
       "Cannot \(doing) \(path): \(errno)."
     case .readOnly(let path):
       "The store \(path) is open for reading only."
+    case .notADirectory(let path):
+      "\(path) is not a directory: links inside of a store are not followed. Remove it, or make the store itself a link."
+    }
+  }
+}
+
+extension StoreError {
+  /// What an error of the kernel means when it keeps a store from opening.
+  init(path: String, doing: String, _ errno: Errno) {
+    switch errno {
+    case .readOnlyFileSystem: self = .readOnlyDisk(path: path)
+    case .accessDenied, .notPermitted: self = .notPermitted(path: path, doing: doing, errno)
+    default: self = .unavailable(path: path, doing: doing, errno)
     }
   }
 }
@@ -43,6 +66,10 @@ public enum StoreTrouble: String, CaseIterable, Sendable {
   case capReached
   /// The disk or the quota is full.
   case diskFull
+  /// The file system no longer takes writes: kernels do that to one they have found damaged.
+  case diskReadOnly
+  /// A file or directory of the store is gone.
+  case missing
   /// A read or write failed for another reason.
   case diskFailed
   /// Responses come faster than the log can be written.
@@ -54,7 +81,12 @@ public enum StoreTrouble: String, CaseIterable, Sendable {
     switch self {
     case .capReached:
       "The store is at its size cap and everything in it is in use; new bodies are relayed only."
-    case .diskFull: "The disk of the store is full; new bodies are relayed only."
+    case .diskFull:
+      "The disk of the store is full (or its quota, or its inodes); new bodies are relayed only."
+    case .diskReadOnly:
+      "The disk of the store has become read-only; what is stored is served, new answers are relayed only. See the kernel's log."
+    case .missing:
+      "Files of the store are gone; new answers may be relayed only. If the directory was removed, start again."
     case .diskFailed: "The disk of the store fails; what it cannot keep is relayed only."
     case .logBehind: "The disk of the store is too slow; some responses are not kept."
     case .damaged: "Something in the store was damaged; it was dropped and will be fetched again."
@@ -94,7 +126,12 @@ package final class TroubleLog: Sendable {
 
   /// Files an error of the kernel under what it means.
   package func note(_ errno: Errno) {
-    note(errno.isOutOfSpace ? .diskFull : .diskFailed, errno)
+    switch errno {
+    case _ where errno.isOutOfSpace: note(.diskFull, errno)
+    case .readOnlyFileSystem: note(.diskReadOnly, errno)
+    case .noSuchFile, .notADirectory: note(.missing, errno)
+    default: note(.diskFailed, errno)
+    }
   }
 
   /// What there is to tell now. Telling is the caller's; a kind that was told less than a minute ago is kept back.

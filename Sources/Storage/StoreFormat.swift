@@ -36,7 +36,7 @@ package final class StoreFormat: Sendable {
     do throws(Errno) {
       file = OpenFile(try File.open(path, readOnly ? .read : [.readWrite, .create]))
     } catch {
-      throw .unavailable(path: path, doing: "open", error)
+      throw StoreError(path: path, doing: "open", error)
     }
     let isOurs: Bool
     do throws(Errno) {
@@ -44,7 +44,9 @@ package final class StoreFormat: Sendable {
     } catch {
       throw .unavailable(path: path, doing: "lock", error)
     }
-    guard isOurs else { throw .inUse(path: directory) }
+    guard isOurs else {
+      throw .inUse(path: directory, process: LockHolder.process(of: file.rawValue))
+    }
     held = Mutex(file)
 
     let text: String
@@ -62,7 +64,7 @@ package final class StoreFormat: Sendable {
     } else {
       // Nothing, or the beginning of one: a first start that was cut off. With a log beside it, it is damage.
       if readOnly || Self.hasLog(directory) { throw .notAStore(path: directory) }
-      id = UInt64.random(in: 1...UInt64.max)
+      id = max(1, Randomness.word())
       found = .clean
       isNew = true
       let text = "holdfast-store \(Self.version)\nid \(Self.hexadecimal(id))\nstate clean\n"
@@ -70,7 +72,7 @@ package final class StoreFormat: Sendable {
         try File.truncate(file.rawValue, to: 0)
         try File.writeFully(file.rawValue, Array(text.utf8), at: 0)
       } catch {
-        throw .unavailable(path: path, doing: "write", error)
+        throw StoreError(path: path, doing: "write", error)
       }
     }
   }

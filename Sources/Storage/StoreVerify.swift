@@ -129,17 +129,7 @@ extension Store {
   }
 
   private func repair(_ segments: [Segment], _ report: VerifyReport) {
-    for digest in report.damagedBlobs {
-      guard let id = core.blobs.id(digest) else { continue }
-      for shard in core.shards {
-        let dropped = shard.state.withLock { state -> [IndexEntry] in
-          var found: [IndexEntry] = []
-          state.index.forEach { if $0.blob == id { found.append($0) } }
-          return found.compactMap { state.drop($0) }
-        }
-        core.release(dropped)
-      }
-    }
+    for digest in report.damagedBlobs { core.drop(digest) }
     core.queue.run { writer in
       for segment in segments { writer.evacuate(segment) }
     }

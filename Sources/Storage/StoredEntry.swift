@@ -55,6 +55,10 @@ public final class StoredEntry: Sendable {
     response.status.reasonPhrase.withUTF8Buffer { head.append(contentsOf: $0) }
     head.append(contentsOf: [13, 10])
     response.fields.serialise(into: &head)
+    // What is stored whole is served in ranges, whether or not its origin does so (RFC 9110 §14.3).
+    if response.status == .ok, !response.fields.contains(.acceptRanges) {
+      head.append(contentsOf: "Accept-Ranges: bytes\r\n".utf8)
+    }
 
     let inlineCount: Int
     switch content {

@@ -182,19 +182,28 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case idle
   /// A client stopped reading (`limits.write-timeout`).
   case write
-  /// No connection to the origin (`upstream.connect-timeout`).
+  /// A client sent content, but hardly any (`limits.min-progress`).
+  case requestTrickle
+  /// A client read, but hardly anything (`limits.min-progress`).
+  case writeTrickle
+  /// No connection to the origin, or no address for it (`upstream.connect-timeout`).
   case connect
   /// The origin stopped sending, or reading (`upstream.read-timeout`).
   case upstream
+  /// The origin sent or read, but hardly anything (`upstream.min-progress`).
+  case upstreamTrickle
   /// Nothing moved through a tunnel (`limits.tunnel-timeout`).
   case tunnel
 
   public static var labelName: String { "kind" }
-  @inlinable public static var valueCount: Int { 7 }
+  @inlinable public static var valueCount: Int { 10 }
   public var labelValue: String {
     switch self {
     case .requestHead: "request_head"
     case .requestContent: "request_content"
+    case .requestTrickle: "request_trickle"
+    case .writeTrickle: "write_trickle"
+    case .upstreamTrickle: "upstream_trickle"
     default: "\(self)"
     }
   }
@@ -214,7 +223,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
 @frozen public enum StoreTroubleKind: UInt8, MetricLabel {
   /// The cap is reached and nothing can be evicted.
   case capReached
+  /// The disk, its quota or its inodes.
   case diskFull
+  case diskReadOnly
+  /// Files of the store are gone.
+  case missing
   case diskFailed
   /// Answers come faster than the log can be written.
   case logBehind
@@ -222,11 +235,13 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case damaged
 
   public static var labelName: String { "trouble" }
-  @inlinable public static var valueCount: Int { 5 }
+  @inlinable public static var valueCount: Int { 7 }
   public var labelValue: String {
     switch self {
     case .capReached: "cap_reached"
     case .diskFull: "disk_full"
+    case .diskReadOnly: "disk_read_only"
+    case .missing: "missing"
     case .diskFailed: "disk_failed"
     case .logBehind: "log_behind"
     case .damaged: "damaged"

@@ -223,6 +223,42 @@ struct ResponseDirectivesTests {
     #expect(ResponseDirectives(["CDN-Cache-Control": value]).maxAge == seconds)
   }
 
+  @Test(
+    "of a list of targeted fields the first valid one counts",
+    arguments: [
+      (["Mirror-Cache-Control": "max-age=1", "CDN-Cache-Control": "max-age=2"], 1),
+      (["mirror-cache-control": "max-age=1,", "CDN-Cache-Control": "max-age=2"], 2),
+      (["Mirror-Cache-Control": "", "CDN-Cache-Control": "max-age=2"], 2),
+      (
+        [
+          "Mirror-Cache-Control": "Max-Age=1", "CDN-Cache-Control": "(",
+          "Cache-Control": "max-age=3",
+        ], 3
+      ),
+      (["CDN-Cache-Control": "max-age=2", "Cache-Control": "max-age=3"], 2),
+      (["Mirror-Cache-Control": "max-age=1, s-maxage=4"], 1),
+      (["Surrogate-Control": "max-age=9", "Cache-Control": "max-age=3"], 3),
+    ] as [(FieldSection, Int64)])
+  func targetList(fields: FieldSection, seconds: Int64) {
+    let targets = TargetedFields(["Mirror-Cache-Control", "CDN-Cache-Control"])
+    #expect(ResponseDirectives(fields, targets: targets).maxAge == seconds)
+  }
+
+  @Test("without targets every targeted field is ignored")
+  func noTargets() {
+    let fields: FieldSection = ["CDN-Cache-Control": "max-age=2", "Cache-Control": "max-age=3"]
+    #expect(ResponseDirectives(fields, targets: TargetedFields([])).maxAge == 3)
+  }
+
+  @Test("a targeted field cannot be hidden from the store that rests on it")
+  func hiddenTarget() {
+    let targets = TargetedFields(["Mirror-Cache-Control"])
+    let fields: FieldSection = [
+      "Mirror-Cache-Control": "max-age=60, private=\"mirror-cache-control\""
+    ]
+    #expect(ResponseDirectives(fields, targets: targets).flags.contains(.isPrivate))
+  }
+
   @Test("a targeted flag set to false is not set")
   func targetedFalse() {
     #expect(

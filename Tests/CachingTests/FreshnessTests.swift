@@ -74,7 +74,12 @@ struct LifetimeTests {
     #expect(
       lifetime(["Last-Modified": date(-1000), "Cache-Control": "public"], status: Status(302))
         == 100)
-    #expect(lifetime(["Last-Modified": date(-1000)], status: .notFound) == 100)
+    for status in [404, 405, 410, 414, 501] as [UInt16] {
+      #expect(lifetime(["Last-Modified": date(-1000)], status: Status(status)) == 0)
+      #expect(
+        lifetime(["Last-Modified": date(-1000), "Cache-Control": "public"], status: Status(status))
+          == 0)
+    }
     #expect(lifetime(["Last-Modified": date(-1000), "Cache-Control": "max-age=0"]) == 0)
   }
 }

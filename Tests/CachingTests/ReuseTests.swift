@@ -58,6 +58,22 @@ struct ReuseTests {
         == outcome)
   }
 
+  @Test("what is immutable and fresh is not validated for a reload, only for no-cache (RFC 8246)")
+  func immutable() {
+    let response = FieldSection.cacheControl("max-age=60, immutable")
+    #expect(reuse(response, after: 59, request: .cacheControl("max-age=0")) == .fresh(age: 59))
+    #expect(
+      reuse(response, after: 59, request: .cacheControl("max-age=0, min-fresh=5"))
+        == .mustValidate(.requestMinFresh))
+    #expect(
+      reuse(response, after: 5, request: .cacheControl("no-cache"))
+        == .mustValidate(.requestNoCache))
+    #expect(
+      reuse(response, after: 60, request: .cacheControl("max-age=0"))
+        == .mustValidate(.requestMaxAge))
+    #expect(reuse(response, after: 60) == .mustValidate(.stale))
+  }
+
   @Test("Pragma: no-cache of old clients is a demand like no-cache")
   func pragma() {
     #expect(
@@ -165,18 +181,92 @@ struct ResourcePolicyTests {
     #expect(storability([:], status: Status(UInt16(status)), policy: .immutable) != "storable")
   }
 
-  @Test("lifetimes are brought into bounds")
-  func bounds() {
+  private func freshness(_ policy: ResourcePolicy, _ fields: FieldSection, _ status: Status = .ok)
+    -> Freshness
+  {
+    policy.adjust(stored(fields, status: status).freshness)
+  }
+
+  @Test(
+    "a lifetime given by a rule holds where the origin gives none",
+    arguments: [
+      (["ETag": "\"a\""], 30), ([:], 30), (["Last-Modified": date(-1_000_000)], 30),
+      (["Cache-Control": "max-age=5"], 5), (["Cache-Control": "max-age=0"], 0),
+      (["Expires": "0"], 0), (["Cache-Control": "s-maxage=500"], 500),
+      (["CDN-Cache-Control": "max-age=7"], 7),
+    ] as [(FieldSection, Int64)])
+  func lifetime(fields: FieldSection, seconds: Int64) {
     var policy = ResourcePolicy.standard
-    policy.minimumLifetime = 30
-    policy.maximumLifetime = 600
-    #expect(reuse(["ETag": "\"a\""], after: 29, policy: policy) == .fresh(age: 29))
-    #expect(reuse(["ETag": "\"a\""], after: 30, policy: policy) == .mustValidate(.stale))
+    policy.lifetime = 30
+    #expect(freshness(policy, fields).lifetime == seconds)
+    #expect(storability(fields, policy: policy) == (seconds > 0 ? "storable" : "never-reusable"))
+    policy.overridesOrigin = true
+    #expect(freshness(policy, fields).lifetime == 30)
+    #expect(storability(fields, policy: policy) == "storable")
+  }
+
+  @Test("a lifetime given by a rule does not lift no-cache unless it overrides, nor no-store ever")
+  func lifetimeAndRestrictions() {
+    var policy = ResourcePolicy.standard
+    policy.lifetime = 30
     #expect(
-      reuse(.cacheControl("max-age=2592000"), after: 600, policy: policy) == .mustValidate(.stale))
+      reuse(.cacheControl("no-cache"), after: 0, policy: policy) == .mustValidate(.responseNoCache))
+    policy.overridesOrigin = true
+    #expect(reuse(.cacheControl("no-cache"), after: 29, policy: policy) == .fresh(age: 29))
+    #expect(reuse(.cacheControl("no-cache"), after: 30, policy: policy) == .mustValidate(.stale))
     #expect(
-      reuse(["ETag": "\"a\""], after: 1, request: .cacheControl("no-cache"), policy: policy)
+      reuse(
+        .cacheControl("max-age=900"), after: 1, request: .cacheControl("no-cache"), policy: policy)
         == .mustValidate(.requestNoCache))
+    #expect(storability(.cacheControl("no-store"), policy: policy) == "response-no-store")
+    #expect(storability(.cacheControl("private"), policy: policy) == "private")
+    #expect(
+      reuse(
+        .cacheControl("must-revalidate"), after: 30, request: .cacheControl("max-stale"),
+        policy: policy) == .mustValidate(.stale))
+  }
+
+  @Test(
+    "404 and 410 are believed as told, or by rule, and ten minutes at most",
+    arguments: [
+      ([:], 0, 0), ([:], 60, 60), ([:], 86_400, 600), (["Cache-Control": "max-age=5"], 60, 5),
+      (["Cache-Control": "max-age=0"], 60, 0), (["Cache-Control": "max-age=86400"], 0, 600),
+      (["Last-Modified": date(-1_000_000)], 0, 0), (["Last-Modified": date(-1_000_000)], 60, 60),
+    ] as [(FieldSection, Int64, Int64)])
+  func negative(fields: FieldSection, rule: Int64, seconds: Int64) {
+    var policy = ResourcePolicy.standard
+    policy.negativeLifetime = rule
+    policy.lifetime = 3600
+    policy.overridesOrigin = true
+    for status in [Status.notFound, Status(410)] {
+      #expect(freshness(policy, fields, status).lifetime == seconds)
+    }
+    #expect(
+      (storability(fields, status: .notFound, policy: policy) == "storable") == (seconds > 0))
+    // Other failures are none of its business.
+    for status in [403, 500, 503] as [UInt16] {
+      #expect(storability([:], status: Status(status), policy: policy) == "no-lifetime")
+    }
+  }
+
+  @Test("a rule's stale times are a floor, and yield to must-revalidate")
+  func staleByRule() {
+    var policy = ResourcePolicy.standard
+    policy.staleIfError = 100
+    policy.staleWhileRevalidate = 10
+    func failing(_ fields: FieldSection, after seconds: Int64) -> Bool {
+      Reuse.afterFailure(
+        stored(fields).freshness, .none, now: arrival + seconds,
+        failure: .answered(.serviceUnavailable), policy: policy)
+    }
+    #expect(
+      reuse(.cacheControl("max-age=60"), after: 69, policy: policy)
+        == .stale(age: 69, .whileRevalidate))
+    #expect(reuse(.cacheControl("max-age=60"), after: 70, policy: policy) == .mustValidate(.stale))
+    #expect(failing(.cacheControl("max-age=60"), after: 159))
+    #expect(!failing(.cacheControl("max-age=60"), after: 160))
+    #expect(failing(.cacheControl("max-age=60, stale-if-error=500"), after: 559))
+    #expect(!failing(.cacheControl("max-age=60, must-revalidate"), after: 61))
   }
 
   @Test("the standard policy changes nothing")

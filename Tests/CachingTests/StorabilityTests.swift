@@ -84,7 +84,8 @@ struct StorabilityTests {
     arguments: [
       (100, "interim"), (103, "interim"), (206, "partial"), (304, "not-modified"),
       (412, "request-bound"), (416, "request-bound"), (407, "request-bound"),
-      (429, "request-bound"), (431, "request-bound"),
+      (429, "request-bound"), (431, "request-bound"), (401, "request-bound"), (101, "interim"),
+      (199, "interim"), (511, "request-bound"),
     ])
   func statuses(status: Int, outcome: String) {
     #expect(
@@ -94,16 +95,21 @@ struct StorabilityTests {
 
   @Test(
     "statuses open to heuristics need only a validator, others a lifetime or public",
-    arguments: [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])
+    arguments: [200, 203, 204, 300, 301, 308])
   func heuristicStatuses(status: Int) {
     #expect(storability(["Last-Modified": date(-10)], status: Status(UInt16(status))) == "storable")
   }
 
   @Test(
-    "statuses that need a lifetime", arguments: [201, 202, 302, 303, 307, 400, 403, 500, 503, 599])
+    "statuses that need a lifetime, unknown ones by their class and all errors among them",
+    arguments: [
+      201, 202, 226, 299, 302, 303, 307, 399, 400, 402, 403, 404, 405, 409, 410, 414, 422, 451, 499,
+      500, 501, 502, 503, 504, 599, 600, 999,
+    ])
   func otherStatuses(status: Int) {
     let status = Status(UInt16(status))
     #expect(storability(["ETag": "\"a\""], status: status) == "no-lifetime")
+    #expect(storability(["Last-Modified": date(-1000)], status: status) == "no-lifetime")
     #expect(storability(["Cache-Control": "max-age=60"], status: status) == "storable")
     #expect(
       storability(["Cache-Control": "public", "ETag": "\"a\""], status: status) == "storable")
@@ -136,6 +142,27 @@ struct StorabilityTests {
     #expect(storability(fields) == "storable")
     #expect(storability(fields, for: ["Cookie": "a=b"]) == "vary-credentials")
     #expect(storability(fields, for: ["Authorization": "Basic eDp5"]) == "vary-credentials")
+  }
+
+  @Test(
+    "a field that looks like a credential counts as one, on the name alone",
+    arguments: [
+      ("X-Api-Key", true), ("X-Auth-Token", true), ("Private-Token", true), ("JOB-TOKEN", true),
+      ("X-JFrog-Art-Api", true), ("X-Amz-Security-Token", true), ("X-Client-Secret", true),
+      ("Proxy-Authorization", true), ("X-Session-Id", true), ("X-Password", true),
+      ("X-Goog-Iap-Jwt-Assertion", true), ("Accept", false), ("Accept-Encoding", false),
+      ("Accept-Language", false), ("User-Agent", false), ("Origin", false),
+      ("X-Api-Version", false),
+      ("X-Requested-With", false), ("Sec-Fetch-Mode", false), ("Range", false),
+    ])
+  func credentialFields(name: String, isCredential: Bool) {
+    let fields: FieldSection = ["Cache-Control": "max-age=60, public", "Vary": "\(name)"]
+    var request = FieldSection()
+    request.append(named: name, "s3cret")
+    #expect(
+      storability(fields, for: request) == (isCredential ? "vary-credentials" : "storable"))
+    // Nothing to keep secret from somebody who sent nothing.
+    #expect(storability(fields) == "storable")
   }
 
   @Test("an answer with a cookie is kept, without it, where it speaks to shared caches")

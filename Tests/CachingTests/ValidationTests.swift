@@ -180,26 +180,64 @@ struct ValidationTests {
   }
 
   @Test(
-    "an answer to HEAD renews what it describes exactly (§4.3.5)",
+    "an answer to HEAD confirms, supersedes, or says nothing (§4.3.5)",
     arguments: [
-      (["ETag": "\"a\"", "Content-Length": "10"], 200, true),
-      (["ETag": "\"a\""], 200, true),
-      (["ETag": "\"b\"", "Content-Length": "10"], 200, false),
-      (["ETag": "\"a\"", "Content-Length": "11"], 200, false),
-      (["Content-Length": "10"], 200, false),
-      (["ETag": "\"a\"", "Content-Length": "10"], 404, false),
-    ] as [(FieldSection, Int, Bool)])
-  func head(fields: FieldSection, status: Int, renews: Bool) {
-    let outcome = Validation.freshen(
-      stored(["ETag": "\"a\"", "Content-Length": "10", "Cache-Control": "max-age=60"]),
-      withHead: Status(UInt16(status)), fields: fields, request: [:], requestTime: arrival + 100,
-      responseTime: arrival + 100)
-    if case .updated(let response) = outcome {
-      #expect(renews)
+      (["ETag": "\"a\"", "Content-Length": "10"], 200, "confirmed"),
+      (["ETag": "\"a\""], 200, "confirmed"),
+      (["ETag": "W/\"a\""], 200, "confirmed"),
+      (["Last-Modified": date(-9)], 200, "confirmed"),
+      (["ETag": "\"a\"", "Last-Modified": date(-9)], 200, "confirmed"),
+      (["ETag": "\"b\"", "Content-Length": "10"], 200, "superseded"),
+      (["ETag": "\"a\"", "Last-Modified": date(-8)], 200, "superseded"),
+      (["ETag": "\"a\"", "Content-Length": "11"], 200, "superseded"),
+      (["Content-Length": "11"], 200, "superseded"),
+      (["ETag": "\"a\"", "Cache-Control": "no-store"], 200, "superseded"),
+      (["Content-Length": "10"], 200, "nothing"),
+      ([:], 200, "nothing"),
+      (["ETag": "\"a\"", "Content-Length": "10"], 404, "nothing"),
+      (["ETag": "\"a\""], 304, "nothing"),
+      (["ETag": "\"b\""], 503, "nothing"),
+    ] as [(FieldSection, Int, String)])
+  func head(fields: FieldSection, status: Int, outcome: String) {
+    let old = stored([
+      "ETag": "\"a\"", "Last-Modified": date(-9), "Content-Length": "10",
+      "Cache-Control": "max-age=60",
+    ])
+    switch Validation.hear(
+      ofHead: Status(UInt16(status)), fields, about: old, request: [:],
+      requestTime: arrival + 100, responseTime: arrival + 100)
+    {
+    case .confirmed(let response):
+      #expect(outcome == "confirmed")
       #expect(response.contentLength == 10)
       #expect(response.freshness.isFresh(at: arrival + 120))
-    } else {
-      #expect(!renews)
+    case .superseded: #expect(outcome == "superseded")
+    case .nothing: #expect(outcome == "nothing")
     }
+  }
+
+  @Test("a 200 to HEAD supersedes a stored 404")
+  func headAfterMissing() {
+    let old = stored(["Cache-Control": "max-age=60", "ETag": "\"a\""], status: .notFound)
+    let news = Validation.hear(
+      ofHead: .ok, ["ETag": "\"a\""], about: old, request: [:], requestTime: arrival,
+      responseTime: arrival)
+    guard case .superseded = news else {
+      Issue.record("\(news)")
+      return
+    }
+  }
+
+  @Test("what is superseded is stale from that moment, and stays what it was otherwise")
+  func expired() {
+    let old = stored(["Cache-Control": "max-age=600", "ETag": "\"a\"", "Age": "50"])
+    for seconds in [0, 10, 549] as [Int64] {
+      let new = old.expired(at: arrival + seconds)
+      #expect(!new.freshness.isFresh(at: arrival + seconds))
+      #expect(new.freshness.currentAge(at: arrival + seconds) == 600)
+      #expect(new.fields == old.fields)
+      #expect(new.validators == old.validators)
+    }
+    #expect(old.expired(at: arrival + 700).freshness == old.freshness)
   }
 }

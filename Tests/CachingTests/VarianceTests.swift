@@ -118,4 +118,33 @@ struct VarianceTests {
     let names = (0..<100).map { "x-\($0)" }.joined(separator: ", ")
     #expect(Variance(response: ["Vary": names], request: [:]).matchesNothing)
   }
+
+  @Test(
+    "the newest that matches is chosen, but one that forgot its Vary stands back while another is fresh"
+  )
+  func selection() {
+    struct Stored: Equatable { var name: String, vary: String?, language: String, isFresh = true }
+    func choice(_ newestFirst: [Stored], for language: String) -> String? {
+      Variance.select(
+        newestFirst,
+        { stored in
+          guard let vary = stored.vary else { return .none }
+          let response: FieldSection = ["Vary": "\(vary)"]
+          return Variance(response: response, request: ["Accept-Language": "\(stored.language)"])
+        }, for: ["Accept-Language": "\(language)"], isFresh: \.isFresh)?.name
+    }
+    let german = Stored(name: "german", vary: "Accept-Language", language: "de")
+    let newer = Stored(name: "newer", vary: "accept-language", language: "de")
+    let english = Stored(name: "english", vary: "Accept-Language", language: "en")
+    let anyone = Stored(name: "anyone", vary: nil, language: "en")
+    let staleGerman = Stored(
+      name: "stale", vary: "Accept-Language", language: "de", isFresh: false)
+    #expect(choice([english, newer, german], for: "de") == "newer")
+    #expect(choice([anyone, german], for: "de") == "german")
+    #expect(choice([german, anyone], for: "de") == "german")
+    #expect(choice([anyone, german], for: "fr") == "anyone")
+    #expect(choice([anyone, staleGerman], for: "de") == "anyone")
+    #expect(choice([english, german], for: "fr") == nil)
+    #expect(choice([], for: "fr") == nil)
+  }
 }

@@ -15,7 +15,8 @@ struct DestinationsTests {
       ("*.example.org", "a.example.org", true), ("*.example.org", "a.b.example.org", true),
       ("*.example.org", "example.org", false), ("*.example.org", "badexample.org", false),
       ("*.example.org", ".example.org", false), ("::1", "0:0::1", true),
-      ("[2001:db8::1]", "2001:DB8::1", true),
+      ("[2001:db8::1]", "2001:DB8::1", true), ("192.0.2.7", "::ffff:192.0.2.7", true),
+      ("192.0.2.7", "64:ff9b::c000:207", true), ("::ffff:192.0.2.7", "192.0.2.7", true),
     ])
   func patterns(pattern: String, host: String, matches: Bool) throws {
     var destinations = Destinations()

@@ -71,6 +71,10 @@ struct ByteRangeTests {
       ("bytes=0-,0-,0-", 100, .single(0..<100)),
       ("bytes=50-,0-49,50-,0-49", 100, .single(0..<100)),
       ("bytes=0-59,80-,0-59,80-", 100, .whole),
+      ("bytes=0-9,20-29,5-14", 100, .whole),
+      ("bytes=0-9,20-29,0-9", 100, .whole),
+      ("bytes=0-9,20-29,10-19", 100, .multiple([0..<10, 10..<30])),
+      ("bytes=-1,0-0", 100, .multiple([99..<100, 0..<1])),
     ] as [(String, Int64, RangeField.Resolution)])
   func knownLength(text: String, length: Int64, resolution: RangeField.Resolution) {
     #expect(field(text).resolve(length: length) == resolution)
@@ -88,6 +92,12 @@ struct ByteRangeTests {
     ] as [(String, Int64, RangeField.Resolution)])
   func unknownLength(text: String, received: Int64, resolution: RangeField.Resolution) {
     #expect(field(text).resolve(length: nil, received: received) == resolution)
+  }
+
+  @Test("of an endless whole, more than can be counted is the whole")
+  func sumOverflows() {
+    let all = field("bytes=250-600,601-998,-2,90-").resolve(length: .max)
+    #expect(all == .whole)
   }
 
   @Test("no list makes the answer longer than the whole")

@@ -1,6 +1,7 @@
 // What a stopped process, a torn write or a damaged disk leaves behind, and what the next opening makes of it.
 
 import Caching
+import Glibc
 import Platform
 import Testing
 
@@ -236,7 +237,9 @@ import Testing
     let copy = try killed(fixture)
     var options = fixture.options
     options.readOnly = true
-    #expect(throws: StoreError.inUse(path: options.path)) { _ = try Store.open(options) }
+    #expect(throws: StoreError.inUse(path: options.path, process: getpid())) {
+      _ = try Store.open(options)
+    }
     store.close()
 
     let before = try listing(copy.options.path)

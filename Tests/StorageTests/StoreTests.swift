@@ -1,6 +1,7 @@
 // The store as its callers see it: what was saved is found, at once, after a reopening, and after bad luck.
 
 import Caching
+import Glibc
 import HTTP
 import Platform
 import Testing
@@ -189,7 +190,9 @@ import Testing
   func locked() throws {
     let fixture = try StoreFixture()
     let store = try fixture.open()
-    #expect(throws: StoreError.inUse(path: fixture.options.path)) { _ = try fixture.open() }
+    #expect(throws: StoreError.inUse(path: fixture.options.path, process: getpid())) {
+      _ = try fixture.open()
+    }
     store.close()
   }
 

@@ -83,8 +83,10 @@ package final class TestProxy: @unchecked Sendable {
 
   /// Cuts what is open, ends the process as far as a process can be ended here, and starts anew on the
   /// same store.
-  package func restart() throws {
+  /// - Parameter meanwhile: what happens to the store while nothing runs on it.
+  package func restart(_ meanwhile: () throws -> Void = {}) throws {
     server.stop()
+    try meanwhile()
     server = try Server.start(configuration, logger: Self.quiet, lookup: lookup)
     server.store.waitUntilRecovered()
   }

@@ -67,6 +67,12 @@ package struct WireResponse: Sendable {
   package let content: [UInt8]
   package let trailers: [String]
 
+  package init(head: WireHead, content: [UInt8], trailers: [String] = []) {
+    self.head = head
+    self.content = content
+    self.trailers = trailers
+  }
+
   package var status: Int { head.status }
   package subscript(_ name: String) -> String? { head[name] }
   package var text: String { String(decoding: content, as: UTF8.self) }

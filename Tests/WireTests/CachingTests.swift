@@ -345,7 +345,7 @@ import Testing
     ("bytes=-5", 206, -5..<0, nil), ("bytes=990-", 206, 990..<1000, nil),
     ("bytes=0-99999", 206, 0..<1000, nil), ("bytes=1000-", 416, nil, nil),
     ("bytes=-0", 416, nil, nil), ("bytes=5-4", 200, nil, nil), ("lines=1-2", 200, nil, nil),
-    ("bytes=0-0,5-5", 200, nil, nil), ("bytes=1-2", 206, 1..<3, "\"v\""),
+    ("bytes=0-3,4-5", 206, 0..<6, nil), ("bytes=1-2", 206, 1..<3, "\"v\""),
     ("bytes=1-2", 200, nil, "\"x\""), ("bytes=1-2", 200, nil, "W/\"v\""),
   ]
 
@@ -434,8 +434,9 @@ import Testing
       let third = try proxy.connect().get(origin.url("/"), "Range: bytes=-2")
       try proxy.expect("both requests") { $0.value(.downstreamReceived) > 200 }
       try upstream.sendChunk("abcdef").sendLastChunk()
-      // Whether the ranges can be satisfied is not known when the head is sent, so both get the whole.
-      try second.expectResponse(200, content: "0123456789abcdef")
+      // What lies in the content that is there is certain; where its end lies is not known when the head is
+      // sent, so the other one gets the whole.
+      try second.expectResponse(206, ["Content-Range": "bytes 2-4/*"], content: "234")
       try third.expectResponse(200, content: "0123456789abcdef")
       #expect(try first.expectRest() == Array("abcdef".utf8))
     }

@@ -267,6 +267,10 @@ static inline int linux_processor_count(void) {
   return count > 0 ? count : 1;
 }
 
+// What answers in the kernel's place on this thread, in debug builds; NULL otherwise (Platform/StandIn.swift).
+void *linux_stand_in(void);
+void linux_set_stand_in(void *);
+
 // MARK: memory
 
 // Where `needle` begins in `haystack`, or -1.

@@ -1,0 +1,52 @@
+// What a run is like: how many of everything, and how often what goes wrong, all chosen by the seed.
+
+package struct Scenario: CustomStringConvertible {
+  package enum Kind: String, CaseIterable {
+    /// Nothing goes wrong but time: every request has to be answered whole and right.
+    case calm
+    /// Origins break off, stall, answer with errors and nonsense.
+    case badOrigins
+    /// Clients leave, stall, and break off.
+    case badClients
+    /// The disk is full or broken now and then.
+    case badDisk
+    /// All of it, and no descriptors now and then.
+    case storm
+  }
+
+  package var kind: Kind
+  package var transactions: Int
+  package var clients = 16
+  package var origins = 4
+  package var resources = 60
+  package var workers = 1
+  package var largest = 200_000
+  /// Thousandths.
+  package var originFaults = 0
+  package var clientFaults = 0
+  package var diskFaults = 0
+  package var descriptorFaults = 0
+
+  package init(kind: Kind, transactions: Int, _ random: inout SeededGenerator) {
+    self.kind = kind
+    self.transactions = transactions
+    clients = random.within(4...40)
+    resources = random.within(10...120)
+    workers = random.within(1...2)
+    largest = random.pick([60_000, 200_000, 600_000])
+    if kind == .badOrigins || kind == .storm { originFaults = random.pick([20, 100, 300]) }
+    if kind == .badClients || kind == .storm { clientFaults = random.pick([20, 100, 300]) }
+    if kind == .badDisk || kind == .storm { diskFaults = random.pick([2, 20, 200]) }
+    if kind == .storm { descriptorFaults = random.pick([0, 5, 50]) }
+  }
+
+  /// Whether fetching can fail.
+  var hasFailures: Bool { originFaults > 0 || descriptorFaults > 0 }
+  /// Whether a whole answer can be out of the question for reasons that are not the client's.
+  var mayCut: Bool { originFaults > 0 || diskFaults > 0 || descriptorFaults > 0 }
+
+  package var description: String {
+    "\(kind.rawValue): \(transactions) transactions, \(clients) clients, \(resources) resources,"
+      + " \(workers) workers, faults \(originFaults)/\(clientFaults)/\(diskFaults)/\(descriptorFaults)"
+  }
+}

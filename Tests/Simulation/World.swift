@@ -1,0 +1,193 @@
+// What there is to be fetched and what is true of it: resources whose content changes with time, and a record of
+// every answer an origin has given. From that the world can tell what a client may be given at some moment.
+
+import Platform
+
+/// Something that can be asked for.
+package final class Resource {
+  /// What its origin says about storing it.
+  package enum Policy: CaseIterable {
+    case fresh, brief, noStore, isPrivate, noCache, mustRevalidate, whileRevalidate, ifError, heuristic,
+      silent
+  }
+
+  package enum Framing { case length, chunked, untilClose }
+
+  package let number: Int
+  package let host: String
+  package let path: String
+  package let policy: Policy
+  package let framing: Framing
+  package let size: Int
+  package let hasETag: Bool
+  package let hasModified: Bool
+  package let varies: Bool
+  /// How often its content changes, in seconds; nil for never.
+  private let period: Int64?
+  private let phase: Int64
+  /// What an unsafe method has changed.
+  private var bumps = 0
+
+  init(_ number: Int, _ random: inout SeededGenerator, _ scenario: Scenario) {
+    self.number = number
+    host = "o\(random.below(scenario.origins)).test"
+    path = "/r/\(number)"
+    policy = random.oneIn(3) ? .fresh : random.pick(Policy.allCases)
+    framing = random.pick([.length, .length, .length, .chunked, .chunked, .untilClose])
+    switch random.below(20) {
+    case 0: size = 0
+    case 1...13: size = random.within(1...4000)
+    case 14...17: size = random.within(4000...40_000)
+    default: size = random.within(40_000...scenario.largest)
+    }
+    hasETag = random.below(4) != 0
+    hasModified = policy == .heuristic || random.oneIn(2)
+    varies = random.oneIn(5)
+    period = random.oneIn(3) ? nil : Int64(random.within(5...300))
+    phase = Int64(random.below(1000))
+  }
+
+  func version(at second: Int64) -> Int {
+    (period.map { Int((second + phase) / $0) } ?? 0) + bumps * 1_000_000
+  }
+
+  func change() { bumps += 1 }
+
+  /// When this version came to be, for Last-Modified.
+  func modified(at second: Int64) -> Int64 {
+    period.map { second - (second + phase) % $0 } ?? 1_700_000_000
+  }
+
+  /// Seconds, as the answer says or as RFC 9111 §4.2.2 guesses at most.
+  var lifetime: Int64 {
+    switch policy {
+    case .fresh: 120
+    case .brief: 3
+    case .mustRevalidate, .whileRevalidate, .ifError: 5
+    // A tenth of the time since the last change, which is at most one period ago.
+    case .heuristic: (period ?? 864_000) / 10
+    case .noStore, .isPrivate, .noCache, .silent: 0
+    }
+  }
+
+  /// How long after that it may be used although nothing has failed.
+  var grace: Int64 { policy == .whileRevalidate ? 10 : 0 }
+
+  var mayBeStaleOnFailure: Bool {
+    switch policy {
+    case .noStore, .isPrivate, .noCache, .mustRevalidate: false
+    default: true
+    }
+  }
+
+  /// For one client alone.
+  var isPersonal: Bool { policy == .noStore || policy == .isPrivate }
+
+  var cacheControl: String? {
+    switch policy {
+    case .fresh: "max-age=120"
+    case .brief: "public, max-age=3"
+    case .noStore: "no-store"
+    case .isPrivate: "private, max-age=100"
+    case .noCache: "no-cache, max-age=100"
+    case .mustRevalidate: "max-age=5, must-revalidate"
+    case .whileRevalidate: "max-age=5, stale-while-revalidate=10"
+    case .ifError: "max-age=5, stale-if-error=60"
+    case .heuristic, .silent: nil
+    }
+  }
+
+  func key(_ version: Int, _ language: String) -> UInt64 {
+    var key = UInt64(number) << 40 ^ UInt64(version)
+    if varies { for byte in language.utf8 { key = key &* 31 &+ UInt64(byte) } }
+    return SeededGenerator.mix(key)
+  }
+
+  func length(_ version: Int) -> Int {
+    // Versions differ in length too, so that a mixture cannot fit.
+    size == 0 ? 0 : size + version % 7
+  }
+
+  func tag(_ version: Int, _ language: String) -> String {
+    "\"r\(number)-\(version)\(varies ? "-" + language : "")\""
+  }
+}
+
+/// One answer of an origin.
+package final class OriginAnswer {
+  let serial: Int
+  let resource: Resource
+  let version: Int
+  let language: String
+  /// The request of a client that led to it, by what was passed on with it.
+  let ask: Int
+  let time: Int64
+  /// When the last of it was sent; nil while it is being sent.
+  var endTime: Int64?
+
+  init(
+    _ serial: Int, _ resource: Resource, _ version: Int, _ language: String, ask: Int, time: Int64
+  ) {
+    self.serial = serial
+    self.resource = resource
+    self.version = version
+    self.language = language
+    self.ask = ask
+    self.time = time
+  }
+}
+
+package final class World {
+  package let machine: Machine
+  package let scenario: Scenario
+  package let resources: [Resource]
+  private(set) var answers: [OriginAnswer] = []
+  /// What an origin received of the uploads, by the number of the request.
+  var uploads: [Int: Bool] = [:]
+  package private(set) var violations: [String] = []
+  package var tallies: [String: Int] = [:]
+  private var nextAsk = 0
+
+  package init(_ machine: Machine, _ scenario: Scenario) {
+    self.machine = machine
+    self.scenario = scenario
+    resources = (0..<scenario.resources).map { Resource($0, &machine.random, scenario) }
+  }
+
+  func takeAskNumber() -> Int {
+    nextAsk += 1
+    return nextAsk
+  }
+
+  func answer(_ serial: Int) -> OriginAnswer? {
+    answers.indices.contains(serial) ? answers[serial] : nil
+  }
+
+  func record(_ resource: Resource, _ language: String, ask: Int) -> OriginAnswer {
+    let answer = OriginAnswer(
+      answers.count, resource, resource.version(at: machine.seconds), language, ask: ask,
+      time: machine.now)
+    answers.append(answer)
+    return answer
+  }
+
+  func count(_ what: String) { tallies[what, default: 0] += 1 }
+
+  func violation(_ what: String) {
+    if violations.count < 50 { violations.append(what) }
+    machine.note(0xBAD, violations.count)
+  }
+
+  /// Whether an answer of an origin may answer a request made at `asked`.
+  func mayUse(_ answer: OriginAnswer, _ ask: Ask) -> Bool {
+    // Made for it, or joined while it was on its way.
+    if answer.time >= ask.time { return true }
+    if let end = answer.endTime, end < ask.time - 1_000_000_000 {
+      // Times in messages are whole seconds, and both ends of a lifetime are cut off.
+      let lifetime = (answer.resource.lifetime + answer.resource.grace + 2) * 1_000_000_000
+      if ask.time <= answer.time + lifetime { return true }
+      return scenario.hasFailures && answer.resource.mayBeStaleOnFailure
+    }
+    return true
+  }
+}
