@@ -45,7 +45,10 @@ final class AddressHosts {
 
   /// Whether the host of a target may be reached, as far as it is an address.
   /// - Parameter key: of the target URI, normalised.
-  func permits(_ key: UnsafeRawBufferPointer, by destinations: Destinations) -> Bool {
+  /// - Parameter destinations: the rules now; looked at only for an address that is not remembered.
+  func permits(
+    _ key: UnsafeRawBufferPointer, by destinations: @autoclosure () -> Destinations
+  ) -> Bool {
     guard key.count > 8 else { return false }
     let start = key[4] == 0x3A ? 7 : 8
     guard key[start] == 0x5B || key[start].isDigit else { return true }
@@ -62,7 +65,7 @@ final class AddressHosts {
     let host = UnsafeRawBufferPointer(rebasing: key[(isBracketed ? start + 1 : start)..<end])
     // A name that begins with a digit.
     guard let address = IPAddress(Span<UInt8>(_unsafeBytes: host)) else { return !isBracketed }
-    guard destinations.allows(address: address) else { return false }
+    guard destinations().allows(address: address) else { return false }
     if isBracketed { end += 1 }
     if end <= Self.room {
       known.copyMemory(from: UnsafeRawBufferPointer(rebasing: key[0..<end]))
