@@ -70,6 +70,8 @@ package struct StoreSettings: Sendable, Equatable {
   package var path: String = StoreSettings.defaultPath()
   /// Hard cap on disk space, growing bodies included.
   package var size: ByteCount = .gib(10)
+  /// The largest share of `size` that one response may take, in percent.
+  package var maxShare = 50
   /// Memory for small answers kept ready to send.
   package var memory: ByteCount = .mib(256)
 
@@ -88,6 +90,29 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var maxIdle = 32
   /// How fast origins are read, all together; nil for as fast as can be.
   package var rate: Rate?
+  /// Idle connections kept per worker.
+  package var maxIdleTotal = 256
+  /// Requests at one origin at a time, all workers together.
+  package var maxConnections = 256
+  /// Requests at all origins at a time.
+  package var maxTotal = 2048
+  /// Requests that wait for a place at one origin.
+  package var maxWaiting = 1024
+  package var queueTimeout: Duration = .seconds(30)
+  package var orphans = OrphanSettings()
+
+  package init() {}
+}
+
+/// When a fetch goes on although everybody who wanted it has left.
+package struct OrphanSettings: Sendable, Equatable {
+  /// At most this much is still to come, or comes of an answer that does not say how much.
+  package var finishBelow: ByteCount = .mib(16)
+  /// Or this share of it is here, in percent.
+  package var finishAbove = 50
+  package var finishWithin: Duration = .seconds(300)
+  /// How many such fetches at a time.
+  package var finishAtMost = 32
 
   package init() {}
 }
@@ -110,6 +135,8 @@ package struct Limits: Sendable, Equatable {
   package var tunnelTimeout: Duration = .seconds(600)
   /// Open connections from clients, all workers together.
   package var connections = 32768
+  /// Open connections from one IPv4 address or one IPv6 /64.
+  package var connectionsPerClient = 8192
   package var drainTimeout: Duration = .seconds(25)
 
   package init() {}

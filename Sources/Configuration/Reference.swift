@@ -42,6 +42,11 @@ package enum Reference {
     ),
 
     Setting(
+      "store.max-share", \.store.maxShare, in: defaults, .reload, 1...100, example: "25",
+      "Largest share of `store.size`, in percent, that one response may take. A larger one is passed on to those who read it and not kept, so that no single answer, and none without end, drives out everything else."
+    ),
+
+    Setting(
       "clients", \.clients, in: defaults, .reload, example: "[127.0.0.0/8, \"::1\", 10.0.0.0/8]",
       "Networks whose clients may use the proxy. Everyone else is turned away before a byte is read."
     ),
@@ -100,6 +105,46 @@ package enum Reference {
     Setting(
       "upstream.max-idle", \.upstream.maxIdle, in: defaults, .reload, 0...1024, example: "8",
       "Unused connections kept per origin and worker thread."),
+    Setting(
+      "upstream.max-idle-total", \.upstream.maxIdleTotal, in: defaults, .reload, 0...65_536,
+      example: "64",
+      "Unused connections kept per worker thread, all origins together; the one unused for longest goes first."
+    ),
+    Setting(
+      "upstream.max-connections", \.upstream.maxConnections, in: defaults, .reload, 1...65_536,
+      example: "32",
+      "Most requests at one origin at a time, all worker threads together; the next ones wait in line."
+    ),
+    Setting(
+      "upstream.max-total", \.upstream.maxTotal, in: defaults, .reload, 1...1_000_000,
+      example: "512", "Most requests at all origins together at a time; the next ones wait in line."
+    ),
+    Setting(
+      "upstream.max-waiting", \.upstream.maxWaiting, in: defaults, .reload, 0...1_000_000,
+      example: "100", "Most requests in the line for one origin; 503 beyond it."),
+    Setting(
+      "upstream.queue-timeout", \.upstream.queueTimeout, in: defaults, .reload,
+      .milliseconds(100)...(.seconds(3600)), example: "10s",
+      "How long a request may stand in line for an origin; 503 beyond it."),
+    Setting(
+      "upstream.finish-below", \.upstream.orphans.finishBelow, in: defaults, .reload,
+      example: "1MiB",
+      "A fetch whose clients have all left is finished for the store if at most this much is still to come, or came since of an answer that does not say how long it is."
+    ),
+    Setting(
+      "upstream.finish-above", \.upstream.orphans.finishAbove, in: defaults, .reload, 0...100,
+      example: "95",
+      "It is finished as well if at least this share of it, in percent, is here. 100 leaves it to `finish-below`."
+    ),
+    Setting(
+      "upstream.finish-within", \.upstream.orphans.finishWithin, in: defaults, .reload,
+      .seconds(0)...(.seconds(86_400)), example: "30s",
+      "How long a fetch may go on for nobody."),
+    Setting(
+      "upstream.finish-at-most", \.upstream.orphans.finishAtMost, in: defaults, .reload,
+      0...65_536, example: "0",
+      "How many fetches at a time may go on for nobody, renewals in the background included; others are given up at once."
+    ),
 
     Setting(
       "upstream.rate", \.upstream.rate, in: defaults, .reload, example: "200MiB/s",
@@ -167,6 +212,11 @@ package enum Reference {
       "limits.connections", \.limits.connections, in: defaults, .reload, 1...1_000_000,
       example: "10000",
       "Most connections from clients at a time; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well."
+    ),
+    Setting(
+      "limits.connections-per-client", \.limits.connectionsPerClient, in: defaults, .reload,
+      1...1_000_000, example: "256",
+      "Most connections from one IPv4 address, or from one IPv6 network of 64 bits, at a time; 429 beyond it. Whole clusters may stand behind one address."
     ),
     Setting(
       "limits.drain-timeout", \.limits.drainTimeout, in: defaults, .reload,

@@ -66,6 +66,7 @@ public struct Status: RawRepresentable, Hashable, Comparable, Sendable, CustomSt
   @inlinable public static var uriTooLong: Status { Status(414) }
   @inlinable public static var rangeNotSatisfiable: Status { Status(416) }
   @inlinable public static var expectationFailed: Status { Status(417) }
+  @inlinable public static var tooManyRequests: Status { Status(429) }
   @inlinable public static var headTooLarge: Status { Status(431) }
   @inlinable public static var internalError: Status { Status(500) }
   @inlinable public static var notImplemented: Status { Status(501) }

@@ -77,6 +77,15 @@ open class Listener: LoopObject {
     unregister()
   }
 
+  /// Takes what is in the queue now, for a last word before `stop`. The descriptors are the caller's to close.
+  package final func takeQueued(limit: Int) -> [Int32] {
+    var taken: [Int32] = []
+    while taken.count < limit, case .accepted(let fd, _) = Socket.accept(socket.rawValue) {
+      taken.append(fd)
+    }
+    return taken
+  }
+
   /// Says that a descriptor was closed: a pause because of their lack ends.
   public final func descriptorFreed() {
     if isPaused { resume() }

@@ -71,6 +71,13 @@ extension IPAddress {
     return self
   }
 
+  /// The IPv4 address of a v4-mapped one, which is how the same host comes in over an IPv6 socket or through a
+  /// load balancer. Of the other forms anybody can write any number of addresses, so they do not say who somebody is.
+  public var unmapped: IPAddress {
+    guard family == .v6, high == 0, low >> 32 == 0xFFFF else { return self }
+    return IPAddress(v4: UInt32(truncatingIfNeeded: low))
+  }
+
   /// 127.0.0.0/8, ::1.
   public var isLoopback: Bool {
     let address = unwrapped

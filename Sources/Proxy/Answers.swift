@@ -248,7 +248,9 @@ enum Answers {
       cacheStatus.serialise(into: &head)
       head.append(contentsOf: [13, 10])
     }
-    if error.status == .serviceUnavailable || error.status == .gatewayTimeout {
+    if error.status == .serviceUnavailable || error.status == .gatewayTimeout
+      || error.status == .tooManyRequests
+    {
       head.append(contentsOf: "Retry-After: 5\r\n".utf8)
     }
     if let challenge = error.challenge { head.append(contentsOf: challenge.line.utf8) }

@@ -2,9 +2,9 @@
 // one, sends, reads, takes the framing off, and reports to one consumer. A request that met a kept
 // connection at the moment the origin closed it is sent again on a new one (RFC 9112 §9.3.1).
 //
-//   resolving ─▶ connecting ─▶ awaitingHead ─▶ content ─▶ done
-//       └── a kept connection ──────▲  │
-//                 ▲─── gone before a byte of the answer, and safe to repeat
+//   queued ─▶ resolving ─▶ connecting ─▶ awaitingHead ─▶ content ─▶ done
+//    (gate)       └── a kept connection ──────▲  │
+//                           ▲─── gone before a byte of the answer, and safe to repeat
 
 import HTTP
 import IO
@@ -71,7 +71,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private static let receivesPerTurn = 4
 
   private enum State {
-    case idle, resolving, connecting, awaitingHead, content, done
+    case idle, queued, resolving, connecting, awaitingHead, content, done
   }
 
   let worker: Worker
@@ -91,6 +91,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private var output = ByteQueue()
   private var informationals = 0
   private var attempts = 0
+  /// Counted by the gate.
+  private var hasPlace = false
   private var gotBytes = false
   private var isPaused = false
   private var throttle: Throttle?
@@ -118,6 +120,41 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   // MARK: Connecting
 
   func start() {
+    let origin = request.origin
+    switch worker.shared.gate.enter(origin, Follower(mailbox: loop.mailbox, id: id)) {
+    case .admitted:
+      hasPlace = true
+      proceed()
+    case .waiting:
+      state = .queued
+      loop.arm(self, after: worker.settings.upstream.queueTimeout)
+    case .full:
+      worker.metrics.add(.upstreamConnectFailures, .limit)
+      failLater(.queueFull(origin.authority, worker.settings.upstream.maxWaiting))
+    }
+  }
+
+  override func receive(_ letter: Letter) {
+    guard letter.subject == LetterSubject.admitted.rawValue, state == .queued else { return }
+    hasPlace = true
+    loop.disarm(self)
+    proceed()
+  }
+
+  private func queueTimedOut() {
+    guard worker.shared.gate.giveUp(request.origin, id) else {
+      // Its turn has come in this very moment; the letter will find it at work.
+      hasPlace = true
+      proceed()
+      return
+    }
+    worker.metrics.add(.timeouts, .queue)
+    worker.metrics.add(.upstreamConnectFailures, .limit)
+    fail(.queueTimedOut(request.origin.authority, worker.settings.upstream.queueTimeout))
+  }
+
+  /// With a place of its own.
+  private func proceed() {
     attempts += 1
     // What is sent again goes on a connection of its own: other kept ones may have ended just as well.
     if attempts == 1, let kept = worker.pool.take(request.origin) {
@@ -150,6 +187,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       connect(to: addresses)
     case .failure(let failure):
       worker.metrics.add(.upstreamConnectFailures, .resolution)
+      if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
       failLater(.resolving(request.origin.host, failure))
     }
   }
@@ -191,7 +229,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     self.connector = nil
     guard state == .connecting else { return }
     let error = ProxyError.connecting(request.origin.authority, attempts)
-    worker.metrics.add(.upstreamConnectFailures, ConnectFailure(attempts))
+    let failure = ConnectFailure(attempts)
+    worker.metrics.add(.upstreamConnectFailures, failure)
+    if failure == .timeout { worker.metrics.add(.timeouts, .connect) }
     fail(error)
   }
 
@@ -430,7 +470,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         worker.metrics.add(.timeouts, .upstreamTrickle)
         fail(.trickled(request.origin.authority, rule, isReading: false))
       }
-    case .idle, .resolving, .connecting, .done:
+    case .idle, .queued, .resolving, .connecting, .done:
       break
     }
   }
@@ -551,7 +591,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         worker.metrics.add(.upstreamRetries)
         releaseConnection(reusable: false)
         output.removeAll()
-        start()
+        proceed()
         return
       }
       fail(.endedBeforeHead(request.origin.authority, errno))
@@ -561,7 +601,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       } else {
         fail(.endedInContent(request.origin.authority, errno))
       }
-    case .idle, .resolving, .connecting, .done:
+    case .idle, .queued, .resolving, .connecting, .done:
       break
     }
   }
@@ -573,6 +613,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     case .awaitingHead where !output.isEmpty: silence = .notReading
     case .awaitingHead: silence = .beforeHead
     case .content: silence = .inContent
+    case .queued:
+      queueTimedOut()
+      return
     case .idle, .resolving, .connecting, .done: return
     }
     worker.metrics.add(.timeouts, .upstream)
@@ -600,6 +643,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   /// Nobody wants the answer any more.
   func cancel() {
     guard state != .done else { return }
+    if state == .queued, !worker.shared.gate.giveUp(request.origin, id) { hasPlace = true }
     state = .done
     connector?.cancel()
     lookup?.cancel()
@@ -613,6 +657,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     lookup = nil
     throttle?.end()
     throttle = nil
+    if hasPlace {
+      hasPlace = false
+      worker.shared.gate.leave(request.origin)
+    }
     unregister()
   }
 

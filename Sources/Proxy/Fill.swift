@@ -19,9 +19,19 @@ struct Follower: Sendable {
   let mailbox: Mailbox
   let id: ObjectID
 
-  func tell() {
-    mailbox.post(Letter(to: id, subject: LetterSubject.fillNews.rawValue))
+  func tell(_ subject: LetterSubject = .fillNews) {
+    mailbox.post(Letter(to: id, subject: subject.rawValue))
   }
+}
+
+/// A transaction's wish to see how a fill ends. Whoever lets go of it needs the fill no longer.
+final class FillInterest: Sendable {
+  private let fill: Fill
+
+  /// Takes over what `Fill.retain` has counted.
+  init(adopting fill: Fill) { self.fill = fill }
+
+  deinit { fill.release() }
 }
 
 final class Fill: Sendable {
@@ -37,6 +47,10 @@ final class Fill: Sendable {
   private struct State {
     var phase = Phase.waiting
     var waiting: [Follower] = []
+    /// Transactions that want the answer.
+    var interested = 0
+    /// Who is told when none does any more.
+    var driver: Follower?
   }
 
   let key: CacheKey
@@ -47,6 +61,24 @@ final class Fill: Sendable {
   }
 
   var phase: Phase { state.withLock { $0.phase } }
+
+  /// One more transaction wants the answer; `FillInterest` gives that back.
+  func retain() { state.withLock { $0.interested += 1 } }
+
+  /// One less does.
+  func release() {
+    let deserted = state.withLock { state -> Follower? in
+      state.interested -= 1
+      return state.interested == 0 ? state.driver : nil
+    }
+    deserted?.tell(.deserted)
+  }
+
+  /// Nobody wants the answer, at this moment.
+  var isDeserted: Bool { state.withLock { $0.interested == 0 } }
+
+  /// Whom to tell when the last one who wanted the answer has left.
+  func attach(_ driver: Follower) { state.withLock { $0.driver = driver } }
 
   /// What there is now; while that is nothing, `follower` gets a letter when it changes.
   func follow(_ follower: Follower) -> Phase {

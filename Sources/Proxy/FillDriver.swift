@@ -43,10 +43,16 @@ final class FillDriver: ExchangeConsumer {
   private var gathered: [Piece] = []
   /// The file could not take everything.
   private var hasSpilled = false
+  /// Content that was given to the pool thread.
+  private var handedOver: Int64 = 0
+  /// Since when, and from how many bytes on, this goes on for nobody.
+  private var orphaned: (at: Instant, received: Int64)?
   /// Content has come in this turn.
   private var hasGathered = false
   private var inFlight = 0
   private let requestTime: Int64
+  /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
+  private let largest: Int64
 
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
@@ -58,11 +64,13 @@ final class FillDriver: ExchangeConsumer {
     self.stale = stale
     self.leader = leader
     requestTime = worker.loop.wallSeconds
+    largest = worker.settings.largestStored
     super.init(loop: worker.loop)
   }
 
   func start() {
     worker.metrics.add(.fillsRunning)
+    fill.attach(Follower(mailbox: loop.mailbox, id: id))
     let exchange = Exchange(
       worker: worker,
       request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
@@ -95,6 +103,7 @@ final class FillDriver: ExchangeConsumer {
     switch verdict {
     case .storable(let response):
       keep(response, head, exchange)
+      if orphaned != nil { reconsider() }
     case .not(let reason):
       yield(exchange, head, reason: .response, why: reason.rule)
     }
@@ -136,6 +145,10 @@ final class FillDriver: ExchangeConsumer {
       case .length(let length): Int64(clamping: length)
       case .chunked, .untilClose, .refused: nil
       }
+    if let expected, expected > largest {
+      yield(exchange, head, reason: .space, why: "too-large")
+      return
+    }
     body = GrowingBody(response: response, expectedLength: expected)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
@@ -176,7 +189,7 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     // What a request that fetches for itself gets says nothing about what others would get.
     if worker.fills.leave(fill) {
-      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.wallSeconds)
+      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.now)
     }
     fill.enter(.unshared)
     worker.metrics.subtract(.fillsRunning)
@@ -191,11 +204,75 @@ final class FillDriver: ExchangeConsumer {
     retire()
   }
 
+  // MARK: Going on for nobody
+
+  /// The last one who wanted the answer has left.
+  private func deserted() {
+    guard fill.isDeserted else { return }
+    switch state {
+    case .awaitingHead, .opening, .filling: break
+    case .committing, .over: return
+    }
+    if orphaned == nil {
+      guard worker.shared.orphans.enter(limit: worker.settings.upstream.orphans.finishAtMost) else {
+        giveUp()
+        return
+      }
+    }
+    orphaned = (loop.now, received)
+    reconsider()
+  }
+
+  private func reconsider() {
+    guard let orphaned else { return }
+    guard fill.isDeserted else {
+      adopted()
+      return
+    }
+    let waited = loop.now - orphaned.at
+    if worker.settings.orphanRule.goesOn(
+      received: received, expected: body?.expectedLength, since: received - orphaned.received,
+      waited: waited)
+    {
+      loop.arm(self, after: worker.settings.upstream.orphans.finishWithin - waited)
+    } else {
+      giveUp()
+    }
+  }
+
+  override func timerFired() { reconsider() }
+
+  /// Somebody wants it, or it is over.
+  private func adopted() {
+    guard orphaned != nil else { return }
+    orphaned = nil
+    loop.disarm(self)
+    worker.shared.orphans.leave()
+  }
+
+  private func giveUp() {
+    // Who comes in this moment is not to hear of an end that has nothing to do with the origin.
+    guard worker.fills.leaveIfDeserted(fill) else {
+      adopted()
+      return
+    }
+    switch state {
+    case .awaitingHead:
+      exchange?.cancel()
+      end(.failed(.abandoned), .abandoned)
+    case .opening, .filling:
+      breakOff(.abandoned, as: .abandoned)
+    case .committing, .over:
+      break
+    }
+  }
+
   // MARK: Content
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard let body else { return }
     received += Int64(bytes.count)
+    if orphaned != nil { reconsider() }
     switch state {
     case .opening:
       gather(bytes)
@@ -283,13 +360,15 @@ final class FillDriver: ExchangeConsumer {
     let producer = tailProducer
     for piece in pieces {
       inFlight += piece.count
+      handedOver += Int64(piece.count)
+      let isTooMuch = handedOver > largest
       onPool { post in
-        if case .appended = blob.append(piece.bytes) {
+        if !isTooMuch, case .appended = blob.append(piece.bytes) {
           body.fileGrew()
           post(.written, piece.count, piece)
           return
         }
-        // A blob that has failed stays failed, so this and all later pieces go the same way: to memory, for
+        // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all later pieces go the same way: to memory, for
         // those who read along.
         let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
         post(isRead ? .spilled : .failed, piece.count, piece)
@@ -318,6 +397,10 @@ final class FillDriver: ExchangeConsumer {
   }
 
   override func receive(_ letter: Letter) {
+    if letter.subject == LetterSubject.deserted.rawValue {
+      deserted()
+      return
+    }
     guard let news = News(rawValue: letter.subject) else { return }
     switch news {
     case .opened:
@@ -440,7 +523,7 @@ final class FillDriver: ExchangeConsumer {
   // MARK: Ending
 
   /// The content will never be complete: those who read along are cut off where it ends.
-  private func breakOff(_ error: ProxyError) {
+  private func breakOff(_ error: ProxyError, as outcome: FillOutcome = .failed) {
     exchange?.cancel()
     exchange = nil
     let body = self.body
@@ -457,7 +540,7 @@ final class FillDriver: ExchangeConsumer {
     } else {
       body?.cut(error)
     }
-    end(.failed(error), .failed)
+    end(.failed(error), outcome)
   }
 
   private func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
@@ -472,6 +555,7 @@ final class FillDriver: ExchangeConsumer {
   }
 
   private func retire() {
+    adopted()
     exchange = nil
     unregister()
   }

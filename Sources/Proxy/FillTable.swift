@@ -8,15 +8,15 @@ import Platform
 import Synchronization
 
 final class FillTable: Sendable {
-  /// Seconds for which a key is taken to be unshared after an answer said so.
-  private static let unsharedSeconds: Int64 = 30
+  /// For how long a key is taken to be unshared after an answer said so.
+  private static let unsharedTime: Duration = .seconds(30)
   /// Keys remembered as unshared, per shard.
   private static let unsharedLimit = 512
   private static let shardCount = 64
 
   private struct Shard {
     var fills: [UInt64: [Fill]] = [:]
-    var unshared: [UInt64: Int64] = [:]
+    var unshared: [UInt64: Instant] = [:]
   }
 
   /// A `Mutex` cannot be an element of an array; a class around it can.
@@ -42,10 +42,13 @@ final class FillTable: Sendable {
 
   var running: Int { runningCount.load(ordering: .relaxed) }
 
-  func enter(_ key: CacheKey, now: Int64) -> Entry {
+  /// Whoever is given a fill is counted as interested in it, and says with `FillInterest` when that ends.
+  /// - Parameter now: of the monotonic clock, so that a step of the other one keeps no key apart for hours.
+  func enter(_ key: CacheKey, now: Instant) -> Entry {
     let hash = key.hash
     return shard(hash).state.withLock { shard in
       if let fill = shard.fills[hash]?.first(where: { $0.key == key }) {
+        fill.retain()
         return .joined(fill)
       }
       if let until = shard.unshared[hash] {
@@ -53,6 +56,7 @@ final class FillTable: Sendable {
         shard.unshared[hash] = nil
       }
       let fill = Fill(key)
+      fill.retain()
       shard.fills[hash, default: []].append(fill)
       runningCount.add(1, ordering: .relaxed)
       return .lead(fill)
@@ -63,25 +67,37 @@ final class FillTable: Sendable {
   /// - Returns: whether it was in the table at all; one that nobody can follow never is.
   @discardableResult
   func leave(_ fill: Fill) -> Bool {
+    shard(fill.key.hash).state.withLock { remove(fill, from: &$0) }
+  }
+
+  @discardableResult
+  private func remove(_ fill: Fill, from shard: inout Shard) -> Bool {
+    guard var fills = shard.fills[fill.key.hash],
+      let index = fills.firstIndex(where: { $0 === fill })
+    else { return false }
+    fills.remove(at: index)
+    shard.fills[fill.key.hash] = fills.isEmpty ? nil : fills
+    runningCount.subtract(1, ordering: .relaxed)
+    return true
+  }
+
+  /// The fill is over if nobody wants its answer, and nobody can begin to want it while this looks.
+  /// - Returns: whether it is over.
+  func leaveIfDeserted(_ fill: Fill) -> Bool {
     shard(fill.key.hash).state.withLock { shard in
-      guard var fills = shard.fills[fill.key.hash],
-        let index = fills.firstIndex(where: { $0 === fill })
-      else { return false }
-      fills.remove(at: index)
-      shard.fills[fill.key.hash] = fills.isEmpty ? nil : fills
-      runningCount.subtract(1, ordering: .relaxed)
+      guard fill.isDeserted else { return false }
+      remove(fill, from: &shard)
       return true
     }
   }
 
-  func rememberUnshared(hash: UInt64, now: Int64) {
+  func rememberUnshared(hash: UInt64, now: Instant) {
     shard(hash).state.withLock { shard in
       if shard.unshared.count >= Self.unsharedLimit {
         shard.unshared = shard.unshared.filter { now < $0.value }
         if shard.unshared.count >= Self.unsharedLimit { shard.unshared.removeAll() }
       }
-      let (until, overflow) = now.addingReportingOverflow(Self.unsharedSeconds)
-      shard.unshared[hash] = overflow ? now : until
+      shard.unshared[hash] = now + Self.unsharedTime
     }
   }
 

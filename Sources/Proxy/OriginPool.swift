@@ -15,6 +15,8 @@ final class OriginConnection: LoopObject {
   var exchange: Exchange?
   /// Requests sent on it, this one included.
   var requests = 0
+  /// How many were put into the pool before it: the smallest number is idle for longest.
+  var idleNumber: UInt64 = 0
   private var isOpen = true
   private(set) var isWatched = false
 
@@ -76,6 +78,7 @@ final class OriginPool {
   private unowned(unsafe) let worker: Worker
   private var idle: [Origin: [OriginConnection]] = [:]
   private(set) var idleCount = 0
+  private var puts: UInt64 = 0
 
   init(worker: Worker) {
     self.worker = worker
@@ -98,6 +101,9 @@ final class OriginPool {
       connection.close()
       return
     }
+    if idleCount >= limits.maxIdleTotal { dropOldest() }
+    puts &+= 1
+    connection.idleNumber = puts
     idle[connection.origin, default: []].append(connection)
     idleCount += 1
     worker.loop.setInterest(connection, .read)
@@ -123,6 +129,12 @@ final class OriginPool {
   /// Lets go of connections to addresses that may no longer be reached.
   func dropForbidden() {
     for connection in idle.values.joined() where !isPermitted(connection) { drop(connection) }
+  }
+
+  /// Makes room for one that was used just now.
+  private func dropOldest() {
+    let oldest = idle.values.compactMap(\.first).min { $0.idleNumber < $1.idleNumber }
+    if let oldest { drop(oldest) }
   }
 
   func dropAll() {

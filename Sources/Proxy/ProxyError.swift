@@ -83,6 +83,13 @@ struct ProxyError: Error, Sendable {
       status: .serviceUnavailable)
   }
 
+  static func tooManyConnectionsOfClient(_ client: IPAddress, _ limit: Int) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached,
+      "\(ClientCounts.network(of: client)) has \(limit) connections already"
+        + " (`limits.connections-per-client`)", status: .tooManyRequests)
+  }
+
   static var outOfDescriptors: ProxyError {
     ProxyError(
       .proxyInternalError, "the proxy has no file descriptor left (raise its `ulimit -n`)",
@@ -141,6 +148,19 @@ struct ProxyError: Error, Sendable {
       type, "\(host): \(failure.message)", status: isOurs ? .serviceUnavailable : nil)
   }
 
+  static func queueFull(_ authority: String, _ limit: Int) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached,
+      "\(limit) requests wait for \(authority) already (`upstream.max-waiting`)")
+  }
+
+  static func queueTimedOut(_ authority: String, _ limit: Duration) -> ProxyError {
+    ProxyError(
+      .connectionLimitReached,
+      "no connection for \(authority) came free within \(limit.inWords); raise"
+        + " `upstream.max-connections`, `upstream.max-total` or `upstream.queue-timeout`")
+  }
+
   /// - Parameter addresses: of the host; nil if its name alone tells.
   static func prohibited(_ host: String, _ addresses: [IPAddress]?) -> ProxyError {
     let first = addresses.map { $0.first.map { "\($0)" } ?? "no address" } ?? "this machine"
@@ -164,7 +184,7 @@ struct ProxyError: Error, Sendable {
       case .refused: .connectionRefused
       case .timeout: .connectionTimeout
       case .unreachable: .destinationIPUnroutable
-      case .resolution, .forbidden, .other: .destinationUnavailable
+      case .resolution, .forbidden, .limit, .other: .destinationUnavailable
       }
     return ProxyError(type, "no connection to \(authority) (\(tried.joined(separator: "; ")))")
   }
@@ -228,6 +248,10 @@ struct ProxyError: Error, Sendable {
   static func notKept(_ reason: String) -> ProxyError {
     ProxyError(.proxyInternalError, "the answer could not be kept while it came: \(reason)")
   }
+
+  static let abandoned = ProxyError(
+    .proxyInternalResponse, "everybody who wanted this answer left before it was complete",
+    status: .badGateway)
 
   static let shuttingDown = ProxyError(
     .proxyInternalError, "the proxy is shutting down", status: .serviceUnavailable)

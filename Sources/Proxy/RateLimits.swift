@@ -101,7 +101,7 @@ final class RateLimits: Sendable {
 
   /// One client: an IPv4 address, or the 64 bits of an IPv6 address that one subscriber has to itself.
   static func key(_ client: IPAddress) -> IPAddress {
-    let address = client.unwrapped
+    let address = client.unmapped
     guard address.family == .v6 else { return address }
     return IPNetwork(address.withoutScope, prefixLength: 64)?.address ?? address
   }

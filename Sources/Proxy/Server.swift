@@ -66,7 +66,7 @@ package final class Server: Sendable {
         store: store, disk: try DiskPool(),
         resolver: try lookup.map { try Resolver(lookup: $0) } ?? Resolver(), registry: registry,
         accessLog: try Self.openAccessLog(configuration.log), logger: logger,
-        via: Self.pseudonym(),
+        via: Self.pseudonym(), gate: UpstreamGate(GateLimits(configuration.upstream)),
         onDrained: {
           drained.withLock { $0 += 1 }
           drained.wakeAll()
@@ -152,6 +152,7 @@ package final class Server: Sendable {
     shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
     let settings = Settings(configuration)
     current.withLock { $0 = settings }
+    shared.gate.change(GateLimits(configuration.upstream))
     for member in members {
       member.thread.mailbox.post(
         Letter(to: member.worker, subject: LetterSubject.settings.rawValue, payload: settings))
@@ -182,8 +183,17 @@ package final class Server: Sendable {
     store.close()
   }
 
+  /// Requests that are at origins now, and such as wait for a place.
+  package var upstreamCounts: (inUse: Int, waiting: Int) { shared.gate.counts }
+
+  /// Fills that go on although nobody is left to read them.
+  package var orphanCount: Int { shared.orphans.count }
+
   /// Numbers that are looked up when somebody asks for the metrics.
   package func refreshGauges() {
+    let upstream = shared.gate.counts
+    registry.shared.set(.upstreamRequests, to: UInt64(clamping: upstream.inUse))
+    registry.shared.set(.upstreamWaiting, to: UInt64(clamping: upstream.waiting))
     Gauges.refresh(registry.shared, store: store, startedAt: startedAt)
   }
 

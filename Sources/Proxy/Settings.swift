@@ -20,6 +20,9 @@ final class Settings: Sendable {
   let poolTimeout: TimeoutClass
   let clientProgress: ProgressRule
   let originProgress: ProgressRule
+  let orphanRule: OrphanRule
+  /// The largest response that is kept, in bytes.
+  let largestStored: Int64
   /// How long a closed client may take to read its last answer.
   let lingerTimeout = TimeoutClass(.seconds(5))
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
@@ -53,6 +56,8 @@ final class Settings: Sendable {
     originProgress = ProgressRule(
       window: limits.progressWindow,
       minimum: UInt64(clamping: configuration.upstream.minProgress?.bytes ?? 0))
+    orphanRule = OrphanRule(settings: configuration.upstream.orphans)
+    largestStored = configuration.store.size.bytes / 100 &* Int64(configuration.store.maxShare)
     allowsEveryHost =
       configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
   }

@@ -24,6 +24,8 @@ final class TransactionDriver: ExchangeConsumer {
   private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
   private var fill: Fill?
+  /// Keeps the fill going.
+  private var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
   private var reader: BodyReader?
   private var isCollapsed = false
@@ -56,7 +58,7 @@ final class TransactionDriver: ExchangeConsumer {
     if let effect = effects.origin {
       switch effect {
       case .follow: followFill()
-      case .fillAlone: lead(Fill(request.key))
+      case .fillAlone: leadAlone()
       case .relay: relay()
       case .drop: dropExchange()
       }
@@ -119,7 +121,7 @@ final class TransactionDriver: ExchangeConsumer {
       firstPieceRead(read)
     case .fillNews:
       fillChanged()
-    case .settings, .drain, .authenticated:
+    case .settings, .drain, .admitted, .deserted, .authenticated:
       break
     }
     client.advance()
@@ -164,21 +166,22 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Fills
 
   private func followFill() {
-    let now = loop.wallSeconds
-    switch worker.fills.enter(request.key, now: now) {
+    switch worker.fills.enter(request.key, now: loop.now) {
     case .joined(let fill):
       self.fill = fill
+      interest = FillInterest(adopting: fill)
       isCollapsed = true
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      lead(Fill(request.key))
+      leadAlone()
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
         worker.fills.leave(fill)
         fill.enter(.stored(entry))
         self.fill = fill
+        interest = FillInterest(adopting: fill)
         isCollapsed = true
         fillChanged()
       } else {
@@ -197,8 +200,16 @@ final class TransactionDriver: ExchangeConsumer {
     return entry
   }
 
+  /// A fill that nobody else can find.
+  private func leadAlone() {
+    let fill = Fill(request.key)
+    fill.retain()
+    lead(fill)
+  }
+
   private func lead(_ fill: Fill) {
     self.fill = fill
+    interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self)
     fillDriver = driver
@@ -250,6 +261,7 @@ final class TransactionDriver: ExchangeConsumer {
   /// What others fetch is not for this request.
   private func goAlone() {
     fill = nil
+    interest = nil
     isCollapsed = false
     carryOut(machine.fillSaid(.notForYou, collapsed: false))
   }
@@ -686,6 +698,7 @@ final class TransactionDriver: ExchangeConsumer {
     if let exchange { record.upstreamBytes = exchange.receivedBytes }
     if let fillDriver { record.upstreamBytes = fillDriver.upstreamBytes }
     dropExchange()
+    interest = nil
     record.handling = machine.handling
     record.sentBytes = client.sentBytes + UInt64(client.waitingOutput)
     worker.log(record)

@@ -33,6 +33,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     super.init(loop: worker.loop)
   }
 
+  /// The client's address.
+  var peer: SocketAddress { record.client }
+
   // MARK: Connecting
 
   func start() {
@@ -48,6 +51,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     guard !isOver else { return }
     switch result {
     case .failure(let failure):
+      worker.metrics.add(.upstreamConnectFailures, .resolution)
+      if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
       fail(.resolving(host, failure))
     case .success(let addresses):
       do throws(ProxyError) {
@@ -75,7 +80,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
 
   func connector(_ connector: Connector, failed attempts: [ConnectionRace.Attempt]) {
     self.connector = nil
-    worker.metrics.add(.upstreamConnectFailures, ConnectFailure(attempts))
+    let failure = ConnectFailure(attempts)
+    worker.metrics.add(.upstreamConnectFailures, failure)
+    if failure == .timeout { worker.metrics.add(.timeouts, .connect) }
     fail(.connecting("\(authority)", attempts))
   }
 

@@ -17,6 +17,9 @@ import Telemetry
 final class Shared: Sendable {
   let store: Store
   let fills = FillTable()
+  let gate: UpstreamGate
+  let orphans = Orphans()
+  let clients = ClientCounts()
   let disk: DiskPool
   let resolver: Resolver
   let registry: MetricRegistry
@@ -33,9 +36,11 @@ final class Shared: Sendable {
 
   init(
     store: Store, disk: DiskPool, resolver: Resolver, registry: MetricRegistry,
-    accessLog: AccessLogWriter?, logger: Logger, via: Via, onDrained: @escaping @Sendable () -> Void
+    accessLog: AccessLogWriter?, logger: Logger, via: Via, gate: UpstreamGate,
+    onDrained: @escaping @Sendable () -> Void
   ) {
     self.store = store
+    self.gate = gate
     self.disk = disk
     self.resolver = resolver
     self.registry = registry
@@ -60,6 +65,10 @@ enum LetterSubject: UInt32 {
   case settings
   /// To a worker: accept nothing more, and finish what is begun.
   case drain
+  /// To an exchange: it is its turn at the gate.
+  case admitted
+  /// To a fill's driver: nobody wants its answer any more.
+  case deserted
 }
 
 final class Worker: LoopObject {
@@ -76,6 +85,8 @@ final class Worker: LoopObject {
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   /// Connections that have not said yet whose they are.
   private var preambles: [ObjectIdentifier: ProxyPreamble] = [:]
+  /// Connections that were turned away and are still open.
+  var farewells = 0
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
   private let logFormatter: AccessLogFormatter
@@ -150,7 +161,7 @@ final class Worker: LoopObject {
       }
     case .drain:
       drain()
-    case .fillNews, .loaded, .firstPieceRead, .authenticated, nil:
+    case .fillNews, .loaded, .firstPieceRead, .admitted, .deserted, .authenticated, nil:
       break
     }
   }
@@ -158,7 +169,10 @@ final class Worker: LoopObject {
   private func drain() {
     guard !isDraining else { return }
     isDraining = true
-    for listener in listeners { listener.stop() }
+    for listener in listeners {
+      listener.turnRestAway()
+      listener.stop()
+    }
     listeners = []
     pool.dropAll()
     for preamble in preambles.values { preamble.end() }
@@ -217,26 +231,39 @@ final class Worker: LoopObject {
       turnAway(descriptor, .tooManyConnections(settings.limits.connections))
       return
     }
+    let ofClient = settings.limits.connectionsPerClient
+    guard shared.clients.enter(peer.ip, limit: ofClient) else {
+      metrics.add(.connectionsRefused, .clientLimit)
+      turnAway(descriptor, .tooManyConnectionsOfClient(peer.ip, ofClient))
+      return
+    }
     let connection = ClientConnection(worker: self, role: role, peer: peer, descriptor: descriptor)
-    guard connection.start() else { return }
+    guard connection.start() else {
+      shared.clients.leave(peer.ip)
+      return
+    }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
     metrics.add(.connectionsOpen, .downstream)
     connections[ObjectIdentifier(connection)] = connection
   }
 
-  /// Says why, without making a connection of it. The few bytes always fit into a new socket's buffer.
-  func turnAway(_ descriptor: Int32, _ error: ProxyError) {
+  /// Says why, without making a connection of it.
+  /// - Parameter isBrief: the descriptor is needed: nothing is waited for.
+  func turnAway(_ descriptor: Int32, _ error: ProxyError, isBrief: Bool = false) {
     let answer = Answers.error(
       error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: false, isHead: false,
       version: .http11)
-    _ = answer.withUnsafeBytes { Socket.send(descriptor, $0) }
-    Socket.shutdownWrite(descriptor)
-    FileDescriptor.close(raw: descriptor)
+    if isBrief || farewells >= Farewell.limit {
+      Farewell.brief(descriptor, answer: answer, into: loop.receiveBuffer)
+    } else {
+      _ = Farewell(worker: self, descriptor: descriptor, answer: answer)
+    }
   }
 
   func connectionClosed(_ connection: ClientConnection) {
     guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
+    shared.clients.leave(connection.peer.ip)
     metrics.subtract(.connectionsOpen, .downstream)
     for listener in listeners where listener.isPaused { listener.descriptorFreed() }
     tellIfDrained()
@@ -244,6 +271,7 @@ final class Worker: LoopObject {
 
   func tunnelOpened(_ tunnel: Tunnel) {
     tunnels[ObjectIdentifier(tunnel)] = tunnel
+    shared.clients.keep(tunnel.peer.ip)
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
     metrics.add(.tunnelsOpen)
     metrics.add(.tunnels)
@@ -251,6 +279,7 @@ final class Worker: LoopObject {
 
   func tunnelClosed(_ tunnel: Tunnel) {
     guard tunnels.removeValue(forKey: ObjectIdentifier(tunnel)) != nil else { return }
+    shared.clients.leave(tunnel.peer.ip)
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
     metrics.subtract(.tunnelsOpen)
     tellIfDrained()
@@ -308,10 +337,14 @@ final class Worker: LoopObject {
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
     // Followers may collapse on it, so it must not be made with one client's credentials.
-    guard request.traits.mayFill, request.traits.mayCollapse,
-      case .lead(let fill) = fills.enter(request.key, now: loop.wallSeconds)
-    else { return }
-    FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
+    guard request.traits.mayFill, request.traits.mayCollapse else { return }
+    switch fills.enter(request.key, now: loop.now) {
+    case .lead(let fill):
+      FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
+      fill.release()
+    case .joined(let fill): fill.release()
+    case .alone: break
+    }
   }
 
   /// What an unsafe request has changed is no longer to be trusted (RFC 9111 §4.4).
@@ -397,8 +430,17 @@ final class ProxyListener: Listener {
     worker.accept(descriptor, peer: peer, role: role, trust: trust)
   }
 
+  /// Who is in the queue already hears that the proxy ends; the kernel would only reset them.
+  func turnRestAway() {
+    for descriptor in takeQueued(limit: 256) {
+      worker.metrics.add(.connectionsAccepted)
+      worker.metrics.add(.connectionsRefused, .draining)
+      worker.turnAway(descriptor, .shuttingDown)
+    }
+  }
+
   override func refused(_ descriptor: Int32, peer: SocketAddress) {
     worker.metrics.add(.acceptPauses)
-    worker.turnAway(descriptor, .outOfDescriptors)
+    worker.turnAway(descriptor, .outOfDescriptors, isBrief: true)
   }
 }

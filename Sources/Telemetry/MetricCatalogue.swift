@@ -57,6 +57,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamReceived, upstreamSent
   case connectionsOpen, connectionsAccepted, connectionsRefused, acceptPauses
   case authentications, rateWaits
+  case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
   case fillsRunning, fills, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
@@ -120,6 +121,10 @@ public enum Metric: Int, CaseIterable, Sendable {
         .counter, "holdfast_rate_waits_total",
         "Times a connection waited because `rate` or `upstream.rate` allowed no more bytes, by side.",
         [Side.self])
+    case .upstreamRequests:
+      .init(.gauge, "holdfast_upstream_requests", "Requests at origins now.")
+    case .upstreamWaiting:
+      .init(.gauge, "holdfast_upstream_waiting", "Requests that wait for a place at their origin.")
     case .upstreamConnects:
       .init(.counter, "holdfast_upstream_connects_total", "Connections made to origins.")
     case .upstreamReuses:

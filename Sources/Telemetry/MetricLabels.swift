@@ -101,9 +101,12 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   /// The PROXY protocol header was missing, malformed or late.
   case preamble
 
+  /// `limits.connections-per-client` is reached.
+  case clientLimit
+
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 4 }
-  public var labelValue: String { "\(self)" }
+  @inlinable public static var valueCount: Int { 5 }
+  public var labelValue: String { self == .clientLimit ? "client_limit" : "\(self)" }
 }
 
 /// What became of the question who a client is.
@@ -136,9 +139,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case forbidden
   /// Anything else, such as no free port or descriptor on this side.
   case other
+  /// `upstream.max-connections` or `upstream.max-total` was reached, and the line too long or too slow.
+  case limit
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 6 }
+  @inlinable public static var valueCount: Int { 7 }
   public var labelValue: String { "\(self)" }
 }
 
@@ -194,9 +199,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case upstreamTrickle
   /// Nothing moved through a tunnel (`limits.tunnel-timeout`).
   case tunnel
+  /// No place at the origin came free (`upstream.queue-timeout`).
+  case queue
 
   public static var labelName: String { "kind" }
-  @inlinable public static var valueCount: Int { 10 }
+  @inlinable public static var valueCount: Int { 11 }
   public var labelValue: String {
     switch self {
     case .requestHead: "request_head"

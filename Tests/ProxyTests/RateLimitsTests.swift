@@ -14,7 +14,8 @@ import Testing
     arguments: [
       ("192.0.2.1", "::ffff:192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false),
       ("2001:db8::1", "2001:db8::2", true), ("2001:db8::1", "2001:db8:0:1::1", false),
-      ("fe80::1", "fe80::2", true),
+      ("fe80::1", "fe80::2", true), ("2001:db8::5efe:192.0.2.1", "2001:db8::5efe:192.0.2.2", true),
+      ("2001:db8::5efe:192.0.2.1", "192.0.2.1", false),
     ])
   func clients(left: String, right: String, same: Bool) throws {
     #expect((RateLimits.key(try address(left)) == RateLimits.key(try address(right))) == same)

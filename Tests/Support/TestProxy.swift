@@ -137,7 +137,7 @@ package final class TestProxy: @unchecked Sendable {
     clients = []
     try expect("all to have ended: \(counts)", file: file, line: line) {
       $0.value(.connectionsOpen, .downstream) == 0 && $0.value(.fillsRunning) == 0
-        && $0.value(.tunnelsOpen) == 0
+        && $0.value(.tunnelsOpen) == 0 && server.upstreamCounts == (0, 0) && server.orphanCount == 0
     }
   }
 

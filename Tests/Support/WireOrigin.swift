@@ -67,6 +67,14 @@ package final class WireOrigin: @unchecked Sendable {
     return request
   }
 
+  /// Expects that nobody waits to be accepted, now.
+  package func expectNoFurtherConnection(file: String = #fileID, line: UInt = #line) throws {
+    var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+    guard poll(&entry, 1, 0) == 0 else {
+      throw script.failure(name, "got a connection that nobody expected", .here(file, line))
+    }
+  }
+
   /// Expects that the proxy has asked for nothing beyond what the test has read. Meaningful once every
   /// client has its answer.
   package func expectNothingElse(file: String = #fileID, line: UInt = #line) throws {

@@ -363,6 +363,14 @@ package class WirePeer: @unchecked Sendable {
     return self
   }
 
+  /// Waits for bytes, which stay unread, or for FIN.
+  /// - Returns: whether bytes have come.
+  package func expectBytesOrEnd(file: String = #fileID, line: UInt = #line) throws -> Bool {
+    if try gather(1, "bytes or an end", .here(file, line)) { return true }
+    try expectEnd(file: file, line: line)
+    return false
+  }
+
   /// Expects RST, and no byte before it.
   @discardableResult
   package func expectReset(file: String = #fileID, line: UInt = #line) throws -> Self {

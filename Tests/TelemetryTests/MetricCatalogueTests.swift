@@ -95,7 +95,9 @@ struct MetricCatalogueTests {
     one(.connectionsRefused)
     one(.authentications)
     one(.rateWaits)
-    plain(.connectionsAccepted, .acceptPauses, .upstreamConnects, .upstreamReuses)
+    plain(
+      .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
+      .upstreamReuses)
     one(.upstreamConnectFailures)
     plain(.upstreamRetries, .fillsRunning, .tunnelsOpen, .tunnels)
     #expect(Histogram.upstreamFirstByte.metric.definition.type == .histogram)

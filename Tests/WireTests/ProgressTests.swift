@@ -123,12 +123,12 @@ import Testing
       try client.get(origin.url("/"))
       let upstream = try origin.accept()
       try upstream.expectRequest()
-      try upstream.send(head: 200, fresh + ["Content-Length: \(32 << 20)"])
-      try upstream.send([UInt8](repeating: 0x61, count: 32 << 20))
+      try upstream.send(head: 200, fresh + ["Content-Length: \(64 << 20)"])
+      try upstream.send([UInt8](repeating: 0x61, count: 64 << 20))
       try proxy.expectStored()
       try client.expectHead(200)
       try proxy.expect("the client to be found out") {
-        _ = try? client.expectContent(1024)
+        _ = try? client.expectContent(16 << 10)
         return $0.value(.timeouts, .writeTrickle) == 1
       }
       try client.expectIncomplete()

@@ -99,7 +99,7 @@ import Testing
         "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100000000\r\n\r\nbegin")
       let answer = try client.expectHead(200)
       #expect(answer["Cache-Status"]?.contains("stored") == false)
-      #expect(answer["Cache-Status"]?.contains("detail=no-space") == true)
+      #expect(answer["Cache-Status"]?.contains("detail=too-large") == true)
       upstream.abort()
     }
   }
