@@ -59,8 +59,11 @@ struct PasswordFile {
         Result { () throws(Errno) in try File.writeFully(number, buffer, at: 0) }
       }.get()
       if let status {
-        // Only root may give files away; for everyone else the owner is right already.
-        _ = fchown(number, status.owner, gid_t.max)
+        // Only root may give files away; for everyone else the owner is right already. The group may be what
+        // lets the program read it.
+        let attributes = try? FileManager.default.attributesOfItem(atPath: target)
+        let group = (attributes?[.groupOwnerAccountID] as? NSNumber)?.uint32Value ?? .max
+        if fchown(number, status.owner, group) != 0 { _ = fchown(number, .max, group) }
         _ = fchmod(number, mode_t(status.mode))
       }
       try File.rename(aside, to: target)
