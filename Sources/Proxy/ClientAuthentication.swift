@@ -75,20 +75,24 @@ extension ClientConnection {
     return (name, slot.value)
   }
 
-  /// The quick way, for hits: the same credentials as the request before on this connection.
-  /// - Returns: whether the request may be answered without a closer look.
-  func isKnownToBeAllowed(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard isGuarded else {
-      // Whoever is not asked for them has them for the origin, and that is not for the quick way.
-      return !worker.parsedHead.pointee.contains(.authorization)
-    }
+  /// The field with the same credentials as the request before on this connection, which were right.
+  private func rememberedField(_ bytes: UnsafeRawBufferPointer) -> FieldName? {
     guard let user = authentication.user, let (name, value) = credentialField(bytes),
-      name == .authorization || !worker.parsedHead.pointee.contains(.authorization),
       user.generation == worker.shared.authenticator.generation, loop.now < user.until,
       AuthenticationMemory.hash(UnsafeRawBufferPointer(rebasing: bytes[value]))
         == authentication.hash
-    else { return false }
-    return true
+    else { return nil }
+    return name
+  }
+
+  /// The quick way, for hits.
+  /// - Returns: whether the request may be answered without a closer look.
+  func isKnownToBeAllowed(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    let hasAuthorization = worker.parsedHead.pointee.contains(.authorization)
+    // Whoever is not asked for it has it for the origin, and that is not for the quick way.
+    guard isGuarded else { return !hasAuthorization }
+    guard let name = rememberedField(bytes) else { return false }
+    return name == .authorization || !hasAuthorization
   }
 
   /// Judges the request whose head was parsed last.
@@ -101,6 +105,9 @@ extension ClientConnection {
     let realm = settings.configuration.auth.realm.text
     let challenge: Challenge =
       looksLikeOrigin(bytes) ? .origin(realm: realm) : .proxy(realm: realm)
+    if let name = rememberedField(bytes) {
+      return .passed(consumesAuthorization: name == .authorization)
+    }
     authentication.user = nil
     guard let (name, range) = credentialField(bytes) else {
       worker.metrics.add(.authentications, .missing)
