@@ -136,7 +136,7 @@ final class TransactionDriver: ExchangeConsumer {
       firstPieceRead(read)
     case .fillNews:
       fillChanged()
-    case .settings, .drain, .admitted, .deserted:
+    case .settings, .drain, .admitted, .deserted, .authenticated:
       break
     }
     client.advance()

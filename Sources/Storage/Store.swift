@@ -35,7 +35,7 @@ public final class Store: Sendable {
     if !options.readOnly { try makeDirectories(path) }
     let format = try StoreFormat(directory: path, readOnly: options.readOnly)
     if !options.readOnly {
-      for name in ["log", "blobs", "partial"] { try makeDirectories(path + "/" + name) }
+      for name in ["log", "blobs", "partial"] { try makePart(path + "/" + name) }
       do {
         try format.mark(.dirty)
       } catch {
@@ -74,6 +74,15 @@ public final class Store: Sendable {
   private init(core: StoreCore) {
     self.core = core
     keyHasher = KeyHasher(seed: core.seed)
+  }
+
+  /// The store itself may be a link, which is how people move one to another disk. Its parts may not: what is
+  /// written there must stay there.
+  private static func makePart(_ path: String) throws(StoreError) {
+    try makeDirectories(path)
+    guard let status = try? File.status(at: path), status.kind == .directory else {
+      throw .notADirectory(path: path)
+    }
   }
 
   private static func makeDirectories(_ path: String) throws(StoreError) {

@@ -56,6 +56,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamReceived, downstreamSent, storeServed
   case upstreamReceived, upstreamSent
   case connectionsOpen, connectionsAccepted, connectionsRefused, acceptPauses
+  case authentications, rateWaits
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
   case fillsRunning, fills, relays, timeouts
@@ -111,6 +112,16 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_accept_pauses_total",
         "Times a listener stopped accepting because descriptors had run out.")
+    case .authentications:
+      .init(
+        .counter, "holdfast_authentications_total",
+        "Requests whose credentials were looked at, by outcome. Further requests on a connection with the same credentials are not counted.",
+        [AuthenticationOutcome.self])
+    case .rateWaits:
+      .init(
+        .counter, "holdfast_rate_waits_total",
+        "Times a connection waited because `rate` or `upstream.rate` allowed no more bytes, by side.",
+        [Side.self])
     case .upstreamRequests:
       .init(.gauge, "holdfast_upstream_requests", "Requests at origins now.")
     case .upstreamWaiting:

@@ -73,9 +73,13 @@ extension Scalar1 where A == StatusClass {
 }
 extension Scalar1 where A == Side {
   @inlinable public static var connectionsOpen: Self { Self(.connectionsOpen) }
+  @inlinable public static var rateWaits: Self { Self(.rateWaits) }
 }
 extension Scalar1 where A == ConnectionRefusal {
   @inlinable public static var connectionsRefused: Self { Self(.connectionsRefused) }
+}
+extension Scalar1 where A == AuthenticationOutcome {
+  @inlinable public static var authentications: Self { Self(.authentications) }
 }
 extension Scalar1 where A == ConnectFailure {
   @inlinable public static var upstreamConnectFailures: Self { Self(.upstreamConnectFailures) }

@@ -73,17 +73,21 @@ final class HoldfastProcess: Sendable {
     var size = "10GiB"
     var drainTimeout = "60s"
     var clients = "[127.0.0.0/8]"
+    var admin = "127.0.0.1:0"
+    /// Whole lines.
+    var more = ""
 
     var text: String {
       """
       listen: [127.0.0.1:0]
-      admin: 127.0.0.1:0
+      admin: \(admin)
       threads: 2
       clients: \(clients)
       destinations: { private: [127.0.0.0/8] }
       store: { size: \(size), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: none, level: info }
+      \(more)
 
       """
     }

@@ -93,6 +93,8 @@ struct MetricCatalogueTests {
     plain(.downstreamReceived, .downstreamSent, .storeServed, .upstreamReceived, .upstreamSent)
     one(.connectionsOpen)
     one(.connectionsRefused)
+    one(.authentications)
+    one(.rateWaits)
     plain(
       .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
       .upstreamReuses)
