@@ -100,9 +100,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case draining
   /// `limits.connections-per-client` is reached.
   case clientLimit
+  /// The kernel has no memory or no descriptor for it.
+  case resources
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 4 }
+  @inlinable public static var valueCount: Int { 5 }
   public var labelValue: String { self == .clientLimit ? "client_limit" : "\(self)" }
 }
 

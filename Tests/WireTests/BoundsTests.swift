@@ -47,7 +47,8 @@ import Testing
     }
   }
 
-  @Test("who is turned away reads why, although its request was never read", arguments: [10, 60_000])
+  @Test(
+    "who is turned away reads why, although its request was never read", arguments: [10, 60_000])
   func turnedAwayWithRequest(size: Int) throws {
     try wire(configure: { configuration, _ in configuration.limits.connections = 1 }) {
       origin, proxy in
