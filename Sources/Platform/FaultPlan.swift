@@ -137,8 +137,8 @@ package final class FaultPlan: Sendable {
       }
     case .sockets(let local, let peer):
       guard call != .connect, let descriptor,
-        (try? Socket.localAddress(descriptor))?.port == local
-          || (try? Socket.peerAddress(descriptor))?.port == peer
+        FaultPlan.port(of: descriptor, getsockname) == local
+          || FaultPlan.port(of: descriptor, getpeername) == peer
       else { return nil }
     }
     return count(call)
@@ -153,6 +153,21 @@ package final class FaultPlan: Sendable {
       state.fired += 1
       return errno
     }
+  }
+
+  /// The port at one end of a socket; nil for what is no socket, which is no mistake here.
+  private static func port(
+    of descriptor: Int32,
+    _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+  ) -> UInt16? {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = withUnsafeMutableBytes(of: &storage) { bytes in
+      bytes.baseAddress.map { ask(descriptor, $0.assumingMemoryBound(to: sockaddr.self), &length) }
+    }
+    guard result == 0 else { return nil }
+    // At the same place for IPv4 and IPv6.
+    return withUnsafeBytes(of: &storage) { UInt16($0[2]) << 8 | UInt16($0[3]) }
   }
 
   /// The path that a descriptor was opened by.
