@@ -8,16 +8,16 @@ import Support
 import Telemetry
 import Testing
 
-@Suite struct FaultSweepTests {
+@Suite(.serialized) struct FaultSweepTests {
   enum Transaction: String, CaseIterable, Sendable {
-    case hitInline, hitBlob, missInline, missBlob, relay, chunkedRelay, oldRelay, tunnel
+    case hitInline, hitBlob, missInline, missBlob, relay, oldRelay, tunnel
 
     func path(_ number: Int) -> String {
       switch self {
       case .hitInline, .missInline: "/inline/\(number)"
       case .hitBlob, .missBlob: "/blob/\(number)"
       case .relay, .tunnel: "/relay/\(number)"
-      case .chunkedRelay, .oldRelay: "/chunked/\(number)"
+      case .oldRelay: "/chunked/\(number)"
       }
     }
 

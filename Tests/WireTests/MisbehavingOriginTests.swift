@@ -125,8 +125,10 @@ import Testing
       case .head:
         try client.expectError(502, "larger than the limit", type: "http_protocol_error")
       case .chunkExtensions, .trailers:
-        try client.expectHead(200)
-        #expect(try client.expectIncomplete() == Array("half".utf8))
+        // What comes with the head may be refused before the head is passed on.
+        if try client.expectAnyHead([200, 502]).status == 200 {
+          #expect(try client.expectIncomplete() == Array("half".utf8))
+        }
       }
       // What the sockets hold is sent in any case.
       #expect(try sent.join() < 32 << 20)
