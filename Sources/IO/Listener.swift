@@ -140,9 +140,13 @@ open class Listener: LoopObject {
     if reserve < 0 { reserve = (try? Listener.openReserve()) ?? -1 }
   }
 
+  /// Accepting is put off for lack of descriptors or memory.
+  open func paused() {}
+
   private func pause() {
     isPaused = true
     counters.pauses &+= 1
+    paused()
     loop.setInterest(self, [])
     loop.arm(self, after: Listener.pause)
   }

@@ -57,6 +57,9 @@ public struct Epoll: ~Copyable {
 
   /// Begins to watch a descriptor; its events will carry `token`.
   public borrowing func add(_ fd: Int32, _ interest: Interest, token: UInt64) throws(Errno) {
+    #if DEBUG
+      if let errno = FaultPlan.failure(of: .watch, socket: fd) { throw errno }
+    #endif
     try control(EPOLL_CTL_ADD, fd, interest, token)
   }
 

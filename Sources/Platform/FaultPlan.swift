@@ -14,6 +14,8 @@ package final class FaultPlan: Sendable {
     case open, read, write, sync, truncate, allocate, rename, link, unlink, makeDirectory, list,
       status, lock
     case accept, connect
+    /// On sockets only: see `Scope.sockets`.
+    case receive, send, sendFile, watch
   }
 
   /// Whose calls are meant.
@@ -21,6 +23,9 @@ package final class FaultPlan: Sendable {
     /// Calls on paths in this directory, and on descriptors of files in it.
     case directory(String)
     case descriptor(Int32)
+    /// Calls on sockets whose own port is `local`, or whose other end's port is `peer`: with the ports of a proxy
+    /// and of an origin, the proxy's sockets, and neither its clients' nor the origin's.
+    case sockets(local: UInt16, peer: UInt16)
   }
 
   private struct State {
@@ -91,6 +96,29 @@ package final class FaultPlan: Sendable {
     return failure(of: call, descriptor: descriptor, path: nil)
   }
 
+  #if DEBUG
+    /// Calls on sockets, of which a stand-in has its own.
+    static func failure(of call: Call, socket: Int32) -> Errno? {
+      guard isActive.load(ordering: .acquiring), StandIn.current == nil else { return nil }
+      return failure(of: call, descriptor: socket, path: nil)
+    }
+
+    /// Connecting, when the socket has no port yet.
+    static func failure(connecting socket: Int32, to address: SocketAddress) -> Errno? {
+      if let errno = failure(of: .connect, descriptor: socket) { return errno }
+      guard isActive.load(ordering: .acquiring), StandIn.current == nil else { return nil }
+      let plans = installed.withLock { $0 }
+      for plan in plans {
+        if case .sockets(_, let peer) = plan.scope, peer == address.port,
+          let errno = plan.count(.connect)
+        {
+          return errno
+        }
+      }
+      return nil
+    }
+  #endif
+
   private static func failure(of call: Call, descriptor: Int32?, path: String?) -> Errno? {
     let plans = installed.withLock { $0 }
     for plan in plans {
@@ -100,7 +128,6 @@ package final class FaultPlan: Sendable {
   }
 
   private func failure(of call: Call, _ descriptor: Int32?, _ path: String?) -> Errno? {
-    guard calls.contains(call) else { return nil }
     switch scope {
     case .descriptor(let meant):
       guard descriptor == meant else { return nil }
@@ -108,13 +135,39 @@ package final class FaultPlan: Sendable {
       guard let path = path ?? descriptor.flatMap(FaultPlan.path), path.hasPrefix(directory) else {
         return nil
       }
+    case .sockets(let local, let peer):
+      guard call != .connect, let descriptor,
+        FaultPlan.port(of: descriptor, getsockname) == local
+          || FaultPlan.port(of: descriptor, getpeername) == peer
+      else { return nil }
     }
+    return count(call)
+  }
+
+  /// One more call within the scope.
+  private func count(_ call: Call) -> Errno? {
+    guard calls.contains(call) else { return nil }
     return state.withLock { state in
       state.seen += 1
       guard state.seen == number || (repeats && state.seen > number) else { return nil }
       state.fired += 1
       return errno
     }
+  }
+
+  /// The port at one end of a socket; nil for what is no socket, which is no mistake here.
+  private static func port(
+    of descriptor: Int32,
+    _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+  ) -> UInt16? {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = withUnsafeMutableBytes(of: &storage) { bytes in
+      bytes.baseAddress.map { ask(descriptor, $0.assumingMemoryBound(to: sockaddr.self), &length) }
+    }
+    guard result == 0 else { return nil }
+    // At the same place for IPv4 and IPv6.
+    return withUnsafeBytes(of: &storage) { UInt16($0[2]) << 8 | UInt16($0[3]) }
   }
 
   /// The path that a descriptor was opened by.

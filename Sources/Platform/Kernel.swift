@@ -143,6 +143,13 @@ enum Kernel {
     return linux_set_linger(fd, 0)
   }
 
+  static func unconfirmed(_ fd: Int32) -> Int {
+    #if DEBUG
+      if StandIn.of(fd) != nil { return -1 }
+    #endif
+    return linux_unconfirmed(fd)
+  }
+
   @inline(__always)
   static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> Int {
     #if DEBUG

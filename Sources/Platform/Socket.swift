@@ -23,7 +23,10 @@ public enum Socket {
 
   /// Reads what is there, at most as much as fits.
   public static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
-    transfer(Kernel.receive(fd, buffer, peeking: false), of: buffer.count)
+    #if DEBUG
+      if let errno = FaultPlan.failure(of: .receive, socket: fd) { return .failed(errno) }
+    #endif
+    return transfer(Kernel.receive(fd, buffer, peeking: false), of: buffer.count)
   }
 
   /// Reads without taking: the same bytes come again with the next `receive`.
@@ -36,7 +39,10 @@ public enum Socket {
   public static func send(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, more: Bool = false)
     -> Transfer
   {
-    written(Kernel.send(fd, bytes, more))
+    #if DEBUG
+      if let errno = FaultPlan.failure(of: .send, socket: fd) { return .failed(errno) }
+    #endif
+    return written(Kernel.send(fd, bytes, more))
   }
 
   /// Writes two stretches with one call, as if they were one.
@@ -67,6 +73,7 @@ public enum Socket {
   public static func sendFile(to fd: Int32, from file: Int32, offset: Int64, count: Int) -> Transfer
   {
     #if DEBUG
+      if let errno = FaultPlan.failure(of: .sendFile, socket: fd) { return .failed(errno) }
       // A disk that fails is met here too.
       if let errno = FaultPlan.failure(of: .read, descriptor: file) { return .failed(errno) }
     #endif
@@ -141,7 +148,7 @@ public enum Socket {
   public static func connect(to address: SocketAddress) throws(Errno) -> FileDescriptor {
     let socket = try stream(address.ip.family)
     #if DEBUG
-      if let errno = FaultPlan.failure(of: .connect, descriptor: socket.rawValue) { throw errno }
+      if let errno = FaultPlan.failure(connecting: socket.rawValue, to: address) { throw errno }
     #endif
     try setNoDelay(socket.rawValue)
     let result = Kernel.connect(socket.rawValue, address)
@@ -162,6 +169,13 @@ public enum Socket {
     let result = Kernel.getOption(fd, SOL_SOCKET, SO_ERROR, &value)
     if result < 0 { return Errno.from(result) }
     return value == 0 ? nil : Errno(rawValue: value)
+  }
+
+  /// Bytes that the other end has not confirmed yet (`SIOCOUTQ`): what it takes makes them fewer, long before there is
+  /// room worth waking up for. Nil when nobody knows.
+  public static func unconfirmed(_ fd: Int32) -> Int? {
+    let count = Kernel.unconfirmed(fd)
+    return count < 0 ? nil : count
   }
 
   /// The address of this end.

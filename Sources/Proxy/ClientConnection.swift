@@ -61,6 +61,10 @@ final class ClientConnection: LoopObject, Throttled {
   private var writing = ProgressMeter()
   /// `sentBytes` when `writing` was last told.
   private var metered: UInt64 = 0
+  /// Bytes the client had not confirmed when the deadline for reading came last, and how often in a row that
+  /// has been as many; `Int.max` when it has not come.
+  private var unconfirmed = Int.max
+  private var standstills = 0
 
   init(worker: Worker, role: ListenerRole, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
@@ -70,12 +74,11 @@ final class ClientConnection: LoopObject, Throttled {
     super.init(loop: worker.loop)
   }
 
-  /// - Returns: false when the kernel refuses to watch the descriptor; it is closed then.
+  /// - Returns: false when the kernel refuses to watch the descriptor, which stays the caller's then.
   func start() -> Bool {
     guard (try? loop.watch(descriptor, self, .read)) != nil else {
       unregister()
       phase = .closed
-      FileDescriptor.close(raw: descriptor)
       return false
     }
     loop.arm(self, after: worker.settings.idleTimeout)
@@ -104,8 +107,7 @@ final class ClientConnection: LoopObject, Throttled {
   override func timerFired() {
     switch phase {
     case .waiting where !output.isEmpty:
-      worker.metrics.add(.timeouts, .write)
-      close(.clientStalled)
+      takesNothing()
     case .waiting where input.isEmpty:
       worker.metrics.add(.timeouts, .idle)
       close(.finished)
@@ -121,14 +123,28 @@ final class ClientConnection: LoopObject, Throttled {
         worker.metrics.add(.timeouts, .requestContent)
         driver.contentTimedOut()
       } else if !output.isEmpty || content.isBlocked {
-        worker.metrics.add(.timeouts, .write)
-        close(.clientStalled)
+        takesNothing()
       }
     case .lingering:
       close(.finished)
     case .closed:
       break
     }
+  }
+
+  /// There has been no room in the socket for half of `limits.write-timeout`. That alone says little: the kernel
+  /// tells of room only when a third of a large buffer is free, which a slow client may need minutes for. Only one
+  /// that confirms nothing for the whole time stands still.
+  private func takesNothing() {
+    let count = Socket.unconfirmed(descriptor) ?? unconfirmed
+    standstills = count < unconfirmed ? 0 : standstills + 1
+    unconfirmed = count
+    guard standstills < 2 else {
+      worker.metrics.add(.timeouts, .write)
+      close(.clientStalled)
+      return
+    }
+    loop.arm(self, after: worker.settings.writeCheck)
   }
 
   /// The content being sent has news: a growing body grew, or a cold piece of a file is in memory.
@@ -420,7 +436,9 @@ final class ClientConnection: LoopObject, Throttled {
     waitsForSocket = true
     // Who does not take answers is not asked for more requests: that bounds what can pile up here.
     loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
-    loop.arm(self, after: worker.settings.writeTimeout)
+    unconfirmed = .max
+    standstills = 0
+    loop.arm(self, after: worker.settings.writeCheck)
   }
 
   // MARK: Bandwidth
@@ -701,8 +719,10 @@ enum ClientEnding: String {
   /// (RFC 9112 §8).
   var isAbort: Bool {
     switch self {
-    // Whoever seems to have left may only have met an error of ours: RST is harmless to those who are gone.
-    case .cut, .clientLeft, .clientStalled, .shutdown: true
+    case .cut, .clientStalled, .shutdown: true
+    // Usually there is nobody to see it. But sending can fail for reasons of our own, and then what was sent
+    // is not the whole either.
+    case .clientLeft: true
     case .finished: false
     }
   }

@@ -68,6 +68,8 @@ class ExchangeConsumer: LoopObject {
 final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled {
   /// 1xx answers before the final one: more of them are an attack or a bug (RFC 9110 §15.2 has no bound).
   private static let informationalLimit = 64
+  /// Bytes of them: a client need not read them as fast as they come.
+  private static let informationalBytesLimit = 256 << 10
   /// Request content waiting for the origin's socket, above which the client is asked to wait.
   private static let outputLimit = 256 << 10
 
@@ -93,6 +95,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private var input = ByteQueue()
   private var output = ByteQueue()
   private var informationals = 0
+  private var informationalBytes = 0
   private var attempts = 0
   /// Counted by the gate.
   private var hasPlace = false
@@ -222,7 +225,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     let connection = OriginConnection(
       worker: worker, origin: request.origin, peer: address, descriptor: socket.release())
     guard connection.open() else {
-      fail(ProxyError(.proxyInternalError, "the kernel refuses to watch another connection"))
+      fail(.cannotWatch)
       return
     }
     send(on: connection)
@@ -364,6 +367,11 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     if isMeasured { receiving.begin(loop.now) }
     loop.arm(self, after: worker.settings.readTimeout)
     connection?.watchAgain()
+    if connection?.isWatched == false {
+      // At the end of the turn: whoever wants more does not expect to hear of an end at once.
+      failLater(.cannotWatch)
+      return
+    }
     updateInterest()
   }
 
@@ -509,13 +517,17 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
             return bytes.count
           }
           informationals += 1
-          guard status.rawValue != 101, informationals <= Self.informationalLimit else {
+          informationalBytes += consumed
+          guard status.rawValue != 101, informationals <= Self.informationalLimit,
+            informationalBytes <= Self.informationalBytesLimit
+          else {
             fail(
               .unasked(
                 request.origin.authority,
                 status.rawValue == 101
                   ? "switched protocols without being asked"
-                  : "sent more than \(Self.informationalLimit) interim answers"))
+                  : "sent more than \(Self.informationalLimit) interim answers, or more than"
+                    + " \(Self.informationalBytesLimit) bytes of them"))
             return bytes.count
           }
           consumer?.exchangeGotInformational(self, status: status, fields: fields)

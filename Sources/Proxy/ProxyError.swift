@@ -196,6 +196,10 @@ struct ProxyError: Error, Sendable {
   }
 
   static func connecting(_ authority: String, _ attempts: [ConnectionRace.Attempt]) -> ProxyError {
+    // Nothing the origin can be blamed for.
+    for case .failed(let errno) in attempts.map(\.outcome) where errno.isOutOfDescriptors {
+      return .outOfDescriptors
+    }
     let tried = attempts.compactMap { attempt -> String? in
       switch attempt.outcome {
       case .failed(let errno): "\(attempt.address): \(errno.message)"
@@ -274,6 +278,11 @@ struct ProxyError: Error, Sendable {
   static func notKept(_ reason: String) -> ProxyError {
     ProxyError(.proxyInternalError, "the answer could not be kept while it came: \(reason)")
   }
+
+  static let cannotWatch = ProxyError(
+    .proxyInternalError,
+    "the kernel refuses to watch another connection (memory, or `fs.epoll.max_user_watches`)",
+    status: .serviceUnavailable)
 
   static let abandoned = ProxyError(
     .proxyInternalResponse, "everybody who wanted this answer left before it was complete",

@@ -18,7 +18,8 @@ final class Settings: Sendable {
   let idleTimeout: TimeoutClass
   let headerTimeout: TimeoutClass
   let contentTimeout: TimeoutClass
-  let writeTimeout: TimeoutClass
+  /// How often it is looked whether a client that is waited for takes anything: twice in `limits.write-timeout`.
+  let writeCheck: TimeoutClass
   let tunnelTimeout: TimeoutClass
   let readTimeout: TimeoutClass
   let poolTimeout: TimeoutClass
@@ -59,7 +60,7 @@ final class Settings: Sendable {
     idleTimeout = TimeoutClass(limits.idleTimeout)
     headerTimeout = TimeoutClass(limits.headerTimeout)
     contentTimeout = TimeoutClass(limits.contentTimeout)
-    writeTimeout = TimeoutClass(limits.writeTimeout)
+    writeCheck = TimeoutClass(limits.writeTimeout / 2)
     tunnelTimeout = TimeoutClass(limits.tunnelTimeout)
     readTimeout = TimeoutClass(configuration.upstream.readTimeout)
     poolTimeout = TimeoutClass(configuration.upstream.idleTimeout)

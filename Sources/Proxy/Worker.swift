@@ -240,6 +240,8 @@ final class Worker: LoopObject {
     let connection = ClientConnection(worker: self, role: role, peer: peer, descriptor: descriptor)
     guard connection.start() else {
       shared.clients.leave(peer.ip)
+      metrics.add(.connectionsRefused, .resources)
+      turnAway(descriptor, .cannotWatch, isBrief: true)
       return
     }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
@@ -430,6 +432,8 @@ final class ProxyListener: Listener {
     worker.accept(descriptor, peer: peer, role: role, trust: trust)
   }
 
+  override func paused() { worker.metrics.add(.acceptPauses) }
+
   /// Who is in the queue already hears that the proxy ends; the kernel would only reset them.
   func turnRestAway() {
     for descriptor in takeQueued(limit: 256) {
@@ -440,7 +444,7 @@ final class ProxyListener: Listener {
   }
 
   override func refused(_ descriptor: Int32, peer: SocketAddress) {
-    worker.metrics.add(.acceptPauses)
+    worker.metrics.add(.connectionsRefused, .resources)
     worker.turnAway(descriptor, .outOfDescriptors, isBrief: true)
   }
 }

@@ -103,6 +103,8 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
 
   /// `limits.connections-per-client` is reached.
   case clientLimit
+  /// The kernel has no memory or no descriptor for it.
+  case resources
 
   public static var labelName: String { "reason" }
   @inlinable public static var valueCount: Int { 5 }

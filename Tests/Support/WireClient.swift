@@ -62,6 +62,13 @@ package final class WireClient: WirePeer, @unchecked Sendable {
     return head
   }
 
+  /// Expects the head of an answer to CONNECT: after 200 there is no content, but a tunnel (RFC 9110 §9.3.6).
+  package func expectConnectHead(file: String = #fileID, line: UInt = #line) throws -> WireHead {
+    try readHead("an answer to CONNECT", .here(file, line)) {
+      $0.status == 200 ? .none : WireFraming.ofResponse($0, isHead: false)
+    }
+  }
+
   /// Expects a whole response, whatever its status.
   @discardableResult
   package func expectAnyResponse(

@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -117,6 +118,12 @@ static inline long linux_sendfile(int to, int from, off_t offset, size_t count) 
 }
 
 static inline long linux_shutdown(int fd, int how) { LINUX_RESULT_ONCE(shutdown(fd, how)); }
+
+/* Bytes in the send queue that the peer has not acknowledged; negative if that cannot be told. */
+static inline long linux_unconfirmed(int fd) {
+  int count = 0;
+  return ioctl(fd, TIOCOUTQ, &count) < 0 ? -1 : count;
+}
 
 static inline long linux_set_option(int fd, int level, int name, int value) {
   LINUX_RESULT_ONCE(setsockopt(fd, level, name, &value, sizeof value));
