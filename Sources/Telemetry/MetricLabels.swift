@@ -100,14 +100,13 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case draining
   /// The PROXY protocol header was missing, malformed or late.
   case preamble
-
   /// `limits.connections-per-client` is reached.
   case clientLimit
   /// The kernel has no memory or no descriptor for it.
   case resources
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 5 }
+  @inlinable public static var valueCount: Int { 6 }
   public var labelValue: String { self == .clientLimit ? "client_limit" : "\(self)" }
 }
 
