@@ -18,11 +18,15 @@ SWIFT_FILES := Package.swift Sources Tests
 ARGS ?=
 # make test FILTER=HTTPTests
 FILTER ?=
+# make test TRANSACTIONS=1000000 SEED=7: how much the simulation does, and from which seed
+TRANSACTIONS ?= 100000
+SEED ?= 1
+SIMULATE = SWIFT_DETERMINISTIC_HASHING=1 HOLDFAST_TRANSACTIONS=$(TRANSACTIONS) HOLDFAST_SEED=$(SEED)
 # make bench BENCH="--quick --only small-hits --servers holdfast,nginx"
 BENCH ?=
 # make live LIVE="--megabytes 200"
 LIVE ?=
-# make soak MINUTES=30 SOAK="--rate 100 --seed 1"
+# make soak MINUTES=30 TRANSACTIONS=1000000 SEED=7 SOAK="--rate 100"
 MINUTES ?= 30
 SOAK ?=
 # make fuzz TARGET=request TIME=60 (seconds), or TIME=30m (minutes of processor time)
@@ -59,7 +63,7 @@ run: release ## build and start the proxy with its defaults (ARGS="…" adds opt
 test: ## build everything, run all tests (FILTER=Name narrows)
 	@scripts/setup build test
 	$(RELEASE)
-	swift test --explicit-target-dependency-import-check error $(if $(FILTER),--filter $(FILTER))
+	$(SIMULATE) swift test --explicit-target-dependency-import-check error $(if $(FILTER),--filter $(FILTER))
 
 bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help")
 	@scripts/setup build bench
@@ -71,11 +75,15 @@ live: ## download real packages with apt through Holdfast (LIVE="--help")
 	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
 	@python3 Tests/Live/live.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(LIVE)
 
-soak: ## mixed traffic for MINUTES=30 on loopback: does anything grow? (SOAK="--help")
+# Either half alone: MINUTES=0, TRANSACTIONS=0.
+soak: TRANSACTIONS = 1000000
+soak: ## the simulation at length, then mixed traffic for MINUTES=30: does anything grow?
 	@scripts/setup build
-	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
-	@python3 Tests/Soak/soak.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" \
-	  --minutes $(MINUTES) --json .build/soak/latest.json $(SOAK)
+	@[ "$(TRANSACTIONS)" = 0 ] || $(SIMULATE) swift test --filter SimulationTests
+	@[ "$(MINUTES)" = 0 ] || [ -n "$(NO_BUILD)" ] || $(RELEASE)
+	@[ "$(MINUTES)" = 0 ] || \
+	  python3 Tests/Soak/soak.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" \
+	    --minutes $(MINUTES) --json .build/soak/latest.json $(SOAK)
 
 fuzz: ## explore a parser with libFuzzer (TARGET=request TIME=60)
 	@scripts/setup fuzz

@@ -57,6 +57,10 @@ enum CheckReport {
       let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/  from  \($0.url.text)" }
       facts.add("mirrors", lines: mirrors.isEmpty ? ["none"] : mirrors)
     }
+    if !configuration.rules.isEmpty {
+      facts.add("rules", lines: configuration.rules.map(\.summary))
+    }
+    if configuration.offline { facts.add("network", Banner.offline) }
     facts.add(
       "store", "\(configuration.store.path)",
       "\(configuration.store.size.rounded) on disk, \(configuration.store.memory.rounded) in memory"

@@ -41,6 +41,8 @@ struct ServeCommand: ParsableCommand {
 
 /// What is said once the proxy accepts connections.
 enum Banner {
+  static let offline = "left alone (offline: true); what is not stored is answered with 504"
+
   static func text(_ configuration: Configuration) -> String {
     var facts = Facts()
     facts.add("proxy", lines: configuration.listeners.map { Reachability.use(of: $0) })
@@ -49,6 +51,7 @@ enum Banner {
       if !mirrors.isEmpty { facts.add("mirrors", lines: mirrors) }
     }
     if let admin = configuration.admin { facts.add("metrics", "http://\(admin)/metrics") }
+    if configuration.offline { facts.add("network", offline) }
     facts.add("store", "\(configuration.store.path), up to \(configuration.store.size.rounded)")
     return "\(Program.name) \(Program.version)\n\(facts.text(.plain))"
   }

@@ -158,7 +158,10 @@ public enum Storability: Sendable {
     case 304: .notModified
     // About credentials, conditions, ranges, timing or size of a request; RFC 6585 says of 428, 429,
     // 431 and 511 that they must not be stored.
-    case 401, 407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511: .requestBound
+    // 400, 413, 414 and 505 speak of how a request was written: kept, one malformed request would answer all
+    // proper ones.
+    case 400, 401, 407, 408, 412, 413, 414, 416, 417, 421, 425, 426, 428, 429, 431, 505, 511:
+      .requestBound
     default: nil
     }
   }

@@ -76,9 +76,9 @@ public enum Validation {
 
   /// Compares a stored response with the answer to a HEAD request that selects it (§4.3.5).
   ///
-  /// Only a 200 speaks of the resource. It confirms when every validator it has, and its length if it
-  /// has one, are those of the stored response; one without validators may confirm nothing, but a
-  /// length of its own is news.
+  /// Only a 200 speaks of the resource. It confirms when it has the stored entity tag, and nothing that
+  /// differs: neither date nor length. A date alone confirms nothing, though the section would have it
+  /// so: two versions may be of one second, and a GET with that date as its condition costs as little.
   ///
   /// - Parameters: as for `freshen`; `fields` are those of the answer.
   public static func hear(
@@ -102,7 +102,7 @@ public enum Validation {
       guard let ours = stored.validators.lastModified else { return .nothing }
       guard date == ours else { return .superseded }
     }
-    guard !new.isEmpty else { return .nothing }
+    guard new.entityTag != nil else { return .nothing }
     switch update(
       stored, with: fields, request: request, requestTime: requestTime,
       responseTime: responseTime, policy: policy)

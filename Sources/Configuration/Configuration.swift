@@ -17,6 +17,11 @@ package struct Configuration: Sendable, Equatable {
   package var clients: [IPNetwork] = IPNetwork.loopback
   package var destinations = Destinations()
   package var mirrors = Mirrors()
+  /// What the operator says about resources; the first whose pattern matches decides.
+  package var rules: [CacheRule] = []
+  package var cache = CacheSettings()
+  /// Answer from the store only, and leave the network alone.
+  package var offline = false
   package var upstream = UpstreamSettings()
   package var limits = Limits()
   package var log = LogSettings()
@@ -70,6 +75,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var idleTimeout: Duration = .seconds(30)
   /// Idle connections kept per origin and worker.
   package var maxIdle = 32
+  /// Request fields that go along with fetches for the store although they are no part of the key.
+  package var forwardFields: [RequestFieldName] = []
   /// Idle connections kept per worker.
   package var maxIdleTotal = 256
   /// Requests at one origin at a time, all workers together.

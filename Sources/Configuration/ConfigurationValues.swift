@@ -94,6 +94,10 @@ extension HostPattern: ConfigurationScalar {
   package static var form: String { "a host" }
 }
 
+extension RequestFieldName: ConfigurationScalar {
+  package static var form: String { "a field name" }
+}
+
 extension PortRange: ConfigurationScalar {
   package static var form: String { "a port" }
 }

@@ -78,6 +78,22 @@ package enum Reference {
     ),
 
     Setting(
+      "rules", \.rules, in: defaults, .reload,
+      example:
+        "[{ match: registry.example.org/simple/**, fresh: 10m }, { match: \"/**/*.whl\", class: immutable }]",
+      "What this cache knows about resources beyond what their origins say. The first rule whose pattern matches a target URI decides; what it leaves open follows RFC 9111 and the built-in knowledge of package files. Applied when a stored answer is used, so a changed rule takes effect at once."
+    ),
+    Setting(
+      "offline", \.offline, in: defaults, .reload, example: "true",
+      "Answers from the store only: what is stored is sent however stale it is, everything else gets 504, and nothing leaves this machine."
+    ),
+    Setting(
+      "cache.targeted-fields", \.cache.targetedFields, in: defaults, .restart,
+      example: "[Mirror-Cache-Control, CDN-Cache-Control]",
+      "Response fields whose directives take the place of Cache-Control and Expires (RFC 9213). The first one that an answer has, well-formed, counts; `[]` for none."
+    ),
+
+    Setting(
       "upstream.connect-timeout", \.upstream.connectTimeout, in: defaults, .reload,
       .milliseconds(100)...(.seconds(300)), example: "5s",
       "How long connecting to an origin may take, over all of its addresses."),
@@ -136,6 +152,12 @@ package enum Reference {
       "upstream.finish-at-most", \.upstream.orphans.finishAtMost, in: defaults, .reload,
       0...65_536, example: "0",
       "How many fetches at a time may go on for nobody, renewals in the background included; others are given up at once."
+    ),
+
+    Setting(
+      "upstream.forward-fields", \.upstream.forwardFields, in: defaults, .reload,
+      example: "[X-Forwarded-For, Referer]",
+      "Request fields that fetches for the store carry although what is stored does not depend on them. By default those from which origins are known to make an answer stay behind: X-Forwarded-For and its kind, X-Original-URL, X-HTTP-Method-Override, Origin, Referer. Name only what your origins do not reflect."
     ),
 
     Setting(
@@ -216,6 +238,7 @@ package enum Reference {
   package static let sections: [(name: String, meaning: String)] = [
     ("store", "What is kept, and how much of it."),
     ("destinations", "Which hosts and ports the proxy may reach for its clients."),
+    ("cache", "How stored answers are read."),
     ("upstream", "Waiting for origins, and keeping connections to them."),
     ("limits", "Bounds on what a client may send and how long it may take."),
     ("log", "What is written down, and where."),

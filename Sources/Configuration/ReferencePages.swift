@@ -39,6 +39,7 @@ package enum ReferencePages {
     page += section("General", Reference.settings.filter { !$0.key.contains(".") })
     page += items("Items of `listen`", ListenerSettings.settings, prefix: "listen[].")
     page += items("Items of `mirrors`", Mirrors.settings, prefix: "mirrors.NAME.")
+    page += items("Items of `rules`", CacheRule.settings, prefix: "rules[].")
     for (name, meaning) in Reference.sections {
       page += section(
         "`\(name)`", Reference.settings.filter { $0.key.hasPrefix(name + ".") }, meaning)

@@ -42,13 +42,14 @@ struct AuthorityRange {
         at += 1
       }
       if at == range.lowerBound { return .fault(fault(bytes, range)) }
-      // A last dot is fine: it makes the name absolute.
+      // A last dot makes the name absolute, which it is here anyway: it is read past, so that one host has one
+      // key and one Host field.
       let last = label == at ? lastLabel(bytes, range.lowerBound..<at - 1) : label..<at
       if isNumber(bytes, last), !isIPv4(bytes, range.lowerBound..<at) {
         return .fault(.malformedHost)
       }
     }
-    let host = range.lowerBound..<at
+    let host = range.lowerBound..<(bytes[at - 1] == 0x2E ? at - 1 : at)
     if host.count > 255 { return .fault(.malformedHost) }
     if at == end { return .authority(AuthorityRange(host: host, port: nil)) }
     if bytes[at] != 0x3A { return .fault(fault(bytes, range)) }
@@ -201,12 +202,20 @@ public struct Authority: Hashable, Sendable, CustomStringConvertible {
     guard case .authority(let range) = RequestTarget.parse(head, in: bytes) else {
       throw Refusal(.targetFormNotAllowed, .request)
     }
-    if let host = head.first(.host)?.value, !host.isEmpty,
-      case .fault(let reason) = AuthorityRange.parse(bytes, host)
-    {
-      throw Refusal(reason, .request)
-    }
+    if let fault = faultOfHost(head, in: bytes) { throw fault }
     return try parse(bytes, range)
+  }
+
+  /// What is wrong with a Host field that has no say, because the target or the listener says where the request
+  /// goes; it has to be valid all the same (RFC 9112 §3.2). An empty one is what a client sends for a target
+  /// without authority.
+  public static func faultOfHost(_ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>)
+    -> Refusal?
+  {
+    guard let host = head.first(.host)?.value, !host.isEmpty,
+      case .fault(let reason) = AuthorityRange.parse(bytes, host)
+    else { return nil }
+    return Refusal(reason, .request)
   }
 
   /// Parses text as from a configuration; nil when it is not valid.

@@ -4,6 +4,7 @@
 //   Cache-Status: Holdfast; fwd=stale; fwd-status=304; ttl=3600
 //   Cache-Status: Holdfast; fwd=uri-miss; fwd-status=200; stored
 //   Cache-Status: Holdfast; fwd=uri-miss; detail=response-no-store
+//   Cache-Status: Holdfast; detail=only-if-cached
 //
 // Each cache on the way adds its member at the end, so ours goes after what upstream sent.
 
@@ -42,7 +43,7 @@ public struct CacheStatus: Sendable, Equatable {
     }
   }
 
-  /// Nil: it was a hit.
+  /// Nil: it was a hit, unless `isOwn`.
   public var forwarded: ForwardReason?
   /// The status upstream answered with, if the request was forwarded.
   public var forwardStatus: Status?
@@ -54,6 +55,8 @@ public struct CacheStatus: Sendable, Equatable {
   public var isCollapsed = false
   /// A word that only this implementation understands: the name of a rule, a token.
   public var detail: StaticString?
+  /// This cache made the answer itself: neither was it stored nor was anybody asked.
+  public var isOwn = false
 
   public init(
     forwarded: ForwardReason?, forwardStatus: Status? = nil, timeToLive: Int64? = nil,
@@ -73,6 +76,13 @@ public struct CacheStatus: Sendable, Equatable {
     CacheStatus(forwarded: nil, timeToLive: timeToLive)
   }
 
+  /// Made here, for lack of an answer: `detail` says why nobody was asked.
+  public static func own(_ detail: StaticString?) -> CacheStatus {
+    var status = CacheStatus(forwarded: nil, detail: detail)
+    status.isOwn = true
+    return status
+  }
+
   /// Appends the member, without the field's name.
   ///
   /// - Parameter cache: our name, a token.
@@ -87,7 +97,7 @@ public struct CacheStatus: Sendable, Equatable {
       }
       if isStored { output.append(literal: "; stored") }
       if isCollapsed { output.append(literal: "; collapsed") }
-    } else {
+    } else if !isOwn {
       output.append(literal: "; hit")
     }
     if let timeToLive {

@@ -146,7 +146,7 @@ public struct ChunkedDecoder: Sendable {
         collected.span, from: lineStart, to: collected.count, searched: searched)
       switch step {
       case .field(let slot, let next):
-        if trailers.count == ParsedHead.capacity { return refuse(.tooManyFields) }
+        if trailers.count == ParsedHead.capacity { return refuse(.trailersTooLarge) }
         if Self.mayBeTrailer(slot.known) {
           let source = collected
           trailers.appendUnchecked(

@@ -67,6 +67,8 @@ public struct Refusal: Error, Hashable, Sendable {
     case repeatedTransferEncoding = "repeated-transfer-encoding"
     case transferCodingForbidden = "transfer-coding-forbidden"
     case contentForbidden = "content-forbidden"
+    case contentWithConnect = "content-with-connect"
+    case contentWithTrace = "content-with-trace"
     case repeatedContentLength = "repeated-content-length"
     case malformedContentLength = "malformed-content-length"
     case contentLengthTooLarge = "content-length-too-large"
@@ -160,6 +162,10 @@ public struct Refusal: Error, Hashable, Sendable {
         "it has Transfer-Encoding where a message of its kind may not have one"
       case .contentForbidden:
         "it announces content with a status that never has any"
+      case .contentWithConnect:
+        "it is a CONNECT that announces content; what follows CONNECT is the tunnel"
+      case .contentWithTrace:
+        "it is a TRACE that announces content, which a TRACE may not have"
       case .repeatedContentLength:
         "it has more than one Content-Length"
       case .malformedContentLength:

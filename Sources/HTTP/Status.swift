@@ -74,7 +74,6 @@ public struct Status: RawRepresentable, Hashable, Comparable, Sendable, CustomSt
   @inlinable public static var serviceUnavailable: Status { Status(503) }
   @inlinable public static var gatewayTimeout: Status { Status(504) }
   @inlinable public static var versionNotSupported: Status { Status(505) }
-  @inlinable public static var loopDetected: Status { Status(508) }
 
   /// The registered reason phrase, or an empty one.
   public var reasonPhrase: StaticString {

@@ -106,6 +106,28 @@ enum Answers {
 
   // MARK: Heads
 
+  /// What to send in place of an answer that came for one client alone, when that client's conditions, which
+  /// its fetch went without, say so: the head of a 304 or 412. Nil when the answer is to be sent.
+  static func conditional(
+    _ head: ResponseHead, for request: ClientRequest, now: Int64
+  ) -> ResponseHead? {
+    let outcome = Preconditions.evaluate(
+      request.fields, method: request.method, status: head.status,
+      validators: Validators(head.fields, receivedAt: now), now: now)
+    var answer = head
+    switch outcome {
+    case .proceed: return nil
+    case .notModified:
+      answer.status = .notModified
+      answer.framing = .none
+    case .failed:
+      answer.status = .preconditionFailed
+      answer.framing = .length(0)
+    }
+    answer.fields.removeAll { name, _, _ in !isKeptBy304(name) }
+    return answer
+  }
+
   /// How an answer's content is delimited.
   enum Delimiter: Equatable {
     /// Content-Length is among the fields already, or there is no content and no field for it.
@@ -254,8 +276,8 @@ enum Answers {
       head.append(contentsOf: "Retry-After: 5\r\n".utf8)
     }
     if error.status == .methodNotAllowed {
-      // RFC 9110 §15.5.6 demands the list. Only CONNECT is ever refused for its method; methods unknown
-      // here pass as well, but a list has an end.
+      // RFC 9110 §15.5.6 demands the list. Only CONNECT and TRACE are ever refused for their method; methods
+      // unknown here pass as well, but a list has an end.
       head.append(contentsOf: "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n".utf8)
     }
     MessageWriter.appendField(.contentLength, UInt64(body.utf8.count), to: &head)
@@ -263,6 +285,25 @@ enum Answers {
     head.append(contentsOf: [13, 10])
     if !isHead { head.append(contentsOf: body.utf8) }
     return head
+  }
+
+  /// A whole answer of the proxy's own, when nothing went wrong.
+  static func local(
+    _ local: LocalAnswer, date: Int64, keepsAlive: Bool, version: Version
+  ) -> [UInt8] {
+    var head: [UInt8] = []
+    MessageWriter.appendStatusLine(local.status, to: &head)
+    head.append(contentsOf: "Date: ".utf8)
+    head.append(contentsOf: HTTPDate.bytes(date))
+    head.append(contentsOf: "\r\nCache-Control: no-store\r\nProxy-Status: ".utf8)
+    ProxyStatus(error: .proxyInternalResponse).serialise(into: &head)
+    head.append(contentsOf: [13, 10])
+    if let type = local.contentType { MessageWriter.appendField(.contentType, type, to: &head) }
+    if local.allows { MessageWriter.appendField(.allow, LocalAnswer.methods, to: &head) }
+    MessageWriter.appendField(.contentLength, UInt64(local.content.count), to: &head)
+    appendConnection(&head, keepsAlive: keepsAlive, version: version)
+    head.append(contentsOf: [13, 10])
+    return head + local.content
   }
 
   /// The detail as a sentence of its own. A host's name at its start keeps its case.

@@ -247,6 +247,18 @@ final class ClientConnection: LoopObject {
           record: AccessRecord(
             client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
             way: .tunnel, startedAt: loop.now)))
+    case .answered(let local, let keepsAlive):
+      beginAnswer(keepsAlive: keepsAlive)
+      let answer = Answers.local(
+        local, date: loop.wallSeconds, keepsAlive: self.keepsAlive, version: head.pointee.version)
+      var record = AccessRecord(
+        client: peer, method: span.copy(head.pointee.methodRange),
+        target: span.copy(head.pointee.targetRange), way: .forward, startedAt: loop.now)
+      record.status = local.status
+      record.sentBytes = UInt64(answer.count)
+      answer.withUnsafeBytes { write($0) }
+      worker.log(record)
+      answerFinished()
     case .refused(let error, let keepsAlive):
       refuse(
         error, keepsAlive: keepsAlive, version: head.pointee.version,
@@ -293,7 +305,7 @@ final class ClientConnection: LoopObject {
         self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
     } else {
       endsAfterOutput = true
-      if output.isEmpty { linger() }
+      if output.isEmpty { linger() } else { waitForSocket() }
     }
   }
 
@@ -613,10 +625,8 @@ enum ClientEnding: String {
   /// (RFC 9112 §8).
   var isAbort: Bool {
     switch self {
-    case .cut, .clientStalled, .shutdown: true
-    // Usually there is nobody to see it. But sending can fail for reasons of our own, and then what was sent
-    // is not the whole either.
-    case .clientLeft: true
+    // Whoever seems to have left may only have met an error of ours: RST is harmless to those who are gone.
+    case .cut, .clientLeft, .clientStalled, .shutdown: true
     case .finished: false
     }
   }

@@ -18,8 +18,12 @@ struct ClientRequest {
   var key: CacheKey
   /// What is known of what was asked for, beyond what its origin says.
   var policy: ResourcePolicy
+  /// The operator wants no request to leave this machine.
+  var isOffline = false
   /// The client wants to go on using the connection (RFC 9112 §9.3).
   var keepsAlive: Bool
+  /// OPTIONS about the origin as a whole: its target is `*` (RFC 9112 §3.2.4).
+  var asksForServer = false
 
   var target: TargetURI { route.target }
 
@@ -34,10 +38,24 @@ struct ClientRequest {
   var traits: RequestTraits {
     let isRetrieval = (method == .get || method == .head) && !hasContent
     return RequestTraits(
-      isCacheable: isRetrieval,
-      mayFill: isRetrieval && method == .get && !directives.noStore,
+      isCacheable: isRetrieval && policy.kind != .passed,
+      mayFill: isRetrieval && method == .get && !directives.noStore
+        && !UnkeyedFields.areInside(fields),
       mayCollapse: !fields.contains(.authorization),
-      onlyIfCached: directives.onlyIfCached)
+      onlyIfCached: directives.onlyIfCached, isOffline: isOffline,
+      asksForLess: fields.contains(.range)
+        || !fields.names.isDisjoint(with: Preconditions.conditions))
+  }
+
+  /// The client will make something of trailers (RFC 9110 §6.5.1).
+  var acceptsTrailers: Bool {
+    fields.all(.te).contains { value in
+      var at = value.startIndex
+      while let element = fields.bytes.span.nextListElement(from: &at, to: value.endIndex) {
+        if fields.bytes[element].span.equalsToken("trailers") { return true }
+      }
+      return false
+    }
   }
 
   /// The method's bytes, whatever it is.

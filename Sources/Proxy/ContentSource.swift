@@ -139,7 +139,7 @@ extension ClientConnection {
       let before = sentBytes
       let goesOn = content.kind == .blob ? sendFromBlob() : sendFromGrowingBody()
       budget -= max(1, Int64(clamping: sentBytes &- before))
-      if !goesOn { return }
+      if !goesOn { break }
     }
     if waitingOutput > 0, phase == .answering { waitForSocket() }
   }

@@ -21,6 +21,9 @@ struct OriginRequest {
   var framing: MessageFraming
   /// Nothing breaks if the origin gets it twice: a safe or idempotent method without content.
   var mayRepeat: Bool
+  /// Content where its method gives it no meaning (RFC 9110 §9.3.1): an origin that does not look for it takes it
+  /// for the next request, so there will be none on this connection.
+  var endsConnection = false
 }
 
 /// Scheme, host and port, and whether the operator or a client chose them.
@@ -311,6 +314,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
           fail(.trickled(request.origin.authority, rule, isReading: true))
           return
         }
+        // An origin that is still taking the request is not silent, however slow it is.
+        if !output.isEmpty, !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
       case .wouldBlock:
         sending.begin(loop.now)
         updateInterest()
@@ -324,6 +329,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
         return
       }
     }
+    // Whoever emptied it: a socket that is watched for room nobody needs makes the loop spin.
+    updateInterest()
   }
 
   private func updateInterest() {
@@ -466,6 +473,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
         let framing = MessageFraming.ofResponse(head.pointee, in: span, to: request.method)
         let persists = ConnectionOptions.persists(head.pointee, in: span)
         if status.rawValue < 200 {
+          if case .refused(let refusal) = framing {
+            fail(.malformed(request.origin.authority, refusal))
+            return bytes.count
+          }
           informationals += 1
           informationalBytes += consumed
           guard status.rawValue != 101, informationals <= Self.informationalLimit,
@@ -485,18 +496,25 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
           headArrived(
             ResponseHead(
               status: status, version: head.pointee.version, fields: fields, framing: framing),
-            persists: persists, leftOver: used < bytes.count)
+            persists: persists, behind: bytes.count - used)
         }
       }
     }
     return used
   }
 
-  /// - Parameter leftOver: bytes came behind the head in the same piece.
-  private func headArrived(_ head: ResponseHead, persists: Bool, leftOver: Bool) {
+  /// - Parameter behind: so many bytes came behind the head in the same piece.
+  private func headArrived(_ head: ResponseHead, persists: Bool, behind: Int) {
     if case .refused(let refusal) = head.framing {
       fail(.malformed(request.origin.authority, refusal))
       return
+    }
+    // More than the whole answer: an origin that is wrong about its end may be wrong about all of it. Seen
+    // here, before anybody has been told anything.
+    switch head.framing {
+    case .none where behind > 0: return failWithSurplus()
+    case .length(let length) where UInt64(behind) > length: return failWithSurplus()
+    default: break
     }
     worker.metrics.observe(
       .upstreamFirstByte, nanoseconds: UInt64(clamping: (loop.now - startedAt).wholeNanoseconds))
@@ -509,7 +527,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     if isMeasured { receiving.begin(loop.now) }
     consumer?.exchangeGotHead(self, head)
     guard state == .content else { return }
-    if framing == .none || framing == .length(0) { finish(trailers: nil, leftOver: leftOver) }
+    if framing == .none || framing == .length(0) { finish(trailers: nil) }
   }
 
   private func receivedContent(_ bytes: UnsafeRawBufferPointer) {
@@ -523,7 +541,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       let count = Int(min(UInt64(bytes.count), remaining))
       remaining -= UInt64(count)
       deliver(UnsafeRawBufferPointer(rebasing: bytes[0..<count]))
-      if state == .content, remaining == 0 { finish(trailers: nil, leftOver: count < bytes.count) }
+      if state == .content, remaining == 0 {
+        if count < bytes.count { failWithSurplus() } else { finish(trailers: nil) }
+      }
     case .chunked:
       receivedChunks(bytes)
     }
@@ -539,7 +559,11 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       case .needsMoreBytes:
         return
       case .finished:
-        finish(trailers: chunks.trailers, leftOver: position < bytes.count)
+        if position < bytes.count {
+          failWithSurplus()
+        } else {
+          finish(trailers: chunks.trailers)
+        }
         return
       case .refused(let refusal):
         fail(.malformed(request.origin.authority, refusal))
@@ -570,7 +594,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       fail(.endedBeforeHead(request.origin.authority, errno))
     case .content:
       if framing == .untilClose, errno == nil {
-        finish(trailers: nil, leftOver: false)
+        finish(trailers: nil)
       } else {
         fail(.endedInContent(request.origin.authority, errno))
       }
@@ -595,10 +619,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     fail(.silent(request.origin.authority, worker.settings.upstream.readTimeout, silence))
   }
 
-  private func finish(trailers: FieldSection?, leftOver: Bool) {
+  /// Bytes came behind the end of the answer, in one piece with it: nothing of it is believed.
+  private func failWithSurplus() {
+    fail(.unasked(request.origin.authority, "sent more than the one answer that was asked for"))
+  }
+
+  private func finish(trailers: FieldSection?) {
     state = .done
     releaseConnection(
-      reusable: responseAllowsReuse && requestSent && output.isEmpty && !leftOver)
+      reusable: responseAllowsReuse && requestSent && output.isEmpty && !request.endsConnection)
     let consumer = self.consumer
     retire()
     consumer?.exchangeFinished(self, trailers: trailers)

@@ -6,6 +6,7 @@
 //      │          └─────▶ cut
 //      ├─▶ confirmed   a 304: what was there is good again
 //      ├─▶ unshared    the answer is for its leader only
+//      ├─▶ refused     the origin answered that it cannot: whoever has a stale answer may use it
 //      └─▶ failed
 
 import Caching
@@ -41,12 +42,25 @@ final class Fill: Sendable {
     case stored(StoredEntry)
     case confirmed(StoredEntry)
     case unshared
+    /// A server error, which does not replace what is stored (RFC 9111 §4.3.3).
+    case refused(Status)
     case failed(ProxyError)
   }
 
+  /// An interim answer that says what will be wanted soon (103, RFC 8297).
+  struct Hint: Sendable {
+    let status: Status
+    let fields: FieldSection
+  }
+
+  /// Hints kept for those who come later.
+  private static let hintLimit = 8
+
   private struct State {
     var phase = Phase.waiting
+    var hints: [Hint] = []
     var waiting: [Follower] = []
+    var watch: Watch?
     /// Transactions that want the answer.
     var interested = 0
     /// Who is told when none does any more.
@@ -59,6 +73,13 @@ final class Fill: Sendable {
   init(_ key: CacheKey) {
     self.key = key
   }
+
+  /// The request leaves now: what happens to the key from here on counts.
+  func begin(_ watch: Watch) { state.withLock { $0.watch = watch } }
+
+  /// What is fetched has been removed meanwhile: it is for those who wait already, and for nobody who comes
+  /// later.
+  var isSpoiled: Bool { state.withLock { $0.watch?.isSpoiled ?? false } }
 
   var phase: Phase { state.withLock { $0.phase } }
 
@@ -86,6 +107,21 @@ final class Fill: Sendable {
       if case .waiting = state.phase { state.waiting.append(follower) }
       return state.phase
     }
+  }
+
+  /// What the origin has hinted at so far, while its answer is waited for.
+  var hints: [Hint] { state.withLock { $0.hints } }
+
+  /// Passes a hint on to all who wait.
+  func hint(_ hint: Hint) {
+    let waiting = state.withLock { state in
+      guard case .waiting = state.phase, state.hints.count < Self.hintLimit else {
+        return [Follower]()
+      }
+      state.hints.append(hint)
+      return state.waiting
+    }
+    for follower in waiting { follower.tell() }
   }
 
   /// Only the fill's driver changes the phase; it tells its own leader itself.

@@ -51,13 +51,24 @@ final class FillDriver: ExchangeConsumer {
   private var hasGathered = false
   private var inFlight = 0
   private let requestTime: Int64
+  /// What others do to the key meanwhile.
+  private var watch: Watch?
+  /// Good answers are stored for this key, which a server error must not replace.
+  private let holdsGood: Bool
+  /// Small content is kept back until it is complete, because a stale answer may stand in for one that
+  /// breaks off.
+  private var isHeldBack = false
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
   private let largest: Int64
 
+  /// - Parameters:
+  ///   - stale: what a 304 would confirm.
+  ///   - holdsVariants: other variants are stored for the key.
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
-    leader: TransactionDriver?
+    leader: TransactionDriver?, holdsVariants: Bool = false
   ) {
+    holdsGood = holdsVariants || stale.map { $0.response.status.kind != .serverError } ?? false
     self.worker = worker
     self.fill = fill
     self.request = request
@@ -70,10 +81,15 @@ final class FillDriver: ExchangeConsumer {
 
   func start() {
     worker.metrics.add(.fillsRunning)
+    let watch = worker.store.watch(fill.key, holding: stale)
+    self.watch = watch
+    fill.begin(watch)
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
     let exchange = Exchange(
       worker: worker,
-      request: Forwarding.fillRequest(request, validating: stale?.response, via: worker.via),
+      request: Forwarding.fillRequest(
+        request, validating: stale?.response, via: worker.via,
+        forwarding: worker.settings.forwardFields),
       consumer: self)
     self.exchange = exchange
     exchange.start()
@@ -87,6 +103,8 @@ final class FillDriver: ExchangeConsumer {
   override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
   {
     leader?.relayInformational(status: status, fields: fields)
+    // Others wait for the same answer; 100 and 102 speak of one request's progress.
+    if status.rawValue == 103 { fill.hint(Fill.Hint(status: status, fields: fields)) }
   }
 
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
@@ -94,19 +112,60 @@ final class FillDriver: ExchangeConsumer {
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
     if head.status == .notModified, let stale {
+      leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       freshen(stale, with: fields, now: now)
+      return
+    }
+    // A fill asks for the whole, and for 304 only of what it holds. Passed on, a part would be taken for the
+    // whole by clients that look at nothing but the class of the status.
+    if head.status == .notModified || head.status == .partialContent
+      || head.status == .rangeNotSatisfiable
+    {
+      exchange.cancel()
+      end(
+        .failed(
+          .unasked(
+            request.origin.authority,
+            "answered \(head.status) to a request without conditions and ranges")), .failed)
+      return
+    }
+    if head.status.kind == .serverError, holdsGood {
+      serverFailed(exchange, head)
       return
     }
     let verdict = Storability.decide(
       method: .get, request: request.fields, status: head.status, fields: fields,
-      requestTime: requestTime, responseTime: now, policy: request.policy)
+      requestTime: requestTime, responseTime: now, policy: request.policy,
+      targets: worker.store.targets)
     switch verdict {
     case .storable(let response):
+      leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       keep(response, head, exchange)
       if orphaned != nil { reconsider() }
     case .not(let reason):
+      if holdsGood, supersedes(head.status, reason) { worker.store.remove(fill.key) }
       yield(exchange, head, reason: .response, why: reason.rule)
     }
+  }
+
+  /// The origin says that it cannot answer. What is stored stays as it is; who may have it though it is stale
+  /// gets it, the others get the error (RFC 9111 §4.3.3, RFC 5861 §4).
+  private func serverFailed(_ exchange: Exchange, _ head: ResponseHead) {
+    if let leader, !leader.mayServeStale(.answered(head.status)) {
+      yield(
+        exchange, head, reason: .response, why: "server-error", telling: .refused(head.status))
+    } else {
+      exchange.cancel()
+      end(.refused(head.status), .failed)
+    }
+  }
+
+  /// Whether an answer that may not be stored says all the same that what is stored has had its time: the
+  /// resource is gone, or another one to everybody. What is only this client's says nothing.
+  private func supersedes(_ status: Status, _ reason: Storability.Reason) -> Bool {
+    let isNews = status.kind == .successful || status == .notFound || status == Status(410)
+    return isNews && !reason.isAboutRequest && !request.fields.contains(.authorization)
+      && !request.fields.contains(.cookie)
   }
 
   private func freshen(_ stale: StoredEntry, with fields: FieldSection, now: Int64) {
@@ -115,13 +174,13 @@ final class FillDriver: ExchangeConsumer {
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
-      end(.confirmed(worker.store.refresh(stale, response: response)), .finished)
+      end(.confirmed(worker.store.refresh(stale, response: response, watch: watch)), .finished)
     case .unstorable(_, let reason) where reason.isAboutRequest:
       // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
       end(.confirmed(stale), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
-      let entry = worker.store.refresh(stale, response: response)
+      let entry = worker.store.refresh(stale, response: response, watch: watch)
       worker.store.remove(fill.key)
       end(.confirmed(entry), .finished)
     case .unrelated:
@@ -157,13 +216,14 @@ final class FillDriver: ExchangeConsumer {
       openFile()
     } else {
       state = .filling
+      isHeldBack = leader?.mayServeStale(.disconnected) ?? false
       // Small content often comes in the same segment as its head: then the finished entry is the news.
       loop.afterTurn(self)
     }
   }
 
   override func turnEnded() {
-    guard case .filling = state else { return }
+    guard case .filling = state, !isHeldBack else { return }
     announce()
     // As long as content keeps coming only full pieces go to the file: writes that begin at even places let
     // the kernel keep the file in large pages, which makes every hit cheaper. A turn without any ends that.
@@ -181,17 +241,19 @@ final class FillDriver: ExchangeConsumer {
 
   /// The answer is not for sharing: its leader takes it over, the others ask for themselves.
   private func yield(
-    _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString
+    _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString,
+    telling phase: Fill.Phase = .unshared
   ) {
     state = .over
     let begun = gathered.reduce(into: body?.memoryContent ?? []) { $0.append(contentsOf: $1.bytes) }
     let isComplete = isContentComplete
     self.exchange = nil
     // What a request that fetches for itself gets says nothing about what others would get.
-    if worker.fills.leave(fill) {
+    // And an outage says nothing about what the origin will answer once it is over.
+    if worker.fills.leave(fill), head.status.kind != .serverError {
       worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.now)
     }
-    fill.enter(.unshared)
+    fill.enter(phase)
     worker.metrics.subtract(.fillsRunning)
     worker.metrics.add(.relays, reason)
     if let leader {
@@ -280,6 +342,7 @@ final class FillDriver: ExchangeConsumer {
     case .filling where blob == nil:
       body.append(bytes)
       if received > Int64(Store.inlineLimit), !isOpeningFile {
+        isHeldBack = false
         announce()
         openFile()
       }
@@ -424,7 +487,9 @@ final class FillDriver: ExchangeConsumer {
       }
       let response = body.response.completed(length: finished.length)
       end(
-        .stored(worker.store.save(fill.key, response: response, body: .blob(finished))), .finished)
+        .stored(
+          worker.store.save(fill.key, response: response, body: .blob(finished), watch: watch)),
+        .finished)
     }
   }
 
@@ -476,7 +541,8 @@ final class FillDriver: ExchangeConsumer {
     }
     let content = body.memoryContent ?? []
     let response = body.response.completed(length: Int64(content.count))
-    let entry = worker.store.save(fill.key, response: response, body: .inline(content))
+    let entry = worker.store.save(
+      fill.key, response: response, body: .inline(content), watch: watch)
     body.complete(length: received)
     end(.stored(entry), .finished)
   }
@@ -557,6 +623,7 @@ final class FillDriver: ExchangeConsumer {
   private func retire() {
     adopted()
     exchange = nil
+    if let watch { worker.store.unwatch(watch) }
     unregister()
   }
 }

@@ -47,7 +47,7 @@ final class FillTable: Sendable {
   func enter(_ key: CacheKey, now: Instant) -> Entry {
     let hash = key.hash
     return shard(hash).state.withLock { shard in
-      if let fill = shard.fills[hash]?.first(where: { $0.key == key }) {
+      if let fill = shard.fills[hash]?.first(where: { $0.key == key && !$0.isSpoiled }) {
         fill.retain()
         return .joined(fill)
       }

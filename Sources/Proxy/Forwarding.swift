@@ -18,18 +18,31 @@ enum Forwarding {
   static func relayedRequest(_ request: ClientRequest, via: Via) -> OriginRequest {
     var fields = request.fields
     HopByHop.removeAll(from: &fields, keepingTrailer: request.framing == .chunked)
+    // HTTP/1.0 clients cannot wait for 100, and without content there is nothing to wait with (§10.1.1).
+    if request.version == .http10 || !request.hasContent { fields.remove(.expect) }
+    if request.acceptsTrailers {
+      fields.append(.te, "trailers")
+      fields.append(.connection, "TE")
+    }
     return make(
       request, fields: fields, method: request.methodBytes, framing: request.framing, via: via)
   }
 
   /// The request whose answer may be stored for all.
-  /// - Parameter stale: a stored answer to be confirmed by 304 (RFC 9111 §4.3.1).
+  /// - Parameters:
+  ///   - stale: a stored answer to be confirmed by 304 (RFC 9111 §4.3.1).
+  ///   - allowed: names that go along although the key does not tell them, in small letters.
   static func fillRequest(
-    _ request: ClientRequest, validating stale: StoredResponse?, via: Via
+    _ request: ClientRequest, validating stale: StoredResponse?, via: Via,
+    forwarding allowed: Set<[UInt8]> = []
   ) -> OriginRequest {
     var fields = request.fields
     HopByHop.removeAll(from: &fields)
-    fields.removeAll { name, _, _ in isAboutPart(name) || name == .expect }
+    fields.removeAll { known, name, _ in
+      isAboutPart(known) || known == .expect
+        || UnkeyedFields.isLeftBehind(known, name)
+          && (allowed.isEmpty || !allowed.contains(name.map(\.lowercased)))
+    }
     if let stale { Validation.addConditions(for: stale, to: &fields) }
     return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
@@ -46,7 +59,11 @@ enum Forwarding {
     head.reserveCapacity(fields.bytes.count + request.target.pathAndQuery.count + 128)
     head.append(contentsOf: method)
     head.append(UInt8(ascii: " "))
-    head.append(contentsOf: request.target.pathAndQuery)
+    if request.asksForServer {
+      head.append(UInt8(ascii: "*"))
+    } else {
+      head.append(contentsOf: request.target.pathAndQuery)
+    }
     head.append(contentsOf: " HTTP/1.1\r\nHost: ".utf8)
     head.append(contentsOf: request.target.hostField.utf8)
     head.append(contentsOf: [13, 10])
@@ -61,7 +78,8 @@ enum Forwarding {
     return OriginRequest(
       origin: request.origin, method: request.method, head: head,
       framing: isContentFree ? .none : framing,
-      mayRepeat: isContentFree && request.method.isIdempotent)
+      mayRepeat: isContentFree && request.method.isIdempotent,
+      endsConnection: !isContentFree && (request.method == .get || request.method == .head))
   }
 
   /// Takes from a response what was about the origin's connection, and adds what every hop adds.

@@ -33,7 +33,8 @@ extension ClientConnection {
     let key = UnsafeRawBufferPointer(start: worker.keyBuffer.baseAddress, count: keyCount)
     let hash = worker.hasher.hash(key)
     guard case .hot(let set) = worker.store.lookup(keyBytes: key, hash: hash),
-      let entry = set.entries.first,
+      // Among several the choice takes a closer look.
+      set.entries.count == 1, let entry = set.entries.first,
       entry.response.status == .ok
     else { return false }
     let response = entry.response
@@ -41,11 +42,15 @@ extension ClientConnection {
     let now = loop.wallSeconds
     let age = response.freshness.currentAge(at: now)
     var lifetime = response.freshness.lifetime
-    if lifetime <= age || response.freshness.flags.contains(.alwaysValidate) {
-      // Not by what its origin says; a package file is fresh for ever.
-      let policy = PackageRules.policy(of: Span<UInt8>(_unsafeBytes: key))
+    if lifetime <= age || response.freshness.flags.contains(.alwaysValidate)
+      || worker.settings.hasRules
+    {
+      // Not by what its origin says alone: a package file is fresh for ever, a rule may say anything.
+      let policy = worker.settings.rules.policy(of: Span<UInt8>(_unsafeBytes: key))
       let adjusted = policy.adjust(response.freshness)
-      guard adjusted.lifetime > age, !adjusted.flags.contains(.alwaysValidate) else { return false }
+      guard policy.kind != .passed, adjusted.lifetime > age,
+        !adjusted.flags.contains(.alwaysValidate)
+      else { return false }
       lifetime = adjusted.lifetime
     }
 

@@ -61,6 +61,14 @@ final class OriginConnection: LoopObject {
     if exchange == nil { worker.pool.drop(self) }
   }
 
+  /// Nothing lies there to be read, neither bytes nor an end.
+  var isSilent: Bool {
+    var byte: UInt8 = 0
+    return withUnsafeMutableBytes(of: &byte) { buffer in
+      if case .wouldBlock = Socket.peek(descriptor, into: buffer) { true } else { false }
+    }
+  }
+
   func close() {
     guard isOpen else { return }
     isOpen = false
@@ -85,11 +93,17 @@ final class OriginPool {
   }
 
   func take(_ origin: Origin) -> OriginConnection? {
-    guard let connection = idle[origin]?.popLast() else { return nil }
-    if idle[origin]?.isEmpty == true { idle[origin] = nil }
-    idleCount -= 1
-    worker.loop.disarm(connection)
-    return connection
+    while let connection = idle[origin]?.popLast() {
+      if idle[origin]?.isEmpty == true { idle[origin] = nil }
+      idleCount -= 1
+      // What came since epoll was last asked would be taken for the answer to a request not yet sent.
+      if connection.isSilent {
+        worker.loop.disarm(connection)
+        return connection
+      }
+      connection.close()
+    }
+    return nil
   }
 
   func put(_ connection: OriginConnection) {

@@ -106,13 +106,38 @@ struct ProxyError: Error, Sendable {
     status: .notImplemented)
 
   static let loop = ProxyError(
-    .proxyLoopDetected, "the request has passed this proxy before: its Via field names it",
-    status: .loopDetected)
+    .proxyLoopDetected, "the request has passed this proxy before: its Via field names it")
+
+  static let malformedMaxForwards = ProxyError(
+    .requestError, "Max-Forwards is not one plain decimal number")
+
+  static let traceNotForwarded = ProxyError(
+    .requestDenied,
+    "TRACE is not passed on, because it has an origin repeat what should stay secret; with"
+      + " Max-Forwards: 0 it shows what reaches this proxy",
+    status: .methodNotAllowed)
 
   static let nothingStored = ProxyError(
     .proxyInternalResponse,
     "nothing stored answers this request, and it asks for stored answers only (only-if-cached)",
     status: .gatewayTimeout)
+
+  static let offline = ProxyError(
+    .destinationUnavailable,
+    "nothing stored answers this request, and the proxy is set offline: set `offline: false` in the"
+      + " configuration and send SIGHUP to let it reach the network",
+    status: .gatewayTimeout)
+
+  /// Whether the origin is to blame, or the way to it: then a stale answer may stand in (RFC 9111 §4.2.4).
+  /// What this proxy refuses is refused whatever is stored.
+  var isOutage: Bool {
+    switch type {
+    case .requestError, .requestDenied, .destinationIPProhibited, .destinationNotFound,
+      .proxyLoopDetected, .proxyConfigurationError, .proxyInternalResponse:
+      false
+    default: true
+    }
+  }
 
   // MARK: Reaching the origin
 
@@ -170,7 +195,9 @@ struct ProxyError: Error, Sendable {
   // MARK: The origin's answer
 
   static func malformed(_ authority: String, _ refusal: Refusal) -> ProxyError {
-    ProxyError(.protocolError, "\(authority) did not answer in proper HTTP: \(refusal.sentence)")
+    ProxyError(
+      .init(refusal.reason),
+      "\(authority) did not answer in proper HTTP: \(refusal.reason.sentence)")
   }
 
   static func unasked(_ authority: String, _ what: String) -> ProxyError {
@@ -262,6 +289,21 @@ extension ConnectFailure {
     case nil, .timedOut?: self = .timeout
     case .hostUnreachable?, .networkUnreachable?, .networkDown?: self = .unreachable
     default: self = .other
+    }
+  }
+}
+
+extension ProxyStatus.ErrorType {
+  /// What RFC 9209 calls it when a response is refused for this reason.
+  init(_ reason: Refusal.Reason) {
+    switch reason {
+    case .headTooLarge, .tooManyFields: self = .responseHeaderSectionSize
+    case .fieldNameTooLong: self = .responseHeaderSize
+    case .trailersTooLarge: self = .responseTrailerSectionSize
+    case .unknownTransferCoding, .malformedChunkSize, .chunkTooLarge, .malformedChunkExtension,
+      .chunkExtensionsTooLong, .missingChunkEnd:
+      self = .responseTransferCoding
+    default: self = .protocolError
     }
   }
 }

@@ -3,11 +3,12 @@
 
 import Caching
 import HTTP
-import Mirrors
 
 enum RequestIntake {
   case request(ClientRequest)
   case tunnel(Authority)
+  /// The request was meant for this proxy.
+  case answered(LocalAnswer, keepsAlive: Bool)
   /// `keepsAlive`: where the request ends is certain, so that another may follow on the connection.
   case refused(ProxyError, keepsAlive: Bool)
 
@@ -16,17 +17,58 @@ enum RequestIntake {
     worker: Worker
   ) -> RequestIntake {
     let framing = MessageFraming.ofRequest(head, in: bytes)
+    // Where this request ends is certain, and the next one begins.
+    let ends = framing == .none || framing == .length(0)
+    let persists =
+      ends && head.method != .connect && ConnectionOptions.persists(head, in: bytes)
     do throws(ProxyError) {
+      if case .refused(let refusal) = framing { throw ProxyError(refusal) }
       if head.method == .connect {
+        // RFC 9110 §9.3.6: what it announced would be taken for the tunnel's first bytes.
+        guard ends else { throw ProxyError(Refusal(.contentWithConnect, .request)) }
         guard !worker.via.isLoop(head, in: bytes) else { throw .loop }
-        return .tunnel(try tunnel(head, in: bytes, role: role, worker))
+        let authority = try tunnel(head, in: bytes, role: role, worker)
+        guard !worker.settings.isOffline else { throw .offline }
+        return .tunnel(authority)
+      }
+      if let answer = try localAnswer(head, ends: ends, in: bytes, role: role) {
+        return .answered(answer, keepsAlive: persists)
       }
       return .request(try request(head, framing, in: bytes, role: role, worker))
     } catch {
-      let ends = framing == .none || framing == .length(0)
-      return .refused(
-        error,
-        keepsAlive: ends && head.method != .connect && ConnectionOptions.persists(head, in: bytes))
+      return .refused(error, keepsAlive: persists)
+    }
+  }
+
+  /// TRACE and OPTIONS that go no further (RFC 9110 §7.6.2). Before loops are looked for, because finding them is
+  /// what Max-Forwards is good for.
+  private static func localAnswer(
+    _ head: borrowing ParsedHead, ends: Bool, in bytes: borrowing Span<UInt8>, role: ListenerRole
+  ) throws(ProxyError) -> LocalAnswer? {
+    guard head.method == .trace || head.method == .options else { return nil }
+    if let fault = Authority.faultOfHost(head, in: bytes) { throw ProxyError(fault) }
+    let hops = MaxForwards(head, in: bytes)
+    if case .malformed = hops { throw .malformedMaxForwards }
+    if head.method == .trace {
+      guard ends else { throw ProxyError(Refusal(.contentWithTrace, .request)) }
+      guard hops == .hops(0) else { throw .traceNotForwarded }
+      return .trace(head, in: bytes)
+    }
+    if hops == .hops(0) { return .options }
+    // About the server that is asked: this proxy, unless it stands for one origin.
+    if case .proxy = role, case .asterisk = RequestTarget.parse(head, in: bytes) { return .options }
+    return nil
+  }
+
+  /// Whether OPTIONS asks about the origin as a whole: `*`, or a URI with neither path nor query (RFC 9112 §3.2.4).
+  private static func asksForServer(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>
+  ) -> Bool {
+    guard head.method == .options else { return false }
+    return switch RequestTarget.parse(head, in: bytes) {
+    case .asterisk: true
+    case .absolute(_, _, let pathAndQuery): pathAndQuery.isEmpty
+    case .origin, .authority, .refused: false
     }
   }
 
@@ -34,8 +76,8 @@ enum RequestIntake {
     _ head: borrowing ParsedHead, _ framing: MessageFraming, in bytes: borrowing Span<UInt8>,
     role: ListenerRole, _ worker: Worker
   ) throws(ProxyError) -> ClientRequest {
-    if case .refused(let refusal) = framing { throw ProxyError(refusal) }
     guard !worker.via.isLoop(head, in: bytes) else { throw .loop }
+    if let fault = Authority.faultOfHost(head, in: bytes) { throw ProxyError(fault) }
     if case .length(let length) = framing, length > worker.settings.contentLimit {
       throw .contentTooLarge(worker.settings.contentLimit)
     }
@@ -48,13 +90,21 @@ enum RequestIntake {
       throw .deniedHost(route.target.host)
     }
     guard route.target.scheme == .http else { throw .secureOrigin }
+    var fields = FieldSection(copying: head, of: bytes)
+    if head.method == .options, case .hops(let hops) = MaxForwards(head, in: bytes) {
+      var value: [UInt8] = []
+      MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
+      fields.set(.maxForwards, value)
+    }
     return ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
-      version: head.version, fields: FieldSection(copying: head, of: bytes), framing: framing,
+      version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
       key: CacheKey(route.target.key, hasher: worker.hasher),
-      policy: PackageRules.policy(of: route.target.key.span),
-      keepsAlive: ConnectionOptions.persists(head, in: bytes))
+      policy: worker.settings.rules.policy(of: route.target.key.span),
+      isOffline: worker.settings.isOffline,
+      keepsAlive: ConnectionOptions.persists(head, in: bytes),
+      asksForServer: asksForServer(head, in: bytes))
   }
 
   private static func tunnel(
@@ -64,7 +114,7 @@ enum RequestIntake {
     guard case .proxy = role else { throw .noTunnelHere }
     let authority: Authority
     do {
-      authority = try Authority.parse(bytes, head.targetRange)
+      authority = try Authority.ofConnect(head, in: bytes)
     } catch {
       throw ProxyError(error)
     }

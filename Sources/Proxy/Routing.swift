@@ -58,13 +58,16 @@ struct Router: Sendable {
     var outcome = TargetKey.Outcome.notKeyed
     switch role {
     case .origin(let base):
-      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes) else { return 0 }
+      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
+        Authority.faultOfHost(head, in: bytes) == nil
+      else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .proxy where bytes[first] != 0x2F:
       let nothing: [UInt8] = []
       outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
     case .proxy:
+      guard Authority.faultOfHost(head, in: bytes) == nil else { return 0 }
       let segment = Self.firstSegment(of: target, in: bytes)
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
@@ -101,9 +104,11 @@ struct Router: Sendable {
     case .authority:
       throw ProxyError(.requestError, "only CONNECT takes a target of the form host:port")
     case .asterisk:
-      throw ProxyError(
-        .requestError, "OPTIONS * is about this proxy itself, which offers no options of its own",
-        status: .notFound)
+      // At a proxy's listener it was answered before it came here.
+      guard case .origin(let base) = role else {
+        throw ProxyError(.requestError, "OPTIONS * is about this proxy itself")
+      }
+      return Route(target: base, way: .origin, isConfigured: true)
     case .absolute:
       guard case .proxy = role else {
         throw ProxyError(

@@ -1,6 +1,7 @@
 // The running program: opens the store, binds the listeners, starts a thread for each worker, and ends all
 // of that in order. The thread that starts it has a loop of its own, for signals and the admin listener.
 
+import Caching
 import Configuration
 import HTTP
 import IO
@@ -53,6 +54,7 @@ package final class Server: Sendable {
         path: configuration.store.path, size: configuration.store.size.bytes,
         memory: Int(clamping: configuration.store.memory.bytes))
       options.openBlobs = 1024
+      options.targets = TargetedFields(configuration.cache.targetedFields.map(\.name))
       store = try Store.open(options)
     } catch {
       throw StartFailure(description: "\(error)")
@@ -143,6 +145,7 @@ package final class Server: Sendable {
     if configuration.admin != old.admin { kept.append("admin") }
     if configuration.threads != old.threads { kept.append("threads") }
     if configuration.store != old.store { kept.append("store") }
+    if configuration.cache != old.cache { kept.append("cache") }
     if configuration.log != old.log { kept.append("log") }
     shared.accessLog?.reopen()
     let settings = Settings(configuration)
@@ -217,6 +220,7 @@ package final class Server: Sendable {
     status.add("name", Program.name)
     status.add("version", Program.version)
     status.add("state", isDraining ? "draining" : "serving")
+    status.add("offline", current.withLock { $0.isOffline })
     status.add("listen", addresses.map { "\($0)" })
     status.add("connections", Int64(shared.connectionCount.load(ordering: .relaxed)))
     status.add("fills", Int64(shared.fills.running))

@@ -1,9 +1,11 @@
 // The configuration as a running worker uses it: immutable, shared by all workers, replaced as a whole when
 // the configuration is read again.
 
+import Caching
 import Configuration
 import HTTP
 import IO
+import Mirrors
 import Platform
 
 final class Settings: Sendable {
@@ -11,6 +13,8 @@ final class Settings: Sendable {
   let router: Router
   let headLimits: HeadLimits
   let contentLimit: UInt64
+  /// Names that a fetch for the store may carry although its key does not tell them, in small letters.
+  let forwardFields: Set<[UInt8]>
   let idleTimeout: TimeoutClass
   let headerTimeout: TimeoutClass
   let contentTimeout: TimeoutClass
@@ -29,14 +33,25 @@ final class Settings: Sendable {
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
   let allowsEveryHost: Bool
 
+  /// What is known about resources.
+  let rules: ResourceRules
+  let hasRules: Bool
+  /// No request may leave this machine.
+  let isOffline: Bool
+
   init(_ configuration: Configuration) {
     self.configuration = configuration
+    rules = ResourceRules(configuration.rules.map { ResourceRules.Rule($0) })
+    hasRules = !rules.isEmpty
+    isOffline = configuration.offline
     router = Router(configuration.mirrors)
     let limits = configuration.limits
     headLimits = HeadLimits(
       startLine: Int(clamping: limits.requestLine.bytes), head: Int(clamping: limits.head.bytes),
       fieldCount: limits.fields)
     contentLimit = limits.content.map { UInt64(clamping: $0.bytes) } ?? .max
+    forwardFields = Set(
+      configuration.upstream.forwardFields.map { Array($0.name.lowercased().utf8) })
     idleTimeout = TimeoutClass(limits.idleTimeout)
     headerTimeout = TimeoutClass(limits.headerTimeout)
     contentTimeout = TimeoutClass(limits.contentTimeout)
@@ -58,4 +73,29 @@ final class Settings: Sendable {
   var limits: Limits { configuration.limits }
   var upstream: UpstreamSettings { configuration.upstream }
   var destinations: Destinations { configuration.destinations }
+}
+
+extension ResourceRules.Rule {
+  /// A rule as it is configured.
+  init(_ rule: CacheRule) {
+    var terms = ResourcePolicy()
+    terms.lifetime = rule.fresh?.deltaSeconds
+    terms.overridesOrigin = rule.override
+    terms.negativeLifetime = rule.negative?.deltaSeconds ?? 0
+    terms.staleIfError = rule.staleIfError?.deltaSeconds ?? 0
+    terms.staleWhileRevalidate = rule.staleWhileRevalidate?.deltaSeconds ?? 0
+    let kind: ResourcePolicy.Kind? =
+      switch rule.kind {
+      case .immutable: .immutable
+      case .mutable: .mutable
+      case .pass: .passed
+      case nil: nil
+      }
+    self.init(rule.match, kind: kind, terms: terms)
+  }
+}
+
+extension Duration {
+  /// Whole seconds as caching counts them; what is shorter than one is none.
+  fileprivate var deltaSeconds: Int64 { DeltaSeconds.clamped(wholeNanoseconds / 1_000_000_000) }
 }

@@ -21,6 +21,11 @@ struct RequestTraits: Equatable {
   var mayCollapse: Bool
   /// RFC 9111 §5.2.1.7: answer from the store or say 504.
   var onlyIfCached: Bool
+  /// The same by order of the operator, for whatever is asked.
+  var isOffline = false
+  /// It wants a part, or sets conditions. A fetch for all goes without both; once it is known that the answer is
+  /// not for all, it is sent as it is.
+  var asksForLess = false
 }
 
 struct Transaction {
@@ -49,8 +54,10 @@ struct Transaction {
     case confirmed
     /// The answer is for one request only, and this one leads: it goes on as a relay.
     case yoursAlone
-    /// The answer is not for sharing, and somebody else leads: ask for yourself.
+    /// The answer is not the one this request selects, and somebody else leads: ask for yourself.
     case notForYou
+    /// Answers for this key are not for sharing: ask for yourself.
+    case notForSharing
     case failed(ProxyError)
     /// It failed, but the stale answer in the store may be used instead (RFC 9111 §4.2.4).
     case failedButStale
@@ -109,6 +116,8 @@ struct Transaction {
   private(set) var found = Found.nothing
   /// A fill that turned out not to be shareable is not waited for a second time.
   private var mayFollow: Bool
+  /// The origin is asked, by this transaction or by a fill that it follows.
+  private(set) var isForwarded = false
 
   init(_ traits: RequestTraits) {
     self.traits = traits
@@ -130,7 +139,9 @@ struct Transaction {
       preconditionFailure("a transaction begins once, not in \(state)")
     }
     guard traits.isCacheable else {
+      guard !traits.isOffline else { return fail(.offline) }
       state = .awaitingOrigin
+      isForwarded = true
       return Effects(origin: .relay)
     }
     state = .lookingUp
@@ -176,6 +187,11 @@ struct Transaction {
       case .notForYou:
         mayFollow = false
         return goUpstream()
+      case .notForSharing:
+        mayFollow = false
+        guard traits.asksForLess else { return goUpstream() }
+        state = .awaitingOrigin
+        return Effects(origin: .relay)
       case .failed(let error):
         return fail(error)
       case .failedButStale:
@@ -214,6 +230,21 @@ struct Transaction {
       return Effects()
     case .idle, .lookingUp, .loading, .awaitingFill:
       preconditionFailure("the origin failed in \(state)")
+    }
+  }
+
+  /// The origin failed, or answered that it does, but the stale answer in the store may be used instead
+  /// (RFC 9111 §4.2.4, RFC 5861 §4).
+  mutating func originFailedButStale() -> Effects {
+    switch state {
+    case .awaitingOrigin:
+      state = .answering
+      handling = .stale
+      return Effects(client: .answerStored, origin: .drop)
+    case .finished:
+      return Effects()
+    case .idle, .lookingUp, .loading, .awaitingFill, .answering:
+      preconditionFailure("a stale answer stands in for the origin in \(state)")
     }
   }
 
@@ -292,6 +323,8 @@ struct Transaction {
   }
 
   private mutating func goUpstream() -> Effects {
+    guard !traits.isOffline else { return fail(.offline) }
+    isForwarded = true
     guard traits.mayFill else {
       state = .awaitingOrigin
       return Effects(origin: .relay)

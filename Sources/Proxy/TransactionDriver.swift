@@ -23,18 +23,31 @@ final class TransactionDriver: ExchangeConsumer {
   /// Turned out to be unreadable when it was to be sent.
   private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
+  /// What permits the stale answer that is sent, as Cache-Status tells it.
+  private var staleDetail: StaticString?
+  /// The server error in whose place a stale answer is sent.
+  private var errorStatus: Status?
+  /// Fields of the answer that are for this client and not kept for others: set by the fill it leads.
+  var ownFields = FieldSection()
   private var fill: Fill?
   /// Keeps the fill going.
   private var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
   private var reader: BodyReader?
   private var isCollapsed = false
+  /// The fill was answered with 304.
+  private var isConfirmed = false
+  /// Of the fill's hints.
+  private var hintsRelayed = 0
   // It holds this one weakly.
   private var fillDriver: FillDriver?
   private var exchange: Exchange?
   private var relayHead: ResponseHead?
   private var relayDetail: StaticString?
+  /// What the origin said, when the client is told something else.
+  private var originStatus: Status?
   private var relayIsChunked = false
+  private var headWatch: HeadWatch?
   private var content: RequestContent
   private var askedForContent = false
   private var isOver = false
@@ -129,14 +142,19 @@ final class TransactionDriver: ExchangeConsumer {
 
   /// Picks the variant this request selects, and decides whether it may be used.
   private func judge(_ set: VariantSet) {
-    guard let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) })
-    else {
+    guard let entry = select(set) else {
       validationReason = .varyMiss
       carryOut(machine.storeAnswered(.otherVariant))
       return
     }
     self.entry = entry
     let now = loop.wallSeconds
+    guard !request.isOffline else {
+      let isFresh = request.policy.adjust(entry.response.freshness).isFresh(at: now)
+      staleDetail = "offline"
+      carryOut(machine.storeAnswered(isFresh ? .fresh : .staleAllowed))
+      return
+    }
     let reuse = Reuse.decide(
       entry.response.freshness, request.directives, now: now, policy: request.policy)
     if case .failed = Preconditions.evaluate(
@@ -153,6 +171,7 @@ final class TransactionDriver: ExchangeConsumer {
     case .fresh:
       carryOut(machine.storeAnswered(.fresh))
     case .stale(_, let grounds):
+      staleDetail = grounds.rule
       if grounds == .whileRevalidate { worker.revalidate(request, entry) }
       carryOut(machine.storeAnswered(.staleAllowed))
     case .mustValidate(let reason):
@@ -160,6 +179,13 @@ final class TransactionDriver: ExchangeConsumer {
       carryOut(machine.storeAnswered(.stale))
     case .notAllowed:
       carryOut(machine.storeAnswered(.stale))
+    }
+  }
+
+  private func select(_ set: VariantSet) -> StoredEntry? {
+    let now = loop.wallSeconds
+    return Variance.select(set.entries, \.response.variance, for: request.fields) {
+      request.policy.adjust($0.response.freshness).isFresh(at: now)
     }
   }
 
@@ -174,7 +200,7 @@ final class TransactionDriver: ExchangeConsumer {
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      leadAlone()
+      if request.traits.asksForLess { goAlone(.notForSharing) } else { leadAlone() }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
@@ -191,8 +217,7 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   private func storedMeanwhile() -> StoredEntry? {
-    guard case .hot(let set) = worker.lookup(request.key),
-      let entry = set.entries.first(where: { $0.response.variance.matches(request.fields) }),
+    guard case .hot(let set) = worker.lookup(request.key), let entry = select(set),
       entry !== self.entry, entry !== unreadable,
       case .fresh = Reuse.decide(
         entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
@@ -211,7 +236,8 @@ final class TransactionDriver: ExchangeConsumer {
     self.fill = fill
     interest = FillInterest(adopting: fill)
     let driver = FillDriver(
-      worker: worker, fill: fill, request: request, stale: entry, leader: self)
+      worker: worker, fill: fill, request: request, stale: entry, leader: self,
+      holdsVariants: machine.found == .otherVariant)
     fillDriver = driver
     driver.start()
   }
@@ -221,6 +247,12 @@ final class TransactionDriver: ExchangeConsumer {
     guard !isOver, !machine.isAnswering, let fill else { return }
     switch fill.phase {
     case .waiting:
+      // The leader has had them from its own exchange.
+      guard isCollapsed else { return }
+      for hint in fill.hints.dropFirst(hintsRelayed) {
+        relayInformational(status: hint.status, fields: hint.fields)
+        hintsRelayed += 1
+      }
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
@@ -244,12 +276,19 @@ final class TransactionDriver: ExchangeConsumer {
     case .confirmed(let entry):
       guard mayShare(entry.response) else { return goAlone() }
       self.entry = entry
+      isConfirmed = true
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
     case .unshared:
-      goAlone()
+      goAlone(.notForSharing)
+    case .refused(let status):
+      guard mayServeStale(.answered(status)) else { return goAlone() }
+      standIn(for: status)
+      carryOut(machine.fillSaid(.failedButStale, collapsed: isCollapsed))
     case .failed(let error):
+      let isStale = error.isOutage && mayServeStale(.disconnected)
+      if isStale { standIn(for: nil) }
       carryOut(
-        machine.fillSaid(mayServeStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
+        machine.fillSaid(isStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
     }
     client.advance()
   }
@@ -259,19 +298,25 @@ final class TransactionDriver: ExchangeConsumer {
   }
 
   /// What others fetch is not for this request.
-  private func goAlone() {
+  private func goAlone(_ news: Transaction.FillNews = .notForYou) {
     fill = nil
     interest = nil
     isCollapsed = false
-    carryOut(machine.fillSaid(.notForYou, collapsed: false))
+    carryOut(machine.fillSaid(news, collapsed: false))
   }
 
-  /// With no answer to be had, a stale one may do (RFC 9111 §4.2.4).
-  private var mayServeStale: Bool {
-    guard let entry else { return false }
+  /// With no answer to be had, or a bad one, a stale one may do (RFC 9111 §4.2.4, RFC 5861 §4).
+  func mayServeStale(_ failure: Reuse.Failure) -> Bool {
+    guard let entry, !isOver else { return false }
     return Reuse.afterFailure(
       entry.response.freshness, request.directives, now: loop.wallSeconds,
-      failure: .disconnected, policy: request.policy)
+      failure: failure, policy: request.policy)
+  }
+
+  private func standIn(for status: Status?) {
+    errorStatus = status
+    staleDetail = "stale-if-error"
+    ownFields = FieldSection()
   }
 
   /// The fill this transaction leads turned out to be for it alone.
@@ -285,9 +330,18 @@ final class TransactionDriver: ExchangeConsumer {
       exchange?.cancel()
       return
     }
+    var begun = begun
+    var isComplete = isComplete
     self.exchange = exchange
     relayHead = head
     relayDetail = why
+    if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
+      dropExchange()
+      originStatus = head.status
+      relayHead = short
+      begun = []
+      isComplete = true
+    }
     carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
     if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
     if !isOver, isComplete { relayFinished(trailers: nil) }
@@ -445,10 +499,15 @@ final class TransactionDriver: ExchangeConsumer {
     let keepsAlive = client.keepsAlive && delimiter != .close
     client.beginAnswer(keepsAlive: keepsAlive)
     record.status = plan.status
-    let head = Answers.head(
+    var head = Answers.head(
       for: plan, of: response, length: length, age: response.freshness.currentAge(at: now),
       cacheStatus: cacheStatus(response, now: now), delimiter: delimiter,
       keepsAlive: client.keepsAlive, version: request.version)
+    if !ownFields.isEmpty {
+      head.removeLast(2)
+      ownFields.serialise(into: &head)
+      head.append(contentsOf: [13, 10])
+    }
     if worker.scratch.room < head.count {
       // Only a configuration with very large heads gets here.
       client.flushScratch()
@@ -464,20 +523,19 @@ final class TransactionDriver: ExchangeConsumer {
   private func cacheStatus(_ response: StoredResponse, now: Int64) -> CacheStatus {
     let left = request.policy.adjust(response.freshness).remaining(at: now)
     switch machine.handling {
-    case .stale where fill != nil:
+    case .stale where machine.isForwarded:
       // The origin was asked, and failed (RFC 9211 §2.1: a hit is what was not forwarded).
-      return CacheStatus(forwarded: validationReason, timeToLive: left)
-    case .hit, .stale:
+      return CacheStatus(
+        forwarded: validationReason, forwardStatus: errorStatus, timeToLive: left,
+        detail: staleDetail)
+    case .stale:
+      return CacheStatus(forwarded: nil, timeToLive: left, detail: staleDetail)
+    case .hit:
       return .hit(timeToLive: left)
-    case .validated:
+    case .miss, .validated, .collapsed:
       return CacheStatus(
-        forwarded: validationReason, forwardStatus: .notModified, timeToLive: left, isStored: true,
-        isCollapsed: isCollapsed)
-    case .miss, .collapsed:
-      return CacheStatus(
-        forwarded: validationReason, forwardStatus: response.status, timeToLive: left,
-        isStored: true,
-        isCollapsed: isCollapsed)
+        forwarded: validationReason, forwardStatus: isConfirmed ? .notModified : response.status,
+        timeToLive: left, isStored: true, isCollapsed: isCollapsed)
     case .bypass, .error:
       return CacheStatus(forwarded: .bypass)
     }
@@ -487,6 +545,14 @@ final class TransactionDriver: ExchangeConsumer {
 
   private func relay() {
     worker.metrics.add(.relays, .request)
+    if request.method == .head, let entry {
+      headWatch = HeadWatch(
+        store: worker.store, key: request.key, entry: entry, sentAt: loop.wallSeconds)
+    }
+    // Why a miss is not stored, where the reason lies in who asks.
+    if request.traits.isCacheable, UnkeyedFields.areInside(request.fields) {
+      relayDetail = "request-credentials"
+    }
     let exchange = Exchange(
       worker: worker, request: Forwarding.relayedRequest(request, via: worker.via), consumer: self)
     self.exchange = exchange
@@ -508,6 +574,14 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
     relayHead = head
     worker.invalidate(after: request, head)
+    headWatch?.hear(head, for: request, at: loop.wallSeconds, via: worker.via)
+    if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
+    {
+      standIn(for: head.status)
+      carryOut(machine.originFailedButStale())
+      client.advance()
+      return
+    }
     carryOut(machine.originHeadArrived())
   }
 
@@ -515,7 +589,8 @@ final class TransactionDriver: ExchangeConsumer {
     guard let head = relayHead else { return }
     var fields = head.fields
     Forwarding.tidyResponse(
-      &fields, version: head.version, via: worker.via, keepingTrailer: head.framing == .chunked)
+      &fields, version: head.version, via: worker.via,
+      keepingTrailer: head.framing == .chunked && request.acceptsTrailers)
     // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
     if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
     let delimiter: Answers.Delimiter =
@@ -529,18 +604,26 @@ final class TransactionDriver: ExchangeConsumer {
     client.beginAnswer(
       keepsAlive: client.keepsAlive && delimiter != .close && content.isFinished)
     record.status = head.status
-    let reason: CacheStatus.ForwardReason =
-      request.traits.isCacheable
-      ? (request.directives.noStore ? .request : validationReason) : .method
     let answer = Answers.relayed(
       head, fields: fields,
-      cacheStatus: CacheStatus(forwarded: reason, forwardStatus: head.status, detail: relayDetail),
+      cacheStatus: CacheStatus(
+        forwarded: forwardReason, forwardStatus: originStatus ?? head.status,
+        detail: relayDetail ?? passDetail),
       delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
     client.content = .relay
     answer.withUnsafeBytes {
       client.write($0, more: head.framing != .none && head.framing != .length(0))
     }
   }
+
+  /// Why the request went to the origin as it is.
+  private var forwardReason: CacheStatus.ForwardReason {
+    guard request.method == .get || request.method == .head else { return .method }
+    if request.policy.kind == .passed { return .bypass }
+    return request.directives.noStore || request.hasContent ? .request : validationReason
+  }
+
+  private var passDetail: StaticString? { request.policy.kind == .passed ? "pass" : nil }
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard !isOver else { return }
@@ -578,7 +661,9 @@ final class TransactionDriver: ExchangeConsumer {
   private func relayFinished(trailers: FieldSection?) {
     if relayIsChunked {
       var end: [UInt8] = []
-      ChunkedEncoding.appendEnd(trailers: trailers ?? FieldSection(), to: &end)
+      // Who did not say that trailers are welcome may not even look for them (RFC 9110 §6.5.1).
+      let kept = request.acceptsTrailers ? trailers : nil
+      ChunkedEncoding.appendEnd(trailers: kept ?? FieldSection(), to: &end)
       end.withUnsafeBytes { client.write($0) }
     }
     if client.waitingOutput > 0 { client.waitForSocket() }
@@ -590,7 +675,12 @@ final class TransactionDriver: ExchangeConsumer {
     record.upstreamBytes = exchange.receivedBytes
     record.error = error
     guard !isOver else { return }
-    carryOut(machine.originFailed(error))
+    if !machine.isAnswering, error.isOutage, mayServeStale(.disconnected) {
+      standIn(for: nil)
+      carryOut(machine.originFailedButStale())
+    } else {
+      carryOut(machine.originFailed(error))
+    }
     client.advance()
   }
 
@@ -663,8 +753,10 @@ final class TransactionDriver: ExchangeConsumer {
     record.error = error
     record.status = error.status
     client.beginAnswer(keepsAlive: client.keepsAlive && content.isFinished)
-    let status = CacheStatus(
-      forwarded: request.traits.isCacheable ? validationReason : .method, detail: nil)
+    let status: CacheStatus =
+      machine.isForwarded
+      ? CacheStatus(forwarded: forwardReason, detail: passDetail)
+      : .own(request.isOffline ? "offline" : "only-if-cached")
     let answer = Answers.error(
       error, cacheStatus: status, date: loop.wallSeconds, keepsAlive: client.keepsAlive,
       isHead: request.method == .head, version: request.version)

@@ -71,13 +71,15 @@ enum FieldCoding {
 
 extension StoredResponse {
   /// What a record says; `nil` when its parts make no sense.
-  init?(_ record: RecordView, in bytes: UnsafeRawBufferPointer) {
+  init?(
+    _ record: RecordView, in bytes: UnsafeRawBufferPointer, targets: TargetedFields = .standard
+  ) {
     guard
       let fields = FieldCoding.decode(UnsafeRawBufferPointer(rebasing: bytes[record.fields])),
       let variance = VarianceCoding.decode(UnsafeRawBufferPointer(rebasing: bytes[record.variance]))
     else { return nil }
     self.init(
       status: Status(rawValue: record.status), fields: fields, requestTime: record.requestTime,
-      responseTime: record.responseTime, variance: variance)
+      responseTime: record.responseTime, variance: variance, targets: targets)
   }
 }

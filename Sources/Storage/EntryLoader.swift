@@ -81,7 +81,9 @@ struct EntryLoader {
   }
 
   private func entry(_ view: RecordView, in bytes: UnsafeRawBufferPointer) -> Read {
-    guard let response = StoredResponse(view, in: bytes) else { return .damaged }
+    guard let response = StoredResponse(view, in: bytes, targets: core.options.targets) else {
+      return .damaged
+    }
     let content: StoredEntry.Content
     switch view.body {
     case .none:

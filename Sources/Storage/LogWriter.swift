@@ -156,13 +156,16 @@ package final class LogWriter {
   /// Writes the batch, and tells the index where its records are.
   func writeBatch() {
     guard let active, !batch.isEmpty else { return }
-    let (bytes, batchMoves, entries, tombstones) = (batch, moves, batchFooter, batchTombstones)
-    batch.removeAll(keepingCapacity: true)
+    let (batchMoves, entries, tombstones) = (moves, batchFooter, batchTombstones)
+    let length = batch.count
+    // Emptied where it is, with nobody else holding it: emptying a copy would make a new buffer each time, a
+    // page larger than the one before.
+    defer { batch.removeAll(keepingCapacity: batch.capacity <= 4 * LogLimits.batch) }
     moves = []
     batchFooter = []
     batchTombstones = []
     do throws(Errno) {
-      try File.writeFully(active.descriptor, bytes, at: Int64(active.end))
+      try File.writeFully(active.descriptor, batch, at: Int64(active.end))
     } catch {
       // What got onto the disk of it will be written over; its sequence numbers are not used again, so
       // none of it can be taken for what comes after.
@@ -172,7 +175,7 @@ package final class LogWriter {
       for tombstone in tombstones { owe(key: tombstone.key, hash: tombstone.hash) }
       return
     }
-    active.end += bytes.count
+    active.end += length
     footer.append(contentsOf: entries)
     for move in batchMoves {
       _ = core.shard(move.from.hash).state.withLock {

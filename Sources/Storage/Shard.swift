@@ -31,6 +31,8 @@ struct ShardState: ~Copyable {
   var pending: [UInt32: StoredEntry] = [:]
   /// Keys removed while the start-up scan runs: what it still finds for them does not count.
   var removedWhileRecovering: Set<UInt64> = []
+  /// Fetches under way, by the hash of their key (Watch.swift).
+  var watches: [UInt64: [Watch]] = [:]
   let blobCost: Int
 
   var hotHits = 0
@@ -83,6 +85,7 @@ struct ShardState: ~Copyable {
 
   /// Everything under a hash goes.
   mutating func remove(_ hash: UInt64, recovering: Bool) -> [IndexEntry] {
+    spoil(hash)
     hot.remove(hash)
     let removed = index.removeAll(hash)
     forget(removed)

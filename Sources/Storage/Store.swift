@@ -113,6 +113,9 @@ public final class Store: Sendable {
   /// Waits until everything on disk at the start has been found.
   public func waitUntilRecovered() { core.recovered.pass() }
 
+  /// Which fields of a response say how it may be used, for responses that are to be saved here.
+  public var targets: TargetedFields { core.options.targets }
+
   public var isRecovered: Bool { core.isRecovered.load(ordering: .acquiring) }
 
   /// Waits until everything saved or removed so far is in the log. Blocks.
@@ -147,8 +150,11 @@ public final class Store: Sendable {
   ///
   /// Takes the place of the variant with the same variance. When the log cannot keep up, or the response has
   /// more fields than the format allows, it is not stored; the entry that comes back can be sent all the same.
+  /// - Parameter watch: of the fetch that brought it; when that was overtaken it is not stored either.
   @discardableResult
-  public func save(_ key: CacheKey, response: StoredResponse, body: Body) -> StoredEntry {
+  public func save(
+    _ key: CacheKey, response: StoredResponse, body: Body, watch: Watch? = nil
+  ) -> StoredEntry {
     switch body {
     case .inline(let bytes):
       let entry = bytes.withUnsafeBytes { bytes in
@@ -156,21 +162,24 @@ public final class Store: Sendable {
           key: key.bytes, hash: key.hash, response: response, content: .inline(bytes),
           seed: core.seed)
       }
-      save(entry)
+      save(entry, watch)
       return entry
     case .blob(let blob):
       let entry = StoredEntry(
         key: key.bytes, hash: key.hash, response: response, content: .blob(blob.file),
         seed: core.seed)
       // `blob` keeps the file from being removed until the entry has a reference of its own.
-      withExtendedLifetime(blob) { save(entry) }
+      withExtendedLifetime(blob) { save(entry, watch) }
       return entry
     }
   }
 
   /// Stores a freshened response with the body it had. For event loops.
+  /// - Parameter watch: of the request that freshened it; what was overtaken meanwhile is not stored.
   @discardableResult
-  public func refresh(_ entry: StoredEntry, response: StoredResponse) -> StoredEntry {
+  public func refresh(
+    _ entry: StoredEntry, response: StoredResponse, watch: Watch? = nil
+  ) -> StoredEntry {
     let content: StoredEntry.Content =
       switch entry.body {
       case .inline: .inline(entry.inlineBody)
@@ -178,11 +187,11 @@ public final class Store: Sendable {
       }
     let fresh = StoredEntry(
       key: entry.key, hash: entry.hash, response: response, content: content, seed: core.seed)
-    withExtendedLifetime(entry) { save(fresh) }
+    withExtendedLifetime(entry) { save(fresh, watch, isFreshened: true) }
     return fresh
   }
 
-  private func save(_ entry: StoredEntry) {
+  private func save(_ entry: StoredEntry, _ watch: Watch?, isFreshened: Bool = false) {
     guard !core.options.readOnly else { return }
     guard entry.inlineBody.count <= RecordFormat.inlineLimit, core.queue.hasRoom else {
       refuse()
@@ -198,7 +207,16 @@ public final class Store: Sendable {
     let pending = IndexEntry(
       hash: entry.hash, variant: entry.variantHash, ticket: ticket, blob: blob)
     let shard = core.shard(entry.hash)
-    core.release(shard.state.withLock { $0.save(entry, as: pending, ticket: ticket) })
+    let displaced = shard.state.withLock { state -> [IndexEntry]? in
+      guard watch?.permits(entry, isFreshened: isFreshened) ?? true else { return nil }
+      state.noteSaved(entry, by: watch)
+      return state.save(entry, as: pending, ticket: ticket)
+    }
+    guard let displaced else {
+      core.release([pending])
+      return
+    }
+    core.release(displaced)
     if core.queue.offer(.save(entry, pending: pending), bytes: entry.memoryCost) {
       StoreCore.Counters.add(core.counters.saved)
     } else {

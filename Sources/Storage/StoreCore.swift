@@ -17,6 +17,8 @@ public struct StoreOptions: Sendable {
   public var memory: Int
   /// How many blobs to keep open at most.
   public var openBlobs = 1024
+  /// Which fields of a stored response say how it may be used.
+  public var targets = TargetedFields.standard
   /// For reading what is there; changes nothing. Fails while an instance has the store open.
   public var readOnly = false
   /// How long the log thread lets responses gather before it writes them.

@@ -43,6 +43,23 @@ struct CheckCommandTests {
     }
   }
 
+  @Test("rules are told in their order, and being offline is said")
+  func rulesAndOffline() throws {
+    let text = """
+      rules:
+        - { match: "/**/*.whl", class: immutable }
+        - { match: "a.example.org/simple/**", fresh: 10m, negative: 30s }
+      offline: true
+      """
+    let report = CheckReport.text(try loaded(text), file: "a.yaml", style: .plain)
+    for line in [
+      "/**/*.whl  class: immutable\n", "a.example.org/simple/**  fresh: 10m, negative: 30s\n",
+      "left alone (offline: true)",
+    ] {
+      #expect(report.contains(line), "\(line) in\n\(report)")
+    }
+  }
+
   @Test("warnings are counted and shown")
   func warnings() throws {
     let report = CheckReport.text(try loaded("clients: []"), file: "a.yaml", style: .plain)

@@ -84,7 +84,7 @@ struct StorabilityTests {
     arguments: [
       (100, "interim"), (103, "interim"), (206, "partial"), (304, "not-modified"),
       (412, "request-bound"), (416, "request-bound"), (407, "request-bound"),
-      (429, "request-bound"), (431, "request-bound"), (401, "request-bound"), (101, "interim"),
+      (429, "request-bound"), (431, "request-bound"), (400, "request-bound"), (414, "request-bound"), (401, "request-bound"), (101, "interim"),
       (199, "interim"), (511, "request-bound"),
     ])
   func statuses(status: Int, outcome: String) {
@@ -103,7 +103,7 @@ struct StorabilityTests {
   @Test(
     "statuses that need a lifetime, unknown ones by their class and all errors among them",
     arguments: [
-      201, 202, 226, 299, 302, 303, 307, 399, 400, 402, 403, 404, 405, 409, 410, 414, 422, 451, 499,
+      201, 202, 226, 299, 302, 303, 307, 399, 402, 403, 404, 405, 409, 410, 422, 451, 499,
       500, 501, 502, 503, 504, 599, 600, 999,
     ])
   func otherStatuses(status: Int) {

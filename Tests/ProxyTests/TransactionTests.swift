@@ -10,7 +10,7 @@ import Testing
     case begin
     case store(Transaction.Found)
     case fill(Transaction.FillNews, collapsed: Bool)
-    case head, failed, sent, contentFailed, left
+    case head, failed, failedButStale, sent, contentFailed, left
 
     func apply(to machine: inout Transaction) -> Transaction.Effects {
       switch self {
@@ -19,6 +19,7 @@ import Testing
       case .fill(let news, let collapsed): machine.fillSaid(news, collapsed: collapsed)
       case .head: machine.originHeadArrived()
       case .failed: machine.originFailed(TransactionTests.error)
+      case .failedButStale: machine.originFailedButStale()
       case .sent: machine.answerSent()
       case .contentFailed: machine.storedContentFailed()
       case .left: machine.clientLeft()
@@ -113,6 +114,7 @@ import Testing
 
     (.awaitingOrigin, .head, "relay"),
     (.awaitingOrigin, .failed, "error 502"),
+    (.awaitingOrigin, .failedButStale, "answer stored, drop"),
     (.awaitingOrigin, .left, "drop, over"),
 
     (.answering, .fill(.growing, collapsed: false), ""),
@@ -127,6 +129,7 @@ import Testing
     (.finished, .fill(.stored, collapsed: false), ""),
     (.finished, .head, "drop"),
     (.finished, .failed, ""),
+    (.finished, .failedButStale, ""),
     (.finished, .sent, ""),
     (.finished, .contentFailed, ""),
     (.finished, .left, ""),
@@ -166,6 +169,28 @@ import Testing
     #expect(machine.isAnswering)
   }
 
+  @Test(
+    "offline nothing goes to the origin, and what may be used is used",
+    arguments: [true, false], [true, false])
+  func offline(isCacheable: Bool, mayFill: Bool) {
+    let traits = RequestTraits(
+      isCacheable: isCacheable, mayFill: mayFill, mayCollapse: mayFill, onlyIfCached: false,
+      isOffline: true)
+    var machine = Transaction(traits)
+    let first = machine.begin()
+    guard isCacheable else {
+      #expect(Self.words(first) == "error 504")
+      return
+    }
+    for found in [Transaction.Found.nothing, .otherVariant, .stale, .cold] {
+      var machine = machine
+      if found == .cold { _ = machine.storeAnswered(.cold) }
+      #expect(Self.words(machine.storeAnswered(found)) == "error 504")
+      #expect(machine.isAnswering && !machine.isForwarded)
+    }
+    #expect(Self.words(machine.storeAnswered(.staleAllowed)) == "answer stored")
+  }
+
   @Test("a fill that was not for this request is not waited for again")
   func notTwice() {
     var machine = Self.machine(in: .awaitingFill)
@@ -185,6 +210,13 @@ import Testing
       ([.begin, .store(.nothing), .fill(.yoursAlone, collapsed: false)], .miss),
       ([.begin, .store(.stale), .fill(.failedButStale, collapsed: false)], .stale),
       ([.begin, .store(.nothing), .fill(.failed(Self.error), collapsed: false)], .error),
+      (
+        [
+          .begin, .store(.stale), .fill(.notForYou, collapsed: true),
+          .fill(.failedButStale, collapsed: false),
+        ],
+        .stale
+      ),
     ]
     for (events, expected) in cases {
       var machine = Transaction(.retrieval)

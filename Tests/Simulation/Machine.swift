@@ -47,6 +47,8 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
 
   package var random: SeededGenerator
   package var faults = Faults()
+  /// Every connection has room for some hundred bytes on the way, and no more.
+  package var hasSmallWindows = false
   /// Virtual nanoseconds since the machine began.
   package private(set) var now: Int64 = 1_000_000_000
   /// All that happened so far, as one number.
@@ -78,20 +80,27 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   }
 
   /// Lets things happen until the condition holds.
-  /// - Returns: false when nothing is left to happen, or the limit of virtual seconds has passed.
-  package func run(atMost seconds: Int64 = .max / 2_000_000_000, until isDone: () -> Bool) -> Bool {
+  /// - Parameters:
+  ///   - seconds: of virtual time.
+  ///   - turns: of threads; a loop that spins would take all there are.
+  /// - Returns: false when nothing is left to happen, or one of the limits has been reached.
+  package func run(
+    atMost seconds: Int64 = .max / 2_000_000_000, turns: Int = .max / 2, until isDone: () -> Bool
+  ) -> Bool {
     let limit = now + seconds * 1_000_000_000
+    let lastTurn = switches + turns
     return StandIn.with(self) {
       while !isDone() {
         while let time = events.nextTime, time <= now {
           events.next()?()
         }
         if !ready.isEmpty {
+          guard switches < lastTurn else { return isDone() }
           let fiber = ready.remove(at: random.below(ready.count))
           enter(fiber)
           continue
         }
-        guard let time = events.nextTime, time <= limit else { return false }
+        guard let time = events.nextTime, time <= limit else { return isDone() }
         now = max(now, time)
       }
       return true

@@ -63,7 +63,9 @@ package final class ModelClients {
     let index = machine.random.below(world.resources.count)
     // The first ones are asked for most.
     let resource = world.resources[machine.random.oneIn(2) ? index / 8 : index]
-    let kinds: [Ask.Kind] = [.get, .get, .get, .get, .get, .get, .head, .range, .conditional, .post]
+    let kinds: [Ask.Kind] = [
+      .get, .get, .get, .get, .get, .get, .head, .range, .conditional, .post,
+    ]
     let ask = Ask(
       world.takeAskNumber(), kind ?? machine.random.pick(kinds), resource,
       language: machine.random.pick(["de", "en", "fr"]), time: machine.now)
@@ -198,14 +200,19 @@ final class ModelClient: WireEnd {
           "GET http://o0.test/r/0 HTTP/1.1\r\nHost : o0.test\r\n\r\n",
         ]).utf8)
     }
-    let target = machine.random.oneIn(5) ? "/\(ask.resource.host)\(ask.resource.path)" : "http://\(ask.resource.host)\(ask.resource.path)"
+    let target =
+      machine.random.oneIn(5)
+      ? "/\(ask.resource.host)\(ask.resource.path)"
+      : "http://\(ask.resource.host)\(ask.resource.path)"
     var lines = [
       "\(ask.method) \(target) HTTP/1.\(isOld ? 0 : 1)",
       "Host: \(target.hasPrefix("/") ? "proxy.test" : ask.resource.host)",
       "X-Ask: \(ask.number)", "Accept-Language: \(ask.language)",
     ]
     if isLast, !isOld { lines.append("Connection: close") }
-    if let range = ask.range { lines.append("Range: bytes=\(range.lowerBound)-\(range.upperBound)") }
+    if let range = ask.range {
+      lines.append("Range: bytes=\(range.lowerBound)-\(range.upperBound)")
+    }
     if ask.kind == .conditional, let tag = ask.tag { lines.append("If-None-Match: \(tag)") }
     var content: [UInt8] = []
     if ask.kind == .post {
@@ -295,7 +302,9 @@ final class ModelClient: WireEnd {
     current = nil
     account.answered += 1
     ask.finished(world)
-    if let tag = ask.fields["etag"], !ask.resource.varies { clients.tags[ask.resource.number] = tag }
+    if let tag = ask.fields["etag"], !ask.resource.varies {
+      clients.tags[ask.resource.number] = tag
+    }
     guard waiting.isEmpty else { return }
     if left > 0, !isLast {
       let pause = machine.random.oneIn(5) ? machine.random.below(4_000_000_000) : 0

@@ -115,7 +115,8 @@ final class ModelOrigin: WireEnd {
   }
 
   private func think(_ wire: Wire, _ action: @escaping () -> Void) {
-    let delay = machine.random.oneIn(10) ? machine.random.below(800_000_000) : machine.random.below(5_000_000)
+    let delay =
+      machine.random.oneIn(10) ? machine.random.below(800_000_000) : machine.random.below(5_000_000)
     machine.plan(after: Int64(delay), action)
   }
 
@@ -133,7 +134,8 @@ final class ModelOrigin: WireEnd {
     }
     let resource = world.resources[number]
     if head.fields["host"] != resource.host || resource.host != host {
-      world.violation("\(host) was asked for \(resource.path) of \(head.fields["host"] ?? "nobody")")
+      world.violation(
+        "\(host) was asked for \(resource.path) of \(head.fields["host"] ?? "nobody")")
     }
     if method == "POST" { resource.change() }
     let language = head.fields["accept-language"] ?? ""
@@ -231,7 +233,8 @@ final class ModelOrigin: WireEnd {
     world.count("origin faults")
     let (bytes, stays) = whole(method, record, interim, fields)
     let cut = machine.random.below(bytes.count)
-    switch machine.random.below(9) {
+    // Behind an answer that ends with its connection everything is content.
+    switch machine.random.below(record.resource.framing == .untilClose ? 8 : 9) {
     case 0, 1:
       wire.send(Array(bytes[0..<cut]))
       end(wire, record) { $0.reset() }
@@ -249,7 +252,8 @@ final class ModelOrigin: WireEnd {
       finish(
         wire, record,
         Array(
-          message(interim, status, ["Content-Length: \(text.count)", "Cache-Control: no-store"]).utf8)
+          message(interim, status, ["Content-Length: \(text.count)", "Cache-Control: no-store"])
+            .utf8)
           + text, stays: true)
     case 4:
       // Says nothing more.
@@ -264,13 +268,19 @@ final class ModelOrigin: WireEnd {
       }
     case 6:
       finish(
-        wire, record, Array("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!".utf8),
+        wire, record,
+        Array("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!".utf8),
         stays: false)
     case 7:
-      finish(wire, record, (0..<machine.random.within(1...200)).map { _ in UInt8(machine.random.below(256)) }, stays: false)
+      finish(
+        wire, record,
+        (0..<machine.random.within(1...200)).map { _ in UInt8(machine.random.below(256)) },
+        stays: false)
     default:
       // Another answer that nobody asked for.
-      finish(wire, record, bytes + Array("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad".utf8), stays: stays)
+      finish(
+        wire, record, bytes + Array("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad".utf8),
+        stays: stays)
     }
   }
 

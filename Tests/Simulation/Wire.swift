@@ -58,7 +58,11 @@ package final class Wire {
     pieceLimit =
       machine.random.oneIn(20)
       ? machine.random.within(1...40) : machine.random.within(500...30_000)
-    window = machine.random.oneIn(4) ? machine.random.within(1000...8000) : 200_000
+    switch machine.hasSmallWindows ? 0 : machine.random.below(24) {
+    case 0: window = machine.random.within(100...1000)
+    case 1...4: window = machine.random.within(1000...8000)
+    default: window = 200_000
+    }
     receiveLimit = machine.random.within(4000...300_000)
   }
 
@@ -77,6 +81,8 @@ package final class Wire {
   package func send(_ bytes: [UInt8]) {
     guard !isReset, !isOver else { return }
     var start = 0
+    // Very small pieces of very much would be all that a run does.
+    let pieceLimit = max(self.pieceLimit, bytes.count / 100)
     while start < bytes.count {
       // A piece ends anywhere, also within a head or a chunk's size.
       let count = min(bytes.count - start, machine.random.within(1...pieceLimit))

@@ -7,7 +7,8 @@ import Platform
 package final class Resource {
   /// What its origin says about storing it.
   package enum Policy: CaseIterable {
-    case fresh, brief, noStore, isPrivate, noCache, mustRevalidate, whileRevalidate, ifError, heuristic,
+    case fresh, brief, noStore, isPrivate, noCache, mustRevalidate, whileRevalidate, ifError,
+      heuristic,
       silent
   }
 
@@ -65,8 +66,8 @@ package final class Resource {
     case .brief: 3
     case .mustRevalidate, .whileRevalidate, .ifError: 5
     // A tenth of the time since the last change, which is at most one period ago.
-    case .heuristic: (period ?? 864_000) / 10
-    case .noStore, .isPrivate, .noCache, .silent: 0
+    case .heuristic, .silent: hasModified ? (period ?? 864_000) / 10 : 0
+    case .noStore, .isPrivate, .noCache: 0
     }
   }
 

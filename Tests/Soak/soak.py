@@ -187,8 +187,9 @@ async def traffic(clients, proxy, options, samples, began):
             samples.append(await sample(proxy, began))
             report(samples[-1], clients)
         if now >= next_reload:
-            next_reload += 20
-            proxy.reload()
+            next_reload += options.reload or 1e9
+            if options.reload:
+                proxy.reload()
         while next_visit <= now:
             next_visit += pace.expovariate(options.rate)
             # When the machine has no time for us, visits are left out rather than heaped up.
@@ -256,6 +257,7 @@ async def main():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=100, help="visits per second")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--reload", type=float, default=20, help="seconds between reloads; 0 for none")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", default=".build/soak.json", help="where all samples go")
     options = parser.parse_args()

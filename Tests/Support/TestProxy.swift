@@ -21,6 +21,7 @@ package final class TestProxy: @unchecked Sendable {
   private let lookup: Lookup
   private let directory: String
   private var clients: [WireClient] = []
+  private var reloads = 0
 
   /// Configured for tests: a port of the kernel's choice, no log, one worker, long time-outs.
   package static func configuration() -> Configuration {
@@ -96,6 +97,25 @@ package final class TestProxy: @unchecked Sendable {
   package func reload(_ change: (inout Configuration) -> Void) -> [String] {
     change(&configuration)
     return server.apply(configuration)
+  }
+
+  /// The same, and waits until every worker goes by it. (With one worker; who has more asks more often.)
+  package func reloadAndWait(
+    file: String = #fileID, line: UInt = #line, _ change: (inout Configuration) -> Void
+  ) throws {
+    reloads += 1
+    let name = "reload-\(reloads)"
+    let url = try OriginURL(reading: "http://reload.test/")
+    reload {
+      change(&$0)
+      $0.mirrors.set(Mirror(name: name, url: url))
+    }
+    // A path that climbs is 400 below a mirror and 404 elsewhere.
+    let client = try connect(file: file, line: line)
+    try script.wait("the proxy", for: "the new settings", .here(file, line)) {
+      (try? client.get("/\(name)/../x").expectAnyResponse().status) == 400
+    }
+    client.close()
   }
 
   // MARK: Meeting points

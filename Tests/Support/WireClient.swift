@@ -71,10 +71,11 @@ package final class WireClient: WirePeer, @unchecked Sendable {
 
   /// Expects a whole response, whatever its status.
   @discardableResult
-  package func expectAnyResponse(file: String = #fileID, line: UInt = #line) throws -> WireResponse
-  {
+  package func expectAnyResponse(
+    isHead: Bool = false, file: String = #fileID, line: UInt = #line
+  ) throws -> WireResponse {
     let head = try readHead("a response", .here(file, line)) {
-      WireFraming.ofResponse($0, isHead: false)
+      WireFraming.ofResponse($0, isHead: isHead)
     }
     let content = try expectRest(file: file, line: line)
     return WireResponse(head: head, content: content, trailers: trailers)

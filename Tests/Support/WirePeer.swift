@@ -344,6 +344,18 @@ package class WirePeer: @unchecked Sendable {
     try expectBytes(Array(text.utf8), file: file, line: line)
   }
 
+  /// Reads bytes, whatever they mean, until they end with this.
+  package func expectUntil(_ end: String, file: String = #fileID, line: UInt = #line) throws
+    -> String
+  {
+    var bytes: [UInt8] = []
+    while !bytes.reversed().starts(with: end.utf8.reversed()) {
+      _ = try gather(1, "bytes up to \(Script.shown(end.utf8))", .here(file, line))
+      bytes += take(1)
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
   /// Expects that nothing more comes but the end.
   private func expectEnding(_ expected: [Ending], _ what: String, _ place: Place) throws {
     while available == 0, try readMore(what, place) {}

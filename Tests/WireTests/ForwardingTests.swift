@@ -17,7 +17,7 @@ import Testing
         method, origin.url("/"),
         [
           "Connection: keep-alive, X-Mine", "X-Mine: secret", "Keep-Alive: timeout=5",
-          "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic c2VjcmV0", "TE: trailers",
+          "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic c2VjcmV0", "TE: deflate",
           "Upgrade: websocket", "X-Kept: yes", "Accept: text/plain", "Via: 1.0 before",
         ])
       let request = try origin.serve(200, [], "")
@@ -130,6 +130,31 @@ import Testing
     }
   }
 
+  @Test("who waits for the same answer gets its hints too, early or late")
+  func collapsedHints() throws {
+    try wire { origin, proxy in
+      let leader = try proxy.connect().get(origin.url("/"))
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let early = try proxy.connect().get(origin.url("/"))
+      try proxy.expect("both to be read") { $0.value(.downstreamReceived) > 80 }
+      try upstream.send("HTTP/1.1 103 Early Hints\r\nLink: </1>\r\nContent-Length: 0\r\n\r\n")
+      try leader.expectHead(103, ["Link": "</1>"])
+      try early.expectHead(103, ["Link": "</1>"])
+      try upstream.send(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </2>\r\n\r\n")
+      try leader.expectHead(100)
+      try leader.expectHead(103, ["Link": "</2>"])
+      try early.expectHead(103, ["Link": "</2>"])
+      let late = try proxy.connect().get(origin.url("/"))
+      try late.expectHead(103, ["Link": "</1>"])
+      try late.expectHead(103, ["Link": "</2>"])
+      try upstream.respond(200, ["Cache-Control: max-age=600"], "content")
+      for client in [leader, early, late] { try client.expectResponse(200, content: "content") }
+      try origin.expectNothingElse()
+    }
+  }
+
   @Test("HTTP/1.0 clients get no interim answers")
   func noHintsForOldClients() throws {
     try wire { origin, proxy in
@@ -204,11 +229,12 @@ import Testing
       let client = try proxy.connect()
       try client.send(
         "POST \(origin.url("/")) HTTP/1.1\r\nHost: \(origin.authority)\r\n"
-          + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")
+          + "Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: X-Sum\r\n\r\n")
       let upstream = try origin.accept()
       let head = try upstream.expectHead("POST / HTTP/1.1")
       #expect(head["Transfer-Encoding"] == "chunked")
       #expect(head["Trailer"] == "X-Sum")
+      #expect(head["TE"] == "trailers" && head["Connection"] == "TE")
       try client.sendChunk("one ")
       try upstream.expectContent("one ")
       try client.sendChunk("two").sendLastChunk(trailers: ["X-Sum: 7"])
@@ -222,6 +248,52 @@ import Testing
       try upstream.sendChunk("four").sendLastChunk(trailers: ["X-Check: 8"])
       #expect(try client.expectRest() == Array("four".utf8))
       #expect(client.trailers == ["X-Check: 8"])
+    }
+  }
+
+  @Test(
+    "trailers of an answer stay behind when nobody asked for them",
+    arguments: ["TE: gzip", "TE: ", "X: trailers"])
+  func unwantedTrailers(field: String) throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect().request("POST", origin.url("/"), [field])
+      let upstream = try origin.accept()
+      #expect(try upstream.expectRequest()["TE"] == nil)
+      try upstream.send(head: 200, ["Transfer-Encoding: chunked", "Trailer: X-Check"])
+      try upstream.sendChunk("content").sendLastChunk(trailers: ["X-Check: 8"])
+      let answer = try client.expectResponse(200, content: "content")
+      #expect(answer["Trailer"] == nil)
+      #expect(answer.trailers.isEmpty)
+    }
+  }
+
+  @Test("an expectation that cannot be met by waiting stays behind")
+  func pointlessExpectation() throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect().request("POST", origin.url("/"), ["Expect: 100-continue"])
+      #expect(try origin.serve(200, ["Connection: close"])["Expect"] == nil)
+      try client.expectResponse(200)
+      let old = try proxy.connect()
+      try old.send(
+        "POST \(origin.url("/")) HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi")
+      #expect(try origin.serve(200, ["Connection: close"])["Expect"] == nil)
+      try old.expectResponse(200)
+    }
+  }
+
+  @Test("an offer to change the protocol ends here", arguments: ["GET", "POST"])
+  func upgrade(method: String) throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect().request(
+        method, origin.url("/"),
+        [
+          "Upgrade: h2c, websocket", "HTTP2-Settings: AAMAAABk",
+          "Connection: Upgrade, HTTP2-Settings",
+        ])
+      let request = try origin.serve(200, ["Upgrade: h2c", "Connection: Upgrade"], "plain")
+      for name in ["Upgrade", "HTTP2-Settings", "Connection"] { #expect(request[name] == nil) }
+      let answer = try client.expectResponse(200, content: "plain")
+      #expect(answer["Upgrade"] == nil && answer["Connection"] == nil)
     }
   }
 

@@ -109,14 +109,14 @@ import Testing
   @Test("a client that reads slowly gets many large parts whole")
   func slowReader() throws {
     try wire { origin, proxy in
-      let content = patterned(3 << 20)
+      let content = patterned(1 << 20)
       let filling = try proxy.connect().get(origin.url("/"))
       try origin.accept().expectAndSend(content, Self.fresh)
       try filling.expectResponse(200)
       try proxy.expectStored()
       let client = try proxy.connect()
-      try client.shrinkReceiveBuffer(to: 4096)
-      let ranges = (0..<200).reversed().map { $0 * 15_000..<$0 * 15_000 + 14_000 }
+      try client.shrinkReceiveBuffer(to: 32768)
+      let ranges = (0..<200).reversed().map { $0 * 5_000..<$0 * 5_000 + 4_000 }
       let asked = ranges.map { "\($0.lowerBound)-\($0.upperBound - 1)" }.joined(separator: ",")
       try client.get(origin.url("/"), "Range: bytes=\(asked)")
       let parts = try Self.parts(client.expectResponse(206), length: content.count)

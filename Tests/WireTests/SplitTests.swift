@@ -112,7 +112,7 @@ import Testing
       var upstream: WireOriginConnection?
       for position in 1..<bytes.count {
         let target = origin.url("/\(position)")
-        try client.get(target)
+        try client.get(target, "TE: trailers")
         let connection = try upstream ?? origin.accept()
         try connection.expectRequest("GET /\(position) HTTP/1.1")
         try proxy.send([Array(bytes[..<position]), Array(bytes[position...])], from: connection)

@@ -102,6 +102,7 @@ import Testing
   struct Answer: Sendable, CustomTestStringConvertible {
     var what: String
     var sentence: String
+    var type = "http_protocol_error"
     var bytes: String
     var testDescription: String { what }
   }
@@ -122,6 +123,7 @@ import Testing
       bytes: "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
     Answer(
       what: "an unknown transfer coding", sentence: "not chunked",
+      type: "http_response_transfer_coding",
       bytes: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
     Answer(
       what: "chunks in HTTP/1.0", sentence: "HTTP/1.0 does not know",
@@ -137,9 +139,11 @@ import Testing
       bytes: String(repeating: "HTTP/1.1 103 Early Hints\r\n\r\n", count: 65)),
     Answer(
       what: "a malformed chunk right behind the head", sentence: "hexadecimal",
+      type: "http_response_transfer_coding",
       bytes: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"a\"\r\n\r\nxyz\r\n"),
     Answer(
       what: "a head larger than the limit", sentence: "larger than the limit",
+      type: "http_response_header_section_size",
       bytes: "HTTP/1.1 200 OK\r\nX: \(String(repeating: "a", count: 70_000))\r\n\r\n"),
   ]
 
@@ -155,7 +159,7 @@ import Testing
       let upstream = try origin.accept()
       try upstream.expectRequest()
       upstream.trySending(Array(answer.bytes.utf8))
-      try client.expectError(502, answer.sentence, type: "http_protocol_error", closes: true)
+      try client.expectError(502, answer.sentence, type: answer.type, closes: true)
       try upstream.expectGone()
       // Nothing of it was stored.
       let again = try proxy.connect().get(origin.url("/"))
@@ -207,6 +211,20 @@ import Testing
       try clients[0].get(origin.url("/"))
       try origin.serve(200, [], "now")
       try clients[0].expectResponse(200, content: "now")
+    }
+  }
+
+  @Test(
+    "a part, or a renewal, that nobody asked for is not passed on", arguments: [206, 304, 416],
+    [[], ["Range: bytes=0-3"], ["If-None-Match: \"v\""]])
+  func unasked(status: Int, fields: [String]) throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect().request("GET", origin.url("/"), fields)
+      try origin.serve(
+        status, ["Content-Range: bytes 0-3/10", "ETag: \"v\"", "Connection: close"],
+        status == 304 ? "" : "part")
+      try client.expectError(502, "without conditions and ranges", type: "http_protocol_error")
+      try expectAlive(client)
     }
   }
 }

@@ -1,0 +1,40 @@
+// A HEAD request on its way to the origin, and the stored answer to GET that its answer speaks of
+// (RFC 9111 §4.3.5). The answer is relayed to the client in any case; what it says renews the stored one, or
+// makes it stale.
+
+import Caching
+import HTTP
+import Storage
+
+final class HeadWatch {
+  private let store: Store
+  private let entry: StoredEntry
+  private let watch: Watch
+  /// Unix seconds.
+  private let sentAt: Int64
+
+  init(store: Store, key: CacheKey, entry: StoredEntry, sentAt: Int64) {
+    self.store = store
+    self.entry = entry
+    self.sentAt = sentAt
+    watch = store.watch(key, holding: entry)
+  }
+
+  deinit { store.unwatch(watch) }
+
+  func hear(_ head: ResponseHead, for request: ClientRequest, at now: Int64, via: Via) {
+    var fields = head.fields
+    Forwarding.tidyResponse(&fields, version: head.version, via: via)
+    let news = Validation.hear(
+      ofHead: head.status, fields, about: entry.response, request: request.fields,
+      requestTime: sentAt, responseTime: now, policy: request.policy)
+    switch news {
+    case .confirmed(let response):
+      store.refresh(entry, response: response, watch: watch)
+    case .superseded:
+      store.refresh(entry, response: entry.response.expired(at: now), watch: watch)
+    case .nothing:
+      break
+    }
+  }
+}
