@@ -76,12 +76,12 @@ import Testing
   func pipeline() throws {
     try wire { origin, proxy in
       let warm = try proxy.connect().get(origin.url("/"))
-      let content = String(repeating: "x", count: 4096)
+      let content = String(repeating: "x", count: 1024)
       try origin.serve(200, fresh, content)
       try warm.expectResponse(200, content: content)
       try proxy.expectStored()
       let client = try proxy.connect()
-      try client.shrinkReceiveBuffer(to: 4096)
+      try client.shrinkReceiveBuffer(to: 128 << 10)
       let request = Array(
         "GET \(origin.url("/")) HTTP/1.1\r\nHost: \(origin.authority)\r\n\r\n".utf8)
       let count = 10_000
@@ -93,7 +93,7 @@ import Testing
       }
       try settle(proxy, .downstreamReceived, above: before)
       let read = proxy.registry.value(.downstreamReceived) - before
-      let answered = proxy.registry.value(.downstreamSent) / 4200 * Int64(request.count)
+      let answered = proxy.registry.value(.downstreamSent) / 1100 * Int64(request.count)
       #expect(read - answered <= Self.bound, "\(read) bytes of requests were read")
       for _ in 0..<count { try client.expectResponse(200, content: content) }
       try sender.join()
@@ -108,14 +108,14 @@ import Testing
       let warm = try proxy.connect().get(origin.url("/"))
       let upstream = try origin.accept()
       try upstream.expectRequest()
-      let content = patterned(16 << 20)
+      let content = patterned(8 << 20)
       try upstream.send(head: 200, fresh + ["Content-Length: \(content.count)"])
       let sender = try Background { try upstream.send(content) }
       #expect(try warm.expectResponse(200).content == content)
       try sender.join()
       let clients = try (0..<20).map { _ in
         let client = try proxy.connect()
-        try client.shrinkReceiveBuffer(to: 4096)
+        try client.shrinkReceiveBuffer(to: 128 << 10)
         return try client.get(origin.url("/"))
       }
       // Others are served meanwhile.
