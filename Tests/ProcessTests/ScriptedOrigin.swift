@@ -115,14 +115,17 @@ final class ScriptedOrigin: Sendable {
   private static func readHead(_ socket: Int32) -> String? {
     var head: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 8192)
-    // The proxy sends one request and waits for its answer, so nothing comes after the head.
-    while !head.suffix(4).elementsEqual([13, 10, 13, 10]) {
+    // The proxy sends one request and waits for its answer: what comes after the head is content, which nobody
+    // here looks at.
+    while true {
       let count = recv(socket, &buffer, buffer.count, 0)
       if count < 0 && errno == EINTR { continue }
       guard count > 0 else { return nil }
       head.append(contentsOf: buffer[..<count])
+      if let end = head.firstRange(of: [13, 10, 13, 10]) {
+        return String(decoding: head[..<end.upperBound], as: UTF8.self)
+      }
     }
-    return String(decoding: head, as: UTF8.self)
   }
 
   /// - Returns: whether the connection goes on.
