@@ -432,7 +432,11 @@ final class ProxyListener: Listener {
     worker.accept(descriptor, peer: peer, role: role, trust: trust)
   }
 
-  override func paused() { worker.metrics.add(.acceptPauses) }
+  override func paused() {
+    worker.metrics.add(.acceptPauses)
+    // Clients need the descriptors more than connections that are kept in case.
+    worker.pool.dropAll()
+  }
 
   /// Who is in the queue already hears that the proxy ends; the kernel would only reset them.
   func turnRestAway() {

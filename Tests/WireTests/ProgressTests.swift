@@ -119,16 +119,16 @@ import Testing
       configuration.limits.minProgress = .gib(100)
     }) { origin, proxy in
       let client = try proxy.connect()
-      try client.shrinkReceiveBuffer(to: 4096)
+      try client.shrinkReceiveBuffer(to: 128 << 10)
       try client.get(origin.url("/"))
       let upstream = try origin.accept()
       try upstream.expectRequest()
-      try upstream.send(head: 200, fresh + ["Content-Length: \(64 << 20)"])
-      try upstream.send([UInt8](repeating: 0x61, count: 64 << 20))
+      try upstream.send(head: 200, fresh + ["Content-Length: \(96 << 20)"])
+      try upstream.send([UInt8](repeating: 0x61, count: 96 << 20))
       try proxy.expectStored()
       try client.expectHead(200)
       try proxy.expect("the client to be found out") {
-        _ = try? client.expectContent(16 << 10)
+        _ = try? client.expectContent(32 << 10)
         return $0.value(.timeouts, .writeTrickle) == 1
       }
       try client.expectIncomplete()

@@ -195,8 +195,8 @@ import Testing
     "cannotWatch": "FaultSweepTests",
     // These leave no client to tell, or none that could be told anything but the end.
     "notKept": "the connection is cut", "abandoned": "nobody is left to hear it",
-    "shuttingDown": "said to tunnels that are not open yet",
-    "outOfDescriptors": "FileDescriptorTests",
+    "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
+    "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
   ]
 
   @Test("every error has its type, its status and its sentence", arguments: 0..<rows.count)
