@@ -192,7 +192,6 @@ import Testing
     "contentTrickled": "ProgressTests", "trickled": "ProgressTests", "queueFull": "BoundsTests",
     "queueTimedOut": "BoundsTests", "unauthenticated": "AuthenticationTests",
     "authenticatorBusy": "AuthenticatorTests", "leadsHere": "DestinationsWireTests",
-    "cannotWatch": "FaultSweepTests",
     // These leave no client to tell, or none that could be told anything but the end.
     "notKept": "the connection is cut", "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
