@@ -159,6 +159,10 @@ public enum File {
     return true
   }
 
+  /// Gives the lock back at once. Closing alone would leave it with a child that was forked a moment ago and has
+  /// not come to its exec yet.
+  public static func unlock(_ fd: Int32) { _ = linux_flock(fd, LOCK_UN) }
+
   // MARK: The page cache
 
   /// Whether the bytes can be read without waiting for the disk.

@@ -85,7 +85,12 @@ package final class StoreFormat: Sendable {
   }
 
   /// Lets go of the lock: another process may open the store.
-  package func unlock() { held.withLock { $0 = nil } }
+  package func unlock() {
+    held.withLock { file in
+      if let file { File.unlock(file.rawValue) }
+      file = nil
+    }
+  }
 
   private static func parse(
     _ text: String, directory: String
