@@ -28,7 +28,7 @@ let package = Package(
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
       name: "Configuration",
-      dependencies: ["Platform", "HTTP", .product(name: "Yams", package: "Yams")]),
+      dependencies: ["Platform", "HTTP", "COpenSSL", .product(name: "Yams", package: "Yams")]),
     .target(
       name: "Proxy",
       dependencies: [

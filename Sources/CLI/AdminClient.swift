@@ -3,11 +3,14 @@
 // HTTP/1.0 and one connection per request: the answer ends with the connection, so there is
 // nothing to frame. Blocking, with one wait for readiness at a time.
 
+import Configuration
 import Foundation
 import Platform
 
 struct AdminClient {
   let address: SocketAddress
+  /// What the listener wants to see, if it does.
+  var token: Secret?
 
   /// How long the instance may be silent. Verifying a large store takes its time.
   static let patience: Int32 = 600_000
@@ -27,7 +30,9 @@ struct AdminClient {
     for (index, item) in query.enumerated() {
       target += "\(index == 0 ? "?" : "&")\(item.0)=\(Self.escaped(item.1))"
     }
-    let request = "\(method) \(target) HTTP/1.0\r\nHost: \(address)\r\n\r\n"
+    let request =
+      "\(method) \(target) HTTP/1.0\r\nHost: \(address)\r\n"
+      + (token.map { "Authorization: Bearer \($0.revealed)\r\n" } ?? "") + "\r\n"
     do throws(Errno) {
       return try Self.parse(exchange(Array(request.utf8)))
     } catch {

@@ -47,10 +47,12 @@ enum CheckReport {
     var facts = Facts()
     facts.add("clients connect to", lines: configuration.listeners.map { Reachability.use(of: $0) })
     facts.add("clients may come from", lines: Reachability.clients(configuration))
+    facts.add("clients have to show", lines: Reachability.credentials(configuration))
+    facts.add("clients are served at", lines: Reachability.rates(configuration))
     facts.add(
-      "admin and metrics", configuration.admin.map { "http://\($0)/" } ?? "nowhere (admin: none)")
+      "admin and metrics", Reachability.admin(configuration.admin))
     facts.add("hosts they may ask for", lines: Reachability.hosts(configuration.destinations))
-    facts.add("private networks", Reachability.privateNetworks(configuration.destinations))
+    facts.add("private networks", lines: Reachability.privateNetworks(configuration.destinations))
     facts.add(
       "tunnels to ports", list(configuration.destinations.connectPorts.map(\.text), empty: "none"))
     if let base = Reachability.baseURL(configuration) {

@@ -33,7 +33,8 @@ package struct Holdfast: ParsableCommand {
     version: "\(Program.name) \(Program.version)",
     subcommands: [ReferenceCommand.self],
     groupedSubcommands: [
-      CommandGroup(name: "Running", subcommands: [ServeCommand.self, CheckCommand.self]),
+      CommandGroup(
+        name: "Running", subcommands: [ServeCommand.self, CheckCommand.self, AuthCommand.self]),
       CommandGroup(name: "Looking inside", subcommands: [StoreCommand.self]),
     ]
   )

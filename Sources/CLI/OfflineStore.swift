@@ -17,7 +17,8 @@ struct OfflineStore: StoreAccess {
         try body(
           StoreRow(
             url: url, status: Int(entry.status), bytes: entry.contentLength,
-            stored: entry.responseTime, varies: entry.varies, sha256: entry.digest?.hex))
+            stored: entry.responseTime, varies: entry.varies,
+            incomplete: entry.isIncomplete ? true : nil, sha256: entry.digest?.hex))
         return true
       } catch {
         failure = error
@@ -28,17 +29,31 @@ struct OfflineStore: StoreAccess {
   }
 
   func show(_ url: String) throws -> [StoreDetail] {
-    store.show(CacheKey(Array(url.utf8), hasher: store.keyHasher)).map(Self.detail)
+    let key = CacheKey(Array(url.utf8), hasher: store.keyHasher)
+    var details = store.show(key).map(Self.detail)
+    if let incomplete = store.showIncomplete(key) {
+      var detail = Self.detail(
+        incomplete.key, incomplete.response, bytes: incomplete.length, digest: nil)
+      detail.incomplete = true
+      detail.expected = incomplete.expectedLength
+      details.append(detail)
+    }
+    return details
   }
 
   static func detail(_ entry: StoredEntry) -> StoreDetail {
-    let response = entry.response
     var digest: String?
     if case .blob(let file) = entry.body { digest = file.digest.hex }
+    return detail(entry.key, entry.response, bytes: entry.contentLength, digest: digest)
+  }
+
+  private static func detail(
+    _ key: [UInt8], _ response: StoredResponse, bytes: Int64, digest: String?
+  ) -> StoreDetail {
     let fields = response.fields
     return StoreDetail(
-      url: String(decoding: entry.key, as: UTF8.self), status: Int(response.status.rawValue),
-      bytes: entry.contentLength, stored: response.responseTime,
+      url: String(decoding: key, as: UTF8.self), status: Int(response.status.rawValue),
+      bytes: bytes, stored: response.responseTime,
       freshUntil: response.responseTime
         &+ response.freshness.remaining(at: response.responseTime), sha256: digest,
       selectedBy: response.variance.selectors.map { selector in
@@ -64,6 +79,7 @@ struct OfflineStore: StoreAccess {
     let findings = StoreAPI.findings(report)
     return StoreVerification(
       records: report.records, bodies: report.blobs, bytes: report.blobBytes,
+      incomplete: report.incompletes,
       damage: findings.damage, leftovers: findings.leftovers, repaired: report.repaired)
   }
 

@@ -7,8 +7,36 @@ enum Reachability {
   /// `http://127.0.0.1:3128  forward proxy, mirrors, tunnels`
   static func use(of listener: ListenerSettings) -> String {
     let url = "http://\(listener.address)"
-    guard let origin = listener.origin else { return "\(url)  proxy, mirrors, tunnels" }
-    return "\(url)  reverse proxy for \(origin.text)"
+    let use =
+      listener.origin.map { "reverse proxy for \($0.text)" } ?? "proxy, mirrors, tunnels"
+    return switch listener.proxyProtocol {
+    case .off: "\(url)  \(use)"
+    case .on: "\(url)  \(use); every connection names its client by PROXY protocol"
+    case .from(let networks):
+      "\(url)  \(use); PROXY protocol from \(networks.map(\.description).joined(separator: ", "))"
+    }
+  }
+
+  /// What clients have to show besides their address.
+  static func credentials(_ configuration: Configuration) -> [String] {
+    guard let file = configuration.auth.file else { return ["nothing (no auth.file)"] }
+    let count = configuration.auth.users.hashes.count
+    var lines = ["name and password of \(counted(count, "user")) in \(file)"]
+    if configuration.listeners.contains(where: { $0.origin != nil }) {
+      lines.append("nothing at listeners with an origin")
+    }
+    return lines
+  }
+
+  /// How fast anything goes.
+  static func rates(_ configuration: Configuration) -> [String] {
+    let rate = configuration.rate
+    let parts = [
+      rate.connection.map { "\($0.text) for each connection" },
+      rate.client.map { "\($0.text) for each client" }, rate.total.map { "\($0.text) in all" },
+      configuration.upstream.rate.map { "\($0.text) from origins" },
+    ].compactMap(\.self)
+    return parts.isEmpty ? ["not limited"] : parts
   }
 
   /// Where this machine reaches its own mirrors.
@@ -49,10 +77,24 @@ enum Reachability {
     return lines
   }
 
-  static func privateNetworks(_ destinations: Destinations) -> String {
+  static func privateNetworks(_ destinations: Destinations) -> [String] {
     let networks = destinations.privateNetworks
-    return networks.isEmpty
-      ? "refused, whatever name leads there"
-      : networks.map(\.description).joined(separator: ", ") + "; all others are refused"
+    return [
+      networks.isEmpty
+        ? "refused, whatever name leads there"
+        : networks.map(\.description).joined(separator: ", ") + "; all others are refused",
+      "this instance's own addresses and cloud metadata are refused always"
+        + (networks.contains { $0.isSingleAddress && MetadataServices.contains($0.address) }
+          ? ", but for metadata addresses named here" : ""),
+    ]
+  }
+}
+
+extension Reachability {
+  /// Where the admin listener is, and who is answered.
+  static func admin(_ admin: AdminSettings?) -> String {
+    guard let admin else { return "nowhere (admin: none)" }
+    let who = admin.tokenFile == nil ? "whoever can connect" : "who shows the token"
+    return "http://\(admin.address)/  for \(who)"
   }
 }

@@ -51,6 +51,11 @@ struct RunningStore: StoreAccess {
   ) throws -> AdminClient.Answer {
     let answer = try client.send(method, path, query: query)
     if answer.status == absent { return AdminClient.Answer(status: 404, content: []) }
+    if answer.status == 401 {
+      throw Failure(
+        "the instance at \(client.address) asks for its token; say with --token-file or --config where it is"
+      )
+    }
     guard answer.status == 200 else {
       let text = String(decoding: answer.content.prefix(500), as: UTF8.self)
       throw Failure(

@@ -50,7 +50,7 @@ enum Banner {
       let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/ from \($0.url.text)" }
       if !mirrors.isEmpty { facts.add("mirrors", lines: mirrors) }
     }
-    if let admin = configuration.admin { facts.add("metrics", "http://\(admin)/metrics") }
+    if let admin = configuration.admin?.address { facts.add("metrics", "http://\(admin)/metrics") }
     if configuration.offline { facts.add("network", offline) }
     facts.add("store", "\(configuration.store.path), up to \(configuration.store.size.rounded)")
     return "\(Program.name) \(Program.version)\n\(facts.text(.plain))"

@@ -42,6 +42,8 @@ struct StoreRow: Codable, Equatable, Sendable {
   var stored: Int64
   /// Whether requests with other fields may get other variants.
   var varies: Bool
+  /// The end of the content is missing; the next fetch asks for the rest only.
+  var incomplete: Bool?
   /// The content's SHA-256, when it has a file of its own.
   var sha256: String?
 }
@@ -56,6 +58,9 @@ struct StoreDetail: Codable, Equatable, Sendable {
   var url: String
   var status: Int
   var bytes: Int64
+  /// The end of the content is missing; `expected` is its length with it, if that is known.
+  var incomplete: Bool?
+  var expected: Int64?
   var stored: Int64
   /// Until when it is fresh, in seconds since 1970.
   var freshUntil: Int64
@@ -72,6 +77,8 @@ struct StoreVerification: Codable, Equatable, Sendable {
   var bodies: Int
   /// Of the bodies.
   var bytes: Int64
+  /// Responses without their end.
+  var incomplete: Int?
   /// What is damaged, and how.
   var damage: [String]
   /// What an unclean stop has left behind: harmless, and gone after the next start.

@@ -16,6 +16,12 @@ struct StoreLocator: ParsableArguments {
       "Admin listener of the instance that has the store open.", valueName: "address:port"))
   var admin: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "File with the token that the admin listener asks for; otherwise the configuration's.",
+      valueName: "file"))
+  var tokenFile: String?
+
   enum Purpose { case read, write }
 
   /// The store of this configuration: its directory, or the instance that is running on it.
@@ -25,6 +31,10 @@ struct StoreLocator: ParsableArguments {
       var overrides = common.overrides
       if let admin {
         overrides.append(Override(option: "--admin", key: "admin", values: [admin]))
+      }
+      if let tokenFile {
+        overrides.append(
+          Override(option: "--token-file", key: "admin.token-file", values: [tokenFile]))
       }
       configuration = try ConfigurationLoader.load(file: common.config, overrides: overrides)
         .configuration
@@ -56,7 +66,7 @@ enum StoreOpener {
         throw Failure(
           "the store \(path) is in use; give the address of that instance with --admin")
       }
-      return RunningStore(client: AdminClient(address: admin))
+      return RunningStore(client: AdminClient(address: admin.address, token: admin.token))
     }
   }
 

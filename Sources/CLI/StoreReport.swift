@@ -25,7 +25,8 @@ enum StoreReport {
     ])
     for row in sorted {
       table.rows.append([
-        ByteCount(row.bytes).rounded, "\(row.status)", "\(age(seconds: now - row.stored)) ago",
+        ByteCount(row.bytes).rounded, row.incomplete == true ? "begun" : "\(row.status)",
+        "\(age(seconds: now - row.stored)) ago",
         row.varies ? "yes" : "no", printable(row.url),
       ])
     }
@@ -38,8 +39,17 @@ enum StoreReport {
     var facts = Facts()
     facts.add("status", "\(detail.status)")
     facts.add("content", "\(ByteCount(detail.bytes).rounded) (\(detail.bytes) bytes)")
+    if detail.incomplete == true {
+      facts.add(
+        "incomplete",
+        "its fetch broke off\(detail.expected.map { ", of \($0) bytes" } ?? ""); the next one asks for the rest"
+      )
+    }
     facts.add(
-      "body", detail.sha256.map { "blobs/\($0.prefix(2))/\($0)" } ?? "in the log, with its record")
+      "body",
+      detail.incomplete == true
+        ? "in partial/"
+        : detail.sha256.map { "blobs/\($0.prefix(2))/\($0)" } ?? "in the log, with its record")
     facts.add("stored", "\(date(detail.stored)) (\(age(seconds: now - detail.stored)) ago)")
     facts.add(
       "fresh",
@@ -57,8 +67,9 @@ enum StoreReport {
   static func verify(_ result: StoreVerification, style: Style) -> String {
     var lines = result.damage.map { "\(style.bad("damaged"))    \($0)" }
     lines += result.leftovers.map { "\(style.dim("left over"))  \($0)" }
+    let begun = result.incomplete.map { $0 > 0 ? ", \($0) incomplete" : "" } ?? ""
     let what =
-      "\(counted(result.records, "record")), \(counted(result.bodies, "body file")), \(ByteCount(result.bytes).rounded)"
+      "\(counted(result.records, "record")), \(counted(result.bodies, "body file")), \(ByteCount(result.bytes).rounded)\(begun)"
     let verdict =
       result.damage.isEmpty
       ? style.good("all whole")

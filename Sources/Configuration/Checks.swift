@@ -34,16 +34,29 @@ extension ConfigurationReader {
           "\(listener.address) is taken by \(other.address), which is listed before it", key: key,
           at: place(of: key))
       }
-      if let admin = configuration.admin, overlap(admin, listener.address) {
+      if let admin = configuration.admin?.address, overlap(admin, listener.address) {
         let isListenGiven = isGiven("listen") && !isGiven("admin")
         report(
           "\(admin) is the address of a proxy listener (\(listener.address)); the two need different ports",
           key: "admin", at: place(of: isListenGiven ? key : "admin"))
       }
     }
-    if let admin = configuration.admin, !admin.ip.isLoopback {
+    for (index, listener) in listeners.enumerated() {
+      let key = "listen[\(index)].proxy-protocol"
+      if listener.proxyProtocol == .on, !listener.address.ip.isLoopback {
+        report(
+          "true lets whoever can connect to \(listener.address) name any client; write the load balancers' addresses: [10.0.0.5]",
+          key: key, at: place(of: key), severity: .warning)
+      }
+      if listener.proxyProtocol == .from([]) {
+        report(
+          "is empty: nobody is asked for a header; write the load balancers' addresses, or false",
+          key: key, at: place(of: key))
+      }
+    }
+    if let admin = configuration.admin, !admin.address.ip.isLoopback, admin.tokenFile == nil {
       report(
-        "\(admin) can be reached from other machines: whoever connects can see and purge what is stored",
+        "\(admin.address) can be reached from other machines: whoever connects can see and purge what is stored; set admin.token-file",
         key: "admin", at: place(of: "admin"), severity: .warning)
     }
   }
@@ -65,7 +78,9 @@ extension ConfigurationReader {
         key: "clients", at: place(of: isGiven("clients") ? "clients" : "listen"),
         severity: .warning)
     }
-    if isOpen, let all = configuration.clients.first(where: { $0.prefixLength == 0 }) {
+    if isOpen, !configuration.auth.isRequired,
+      let all = configuration.clients.first(where: { $0.prefixLength == 0 })
+    {
       report(
         "\(all) lets every address in: an open proxy, unless something in front of it filters",
         key: "clients", at: place(of: "clients"), severity: .warning)

@@ -10,11 +10,13 @@ package struct Configuration: Sendable, Equatable {
   /// Where clients connect; at least one.
   package var listeners: [ListenerSettings] = [ListenerSettings(address: .loopback(port: 3128))]
   /// Where the metrics and the admin API are served; nil for nowhere.
-  package var admin: SocketAddress? = .loopback(port: 3129)
+  package var admin: AdminSettings? = .loopback(port: 3129)
   package var threads = ThreadCount.automatic
   package var store = StoreSettings()
   /// Who may use the proxy.
   package var clients: [IPNetwork] = IPNetwork.loopback
+  /// What they have to show besides.
+  package var auth = AuthSettings()
   package var destinations = Destinations()
   package var mirrors = Mirrors()
   /// What the operator says about resources; the first whose pattern matches decides.
@@ -24,6 +26,7 @@ package struct Configuration: Sendable, Equatable {
   package var offline = false
   package var upstream = UpstreamSettings()
   package var limits = Limits()
+  package var rate = RateSettings()
   package var log = LogSettings()
 
   package init() {}
@@ -37,11 +40,26 @@ package struct ListenerSettings: Sendable, Equatable {
   package var address: SocketAddress
   /// Set for a reverse proxy: the one origin that all origin-form requests go to.
   package var origin: OriginURL?
+  /// Whether a load balancer in front says whose connections it passes on.
+  package var proxyProtocol = ProxyProtocolUse.off
 
-  package init(address: SocketAddress, origin: OriginURL? = nil) {
+  package init(
+    address: SocketAddress, origin: OriginURL? = nil, proxyProtocol: ProxyProtocolUse = .off
+  ) {
     self.address = address
     self.origin = origin
+    self.proxyProtocol = proxyProtocol
   }
+}
+
+/// From whom a listener takes the PROXY protocol.
+package enum ProxyProtocolUse: Sendable, Equatable {
+  /// From nobody: such a header is no HTTP.
+  case off
+  /// From everyone who connects, who must send it.
+  case on
+  /// From everyone in these networks, who must send it; others connect for themselves.
+  case from([IPNetwork])
 }
 
 /// How many worker threads to run.
@@ -77,6 +95,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var maxIdle = 32
   /// Request fields that go along with fetches for the store although they are no part of the key.
   package var forwardFields: [RequestFieldName] = []
+  /// How fast origins are read, all together; nil for as fast as can be.
+  package var rate: Rate?
   /// Idle connections kept per worker.
   package var maxIdleTotal = 256
   /// Requests at one origin at a time, all workers together.

@@ -57,9 +57,14 @@ extension ListenerSettings: ConfigurationValue {
       example: "\"http://127.0.0.1:8000\"",
       "Makes this listener a reverse proxy: all origin-form requests go to this one origin, whatever its address."
     ),
+    Setting(
+      "proxy-protocol", \.proxyProtocol, in: ListenerSettings(address: .loopback(port: 3128)),
+      .restart, example: "[10.0.0.5, 10.0.0.6]",
+      "Whether connections begin with a PROXY protocol header, version 1 or 2, in which a load balancer names the client: `true` for all connections, a list of networks for those that come from there, `false` for none. The client named there is who `clients`, `rate` and the access log are about. With `true` whoever can connect can name anybody."
+    ),
   ]
 
-  /// A bare address, or a section with `address` and `origin`.
+  /// A bare address, or a section.
   package static func read(
     _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
   ) -> Self? {
@@ -79,8 +84,40 @@ extension ListenerSettings: ConfigurationValue {
   }
 
   package var yaml: String {
-    guard let origin else { return address.yaml }
-    return "{ address: \(address.yaml), origin: \(origin.yaml) }"
+    if origin == nil, proxyProtocol == .off { return address.yaml }
+    let parts =
+      ["address: \(address.yaml)"] + (origin.map { ["origin: \($0.yaml)"] } ?? [])
+      + (proxyProtocol == .off ? [] : ["proxy-protocol: \(proxyProtocol.yaml)"])
+    return "{ \(parts.joined(separator: ", ")) }"
+  }
+}
+
+extension ProxyProtocolUse: ConfigurationValue {
+  package static var form: String { "true, false or a list of networks" }
+
+  package static func read(
+    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
+  ) -> Self? {
+    guard case .scalar(let scalar) = node else {
+      return [IPNetwork].read(node, example: example, key: key, &reader).map { .from($0) }
+    }
+    switch scalar.string {
+    case "true": return .on
+    case "false": return .off
+    default:
+      reader.report(
+        "\(quoted(scalar.string)) is not known; write true, false, or a list of networks like \(example)",
+        key: key, at: node)
+      return nil
+    }
+  }
+
+  package var yaml: String {
+    switch self {
+    case .off: "false"
+    case .on: "true"
+    case .from(let networks): networks.yaml
+    }
   }
 }
 

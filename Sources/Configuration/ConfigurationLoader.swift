@@ -33,10 +33,13 @@ package enum ConfigurationLoader {
   static let largestFile = 1 << 20
 
   /// The defaults, changed by the file if there is one, then by the overrides.
+  /// - Parameter readsSecrets: the files with tokens and passwords are read as well.
   package static func load(
-    file: String?, overrides: [Override] = []
+    file: String?, overrides: [Override] = [], readsSecrets: Bool = true
   ) throws(Diagnostics) -> Loaded {
-    guard let file else { return try read(text: "", file: nil, overrides: overrides) }
+    guard let file else {
+      return try read(text: "", file: nil, overrides: overrides, readsSecrets: readsSecrets)
+    }
     let url = URL(fileURLWithPath: file)
     let data: Data
     do {
@@ -51,12 +54,16 @@ package enum ConfigurationLoader {
       throw failure("is not UTF-8 text", file: file)
     }
     let directory = url.standardizedFileURL.deletingLastPathComponent().path
-    return try read(text: text, file: file, directory: directory, overrides: overrides)
+    return try read(
+      text: text, file: file, directory: directory, overrides: overrides, readsSecrets: readsSecrets
+    )
   }
 
   /// The same for a text at hand. Relative paths in it count from `directory`.
+  /// - Parameter readsSecrets: the files with tokens and passwords are read as well.
   package static func read(
-    text: String, file: String?, directory: String = ".", overrides: [Override] = []
+    text: String, file: String?, directory: String = ".", overrides: [Override] = [],
+    readsSecrets: Bool = false
   ) throws(Diagnostics) -> Loaded {
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
     var reader = ConfigurationReader(
@@ -70,6 +77,9 @@ package enum ConfigurationLoader {
       reader.report(yamlError: error, lines: lines)
     }
     for override in overrides { reader.apply(override, to: &configuration) }
+    if readsSecrets, reader.diagnostics.errors.isEmpty {
+      reader.readSecrets(into: &configuration)
+    }
     // Checks across keys would only repeat what is already said about a broken one.
     if reader.diagnostics.errors.isEmpty { reader.check(configuration) }
     reader.diagnostics.sort()
@@ -99,6 +109,11 @@ package enum ConfigurationLoader {
 extension ConfigurationReader {
   /// Reads one override as if it stood in the file.
   mutating func apply(_ override: Override, to configuration: inout Configuration) {
+    if override.key == "admin.token-file", let file = override.values.last {
+      places[override.key] = .option(override.option)
+      configuration.admin?.tokenFile = absolutePath(file, from: currentDirectory())
+      return
+    }
     guard let setting = Reference.settings.first(where: { $0.key == override.key }) else { return }
     option = override.option
     defer { option = nil }
@@ -115,7 +130,13 @@ extension ConfigurationReader {
       node = word
     }
     note(override.key, at: node)
+    let admin = configuration.admin
     setting.read(node, override.key, &self, &configuration)
+    if override.key == "admin", let admin {
+      // Another address on the command line does not take the token off that the file asks for.
+      configuration.admin?.tokenFile = admin.tokenFile
+      configuration.admin?.hosts = admin.hosts
+    }
   }
 
   /// Adds `NAME=URL` to the mirrors of the file; the same name replaces.

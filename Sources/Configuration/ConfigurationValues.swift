@@ -169,11 +169,14 @@ extension ConfigurationWord {
 extension LogFormat: ConfigurationWord {}
 extension LogLevel: ConfigurationWord {}
 
-extension Optional: ConfigurationValue where Wrapped: ConfigurationScalar {
+extension Optional: ConfigurationValue where Wrapped: ConfigurationValue {
   package static var form: String { "\(Wrapped.form) or none" }
   package static func read(
     _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
   ) -> Self? {
+    if case .mapping = node, Wrapped.self is any ConfigurationScalar.Type == false {
+      return Wrapped.read(node, example: example, key: key, &reader)
+    }
     guard let text = reader.scalar(node, form: form, example: example, key: key) else { return nil }
     if text == "none" { return .some(.none) }
     return Wrapped.read(node, example: example, key: key, &reader)

@@ -24,12 +24,26 @@ package struct Destinations: Sendable, Equatable {
   }
 
   /// Whether a connection to this address may be made for a client's sake. Public addresses may
-  /// be reached, all others only inside `private`.
+  /// be reached, all others only inside `private`; a metadata service only if `private` names its
+  /// address alone, since nobody who opens 10.0.0.0/8 or fd00::/8 means to hand out credentials.
   package func allows(address: IPAddress) -> Bool {
+    if MetadataServices.contains(address) {
+      return privateNetworks.contains { $0.isSingleAddress && $0.contains(address) }
+    }
     let isPublic =
       !(address.isLoopback || address.isLinkLocal || address.isPrivate || address.isMulticast
       || address.isUnspecified || address.isReserved)
     return isPublic || privateNetworks.contains { $0.contains(address) }
+  }
+
+  /// The same for a host as it was asked for, as far as that can be told before it is resolved: an
+  /// address is judged as one, and names that mean this machine by definition (RFC 6761 §6.3) as its
+  /// loopback addresses. Every other name is judged when its addresses are known.
+  package func allows(unresolved host: String) -> Bool {
+    if let address = IPAddress(host) { return allows(address: address) }
+    let name = HostPattern.normalised(host)
+    guard name == "localhost" || name.hasSuffix(".localhost") else { return true }
+    return allows(address: .loopbackV4) || allows(address: .loopbackV6)
   }
 
   /// Whether CONNECT to this port is accepted.
@@ -47,6 +61,9 @@ package enum HostPattern: Sendable, Equatable {
   /// `*.example.org`: every host below it, at any depth, but not itself. Holds `.example.org`.
   case below(String)
 
+  /// Whether this host is meant, in any spelling.
+  package func matches(name host: String) -> Bool { matches(Self.normalised(host)) }
+
   /// `host` must be normalised.
   func matches(_ host: String) -> Bool {
     switch self {
@@ -56,11 +73,12 @@ package enum HostPattern: Sendable, Equatable {
     }
   }
 
-  /// Lower case, without the root's dot at the end; addresses in their one canonical form.
+  /// Lower case, without the root's dot at the end; addresses in their one canonical form, IPv4 as IPv4
+  /// whatever it is wrapped in, so that no spelling slips past a list.
   static func normalised(_ host: String) -> String {
     var host = host.lowercased()
     if host.hasSuffix("."), host.count > 1 { host.removeLast() }
-    return IPAddress(host)?.description ?? host
+    return IPAddress(host)?.unwrapped.description ?? host
   }
 
   /// Reads a pattern as it stands in the configuration.
@@ -70,7 +88,7 @@ package enum HostPattern: Sendable, Equatable {
       return
     }
     if let address = IPAddress(text.trimmingBrackets) {
-      self = .exact(address.description)
+      self = .exact(address.unwrapped.description)
       return
     }
     if text.contains("://") {

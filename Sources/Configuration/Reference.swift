@@ -19,7 +19,7 @@ package enum Reference {
     ),
     Setting(
       "admin", \.admin, in: defaults, .restart, example: "127.0.0.1:3129",
-      "Where metrics, health and the admin API are served; `none` turns them off. Anyone who can connect here can see and purge what is stored."
+      "Where metrics, health and the admin API are served; `none` turns them off. Anyone who can connect here can see and purge what is stored, unless there is a `token-file`: `{ address: 127.0.0.1:3129, token-file: /etc/holdfast/admin-token }`. A third key, `hosts`, lists names by which the listener may be asked, beside `localhost` and addresses."
     ),
     Setting(
       "threads", \.threads, in: defaults, .restart, example: "2",
@@ -50,6 +50,14 @@ package enum Reference {
       "clients", \.clients, in: defaults, .reload, example: "[127.0.0.0/8, \"::1\", 10.0.0.0/8]",
       "Networks whose clients may use the proxy. Everyone else is turned away before a byte is read."
     ),
+
+    Setting(
+      "auth.file", \.auth.file, in: defaults, .reload, example: "/etc/holdfast/users",
+      "File with the users who may use the proxy and their hashed passwords; `holdfast auth add` writes it. Clients then need both: an address in `clients`, and a name with its password. Listeners with an `origin` go by `clients` alone. `none` asks nobody."
+    ),
+    Setting(
+      "auth.realm", \.auth.realm, in: defaults, .reload, example: "CI proxy",
+      "What a person who is asked for the password is told it is for."),
 
     Setting(
       "destinations.allow", \.destinations.allow, in: defaults, .reload,
@@ -159,6 +167,21 @@ package enum Reference {
       example: "[X-Forwarded-For, Referer]",
       "Request fields that fetches for the store carry although what is stored does not depend on them. By default those from which origins are known to make an answer stay behind: X-Forwarded-For and its kind, X-Original-URL, X-HTTP-Method-Override, Origin, Referer. Name only what your origins do not reflect."
     ),
+    Setting(
+      "upstream.rate", \.upstream.rate, in: defaults, .reload, example: "200MiB/s",
+      "How fast origins are read, all of them together, tunnels included. What waits is waited for by not reading: no memory grows."
+    ),
+
+    Setting(
+      "rate.connection", \.rate.connection, in: defaults, .reload, example: "10MiB/s",
+      "How fast each connection to a client is served, hits, misses and tunnels alike."),
+    Setting(
+      "rate.client", \.rate.client, in: defaults, .reload, example: "50MiB/s",
+      "How fast all connections of one client are served together. A client is an IPv4 address or an IPv6 network of 64 bits."
+    ),
+    Setting(
+      "rate.total", \.rate.total, in: defaults, .reload, example: "500MiB/s",
+      "How fast all clients are served together."),
 
     Setting(
       "limits.request-line", \.limits.requestLine, in: defaults, .reload, .kib(1)...(.kib(64)),
@@ -237,9 +260,11 @@ package enum Reference {
   /// What each section is about, in the order of the pages.
   package static let sections: [(name: String, meaning: String)] = [
     ("store", "What is kept, and how much of it."),
+    ("auth", "What clients have to show besides their address."),
     ("destinations", "Which hosts and ports the proxy may reach for its clients."),
     ("cache", "How stored answers are read."),
     ("upstream", "Waiting for origins, and keeping connections to them."),
+    ("rate", "How fast clients are served; `none` is as fast as can be."),
     ("limits", "Bounds on what a client may send and how long it may take."),
     ("log", "What is written down, and where."),
   ]

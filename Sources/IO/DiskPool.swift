@@ -122,6 +122,18 @@ package final class DiskPool: Sendable {
     return waiting + running.load(ordering: .relaxed)
   }
 
+  /// Waits until all jobs of lanes that were submitted before have run. Must not be called by a job.
+  package func settle() {
+    for lane in laneQueues.indices {
+      let isDone = Monitor(false)
+      let isTaken = submit(lane: UInt64(lane)) {
+        isDone.withLock { $0 = true }
+        isDone.wakeAll()
+      }
+      if isTaken { isDone.wait { $0 ? () : nil } }
+    }
+  }
+
   /// How many jobs were refused so far.
   package var refused: Int { refusals.load(ordering: .relaxed) }
 

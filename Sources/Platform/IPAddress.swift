@@ -53,18 +53,29 @@ public struct IPAddress: Hashable, Sendable {
 
 extension IPAddress {
   /// The IPv4 address inside, for the forms that make a host or a translator speak IPv4:
-  /// v4-mapped (`::ffff:0:0/96`), v4-compatible (`::/96`) and the NAT64 prefix (`64:ff9b::/96`, RFC 6052).
-  /// For everything else the address itself.
+  /// v4-mapped (`::ffff:0:0/96`), v4-compatible (`::/96`), v4-translated (`::ffff:0:0:0/96`, RFC 2765), the NAT64
+  /// prefix (`64:ff9b::/96`, RFC 6052), 6to4 (`2002::/16`, RFC 3056) and ISATAP (`::[2]00:5efe:0:0` below any prefix,
+  /// RFC 5214). For everything else the address itself.
   ///
   /// All judgements below are made on this, so that no spelling of 127.0.0.1 is taken for a stranger.
   public var unwrapped: IPAddress {
     guard family == .v6 else { return self }
     if high == 0, low >> 32 == 0xFFFF { return IPAddress(v4: UInt32(truncatingIfNeeded: low)) }
     if high == 0, low >> 32 == 0, low > 1 { return IPAddress(v4: UInt32(truncatingIfNeeded: low)) }
+    if high == 0, low >> 32 == 0xFFFF_0000 { return IPAddress(v4: UInt32(truncatingIfNeeded: low)) }
     if high == 0x0064_FF9B_0000_0000, low >> 32 == 0 {
       return IPAddress(v4: UInt32(truncatingIfNeeded: low))
     }
+    if high >> 48 == 0x2002 { return IPAddress(v4: UInt32(truncatingIfNeeded: high >> 16)) }
+    if low >> 32 & ~0x0200_0000 == 0x5EFE { return IPAddress(v4: UInt32(truncatingIfNeeded: low)) }
     return self
+  }
+
+  /// The IPv4 address of a v4-mapped one, which is how the same host comes in over an IPv6 socket or through a
+  /// load balancer. Of the other forms anybody can write any number of addresses, so they do not say who somebody is.
+  public var unmapped: IPAddress {
+    guard family == .v6, high == 0, low >> 32 == 0xFFFF else { return self }
+    return IPAddress(v4: UInt32(truncatingIfNeeded: low))
   }
 
   /// 127.0.0.0/8, ::1.
@@ -106,14 +117,16 @@ extension IPAddress {
     return address.high >> 56 == 0xFF
   }
 
-  /// Never the address of a server: 0.0.0.0/8, 192.0.0.0/24, 198.18.0.0/15, 240.0.0.0/4 with broadcast, 100::/64 (RFC 6890).
+  /// Never the address of a server: 0.0.0.0/8, 192.0.0.0/24, 198.18.0.0/15, 240.0.0.0/4 with broadcast, 100::/64
+  /// (RFC 6890), and Teredo (2001::/32, RFC 4380), which tunnels to whatever IPv4 addresses are hidden in it.
   public var isReserved: Bool {
     let address = unwrapped
     if let number = address.v4Number {
       return number >> 24 == 0 || number >> 8 == 0xC0_0000 || number >> 17 == 0x6309
         || number >> 28 == 0xF
     }
-    return address.high == 0x0100_0000_0000_0000 || (address.high == 0 && address.low == 0)
+    return address.high == 0x0100_0000_0000_0000 || address.high >> 32 == 0x2001_0000
+      || (address.high == 0 && address.low == 0)
   }
 }
 

@@ -28,14 +28,12 @@ public struct IPNetwork: Hashable, Sendable {
     return count >= 64 ? .max : ~(UInt64.max >> UInt64(count))
   }
 
+  /// Whether nothing but one address lies in it.
+  public var isSingleAddress: Bool { prefixLength == address.bitCount }
+
   /// Whether the address lies in this network. An IPv4 address also lies in it as `::ffff:a.b.c.d`.
   public func contains(_ candidate: IPAddress) -> Bool {
-    var other = candidate
-    if address.family == .v4, candidate.family == .v6, candidate.high == 0,
-      candidate.low >> 32 == 0xFFFF
-    {
-      other = candidate.unwrapped
-    }
+    let other = address.family == .v4 ? candidate.unmapped : candidate
     guard other.family == address.family,
       let network = IPNetwork(other, prefixLength: prefixLength)
     else { return false }

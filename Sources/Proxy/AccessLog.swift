@@ -25,6 +25,8 @@ struct AccessRecord {
   var upstreamBytes: UInt64 = 0
   var ending = ClientEnding.finished
   var error: ProxyError?
+  /// Who asked, where clients have to say so.
+  var user: AuthenticatedUser?
 
   var methodClass: MethodClass {
     switch method.span {
@@ -86,6 +88,10 @@ struct AccessLogFormatter {
     line.append(0x20)
     Self.appendSeconds(now - record.startedAt, to: &line)
     line.append(UInt8(ascii: "s"))
+    if let user = record.user {
+      line.append(contentsOf: " user=".utf8)
+      Self.appendPlain(user.name, to: &line)
+    }
     if record.ending != .finished {
       line.append(0x20)
       line.append(contentsOf: record.ending.rawValue.utf8)
@@ -104,6 +110,10 @@ struct AccessLogFormatter {
     line.append(contentsOf: time)
     line.append(contentsOf: "\",\"client.address\":\"\(record.client.ip)\",\"client.port\":".utf8)
     MessageWriter.appendDecimal(UInt64(record.client.port), to: &line)
+    if let user = record.user {
+      line.append(contentsOf: ",\"user.name\":".utf8)
+      Self.appendQuoted(user.name, to: &line)
+    }
     line.append(contentsOf: ",\"http.request.method\":".utf8)
     Self.appendQuoted(record.method, to: &line)
     line.append(contentsOf: ",\"url.full\":".utf8)

@@ -26,6 +26,8 @@ package struct AdminAnswer: Sendable {
   package var status: UInt16
   package var type: String
   package var content: [UInt8]
+  /// What to show to be let in, with 401.
+  package var challenge: String?
 
   package init(status: UInt16 = 200, type: String = "application/json", content: [UInt8]) {
     self.status = status
@@ -47,6 +49,8 @@ package final class AdminListener: Listener {
   private let handler: AdminHandler
   /// Set while the server drains.
   package var isDraining = false
+  /// Who is let in.
+  package var access = AdminAccess()
 
   package init(
     loop: EventLoop, socket: consuming FileDescriptor, server: Server,
@@ -150,31 +154,15 @@ private final class AdminConnection: LoopObject {
       send(AdminAnswer(status: refusal.status.rawValue, text: refusal.sentence + "\n"))
     case .complete:
       isAnswering = true
-      // A page in somebody's browser may send requests here; browsers then say where it came from.
-      guard !head.contains(.origin) else {
-        send(AdminAnswer(status: 403, text: "the admin interface is not for web pages\n"))
-        return
-      }
-      guard !listener.address.ip.isLoopback || namesThisMachine(head, span) else {
-        // A name that leads here only because its owner says so: a page's way around the rule above.
-        send(AdminAnswer(status: 421, text: "ask for this address as localhost or by its number\n"))
+      let isLocal = listener.address.ip.isLoopback
+      if let refusal = listener.access.refusal(head, in: span, isLocal: isLocal) {
+        send(refusal)
         return
       }
       let target = Array(bytes[head.targetRange])
       let method = String(decoding: bytes[head.methodRange], as: UTF8.self)
       listener.answer(AdminTarget.request(method: method, target: target), to: self)
     }
-  }
-
-  /// Whether Host is `localhost`, an address, or missing.
-  private func namesThisMachine(_ head: borrowing ParsedHead, _ bytes: borrowing Span<UInt8>)
-    -> Bool
-  {
-    guard let slot = head.first(.host), !slot.value.isEmpty else { return true }
-    guard let host = try? Authority.parse(bytes, slot.value, defaultPort: 80).bareHost else {
-      return false
-    }
-    return host == "localhost" || IPAddress(host) != nil
   }
 
   override func receive(_ letter: Letter) {
@@ -187,6 +175,9 @@ private final class AdminConnection: LoopObject {
     MessageWriter.appendStatusLine(Status(answer.status), to: &head)
     head.append(contentsOf: "Content-Type: \(answer.type)\r\n".utf8)
     head.append(contentsOf: "Cache-Control: no-store\r\nConnection: close\r\n".utf8)
+    if let challenge = answer.challenge {
+      head.append(contentsOf: "WWW-Authenticate: \(challenge)\r\n".utf8)
+    }
     MessageWriter.appendField(.contentLength, UInt64(answer.content.count), to: &head)
     head.append(contentsOf: [13, 10])
     output.append(head)

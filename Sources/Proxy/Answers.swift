@@ -275,6 +275,7 @@ enum Answers {
     {
       head.append(contentsOf: "Retry-After: 5\r\n".utf8)
     }
+    if let challenge = error.challenge { head.append(contentsOf: challenge.line.utf8) }
     if error.status == .methodNotAllowed {
       // RFC 9110 §15.5.6 demands the list. Only CONNECT and TRACE are ever refused for their method; methods
       // unknown here pass as well, but a list has an end.

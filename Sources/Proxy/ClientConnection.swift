@@ -14,7 +14,7 @@ import Platform
 import Storage
 import Telemetry
 
-final class ClientConnection: LoopObject {
+final class ClientConnection: LoopObject, Throttled {
   enum Phase: UInt8 {
     /// For a request's head, or its rest.
     case waiting
@@ -41,6 +41,8 @@ final class ClientConnection: LoopObject {
   var content = ContentSource()
   /// The answer under way, for the access log; nil when the driver keeps it.
   var record: AccessRecord?
+  /// Who was asking last, where clients have to say so.
+  var authentication = AuthenticationMemory()
   private(set) var keepsAlive = true
   /// Requests begun on this connection.
   private(set) var requests = 0
@@ -53,6 +55,8 @@ final class ClientConnection: LoopObject {
   private var isAdvancing = false
   private var endsAfterOutput = false
   private var waitsForSocket = false
+  private var awaitsAuthentication = false
+  private var throttle: Throttle?
   private var reading = ProgressMeter()
   private var writing = ProgressMeter()
   /// `sentBytes` when `writing` was last told.
@@ -78,6 +82,7 @@ final class ClientConnection: LoopObject {
       return false
     }
     loop.arm(self, after: worker.settings.idleTimeout)
+    if worker.settings.isRated { throttle = Throttle(worker: worker, client: peer.ip, owner: self) }
     return true
   }
 
@@ -109,6 +114,10 @@ final class ClientConnection: LoopObject {
     case .waiting:
       worker.metrics.add(.timeouts, .requestHead)
       refuse(.headTimedOut(worker.settings.limits.headerTimeout))
+    case .answering where awaitsAuthentication:
+      awaitsAuthentication = false
+      phase = .waiting
+      refuse(.authenticatorBusy)
     case .answering:
       if let driver, driver.wantsContent {
         worker.metrics.add(.timeouts, .requestContent)
@@ -141,6 +150,10 @@ final class ClientConnection: LoopObject {
   /// The content being sent has news: a growing body grew, or a cold piece of a file is in memory.
   override func receive(_ letter: Letter) {
     guard phase == .answering else { return }
+    if letter.subject == LetterSubject.authenticated.rawValue {
+      authenticationEnded()
+      return
+    }
     content.isWaiting = false
     advance()
   }
@@ -212,12 +225,15 @@ final class ClientConnection: LoopObject {
         metered = 0
         if answerHit(rest) { continue }
         flushScratch()
-        if phase == .waiting { beginTransaction(rest) }
+        // The request is read again once it is known whether its credentials are right.
+        if phase == .waiting, !beginTransaction(rest) { return used - consumed }
       case .needsMoreBytes:
         flushScratch()
         return used
       case .refused(let refusal):
         flushScratch()
+        // Whose it is nobody can tell.
+        authentication.user = nil
         refuse(ProxyError(refusal))
         return bytes.count
       }
@@ -227,26 +243,50 @@ final class ClientConnection: LoopObject {
   }
 
   /// The long way: routes the request, and has a driver or a tunnel answer it.
-  private func beginTransaction(_ bytes: UnsafeRawBufferPointer) {
+  /// - Returns: false if it has to be begun once more, when its credentials have been checked.
+  private func beginTransaction(_ bytes: UnsafeRawBufferPointer) -> Bool {
     let head = worker.parsedHead
+    let consumesAuthorization: Bool
+    switch authenticate(bytes) {
+    case .passed(let consumes):
+      consumesAuthorization = consumes
+    case .pending:
+      requests &-= 1
+      awaitsAuthentication = true
+      phase = .answering
+      loop.arm(self, after: worker.settings.headerTimeout)
+      return false
+    case .refused(let error):
+      let span = Span<UInt8>(_unsafeBytes: bytes)
+      let framing = MessageFraming.ofRequest(head.pointee, in: span)
+      refuse(
+        error,
+        keepsAlive: framing == .none && head.pointee.method != .connect
+          && ConnectionOptions.persists(head.pointee, in: span),
+        version: head.pointee.version, method: [UInt8](bytes[head.pointee.methodRange]),
+        target: [UInt8](bytes[head.pointee.targetRange]))
+      return true
+    }
     let span = Span<UInt8>(_unsafeBytes: bytes)
     switch RequestIntake.read(head.pointee, in: span, role: role, worker: worker) {
-    case .request(let request):
+    case .request(var request):
+      // What was for this proxy is neither forwarded nor a reason not to share the answer.
+      if consumesAuthorization { request.fields.remove(.authorization) }
       beginAnswer(keepsAlive: request.keepsAlive)
+      var record = AccessRecord(
+        client: peer, method: request.methodBytes, target: request.target.key,
+        way: request.route.way, startedAt: loop.now)
+      record.user = authentication.user
       let driver = TransactionDriver(
-        worker: worker, client: self, request: request,
-        record: AccessRecord(
-          client: peer, method: request.methodBytes, target: request.target.key,
-          way: request.route.way, startedAt: loop.now))
+        worker: worker, client: self, request: request, record: record)
       self.driver = driver
       driver.start()
     case .tunnel(let authority):
-      beginTunnel(
-        Tunnel(
-          worker: worker, client: self, authority: authority,
-          record: AccessRecord(
-            client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
-            way: .tunnel, startedAt: loop.now)))
+      var record = AccessRecord(
+        client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
+        way: .tunnel, startedAt: loop.now)
+      record.user = authentication.user
+      beginTunnel(Tunnel(worker: worker, client: self, authority: authority, record: record))
     case .answered(let local, let keepsAlive):
       beginAnswer(keepsAlive: keepsAlive)
       let answer = Answers.local(
@@ -254,6 +294,7 @@ final class ClientConnection: LoopObject {
       var record = AccessRecord(
         client: peer, method: span.copy(head.pointee.methodRange),
         target: span.copy(head.pointee.targetRange), way: .forward, startedAt: loop.now)
+      record.user = authentication.user
       record.status = local.status
       record.sentBytes = UInt64(answer.count)
       answer.withUnsafeBytes { write($0) }
@@ -265,6 +306,17 @@ final class ClientConnection: LoopObject {
         method: [UInt8](bytes[head.pointee.methodRange]),
         target: [UInt8](bytes[head.pointee.targetRange]))
     }
+    return true
+  }
+
+  /// The request that was put off is in `input` still, and is read once more.
+  private func authenticationEnded() {
+    guard awaitsAuthentication else { return }
+    awaitsAuthentication = false
+    phase = .waiting
+    loop.setInterest(self, .read)
+    loop.arm(self, after: worker.settings.headerTimeout)
+    advance()
   }
 
   // MARK: Answering
@@ -312,11 +364,13 @@ final class ClientConnection: LoopObject {
   /// Takes bytes in their order behind what waits already; sends at once what the socket takes.
   func write(_ bytes: UnsafeRawBufferPointer, more: Bool = false) {
     guard phase != .closed, !bytes.isEmpty else { return }
-    guard output.isEmpty else {
+    let allowed = allowance(bytes.count)
+    guard output.isEmpty, allowed > 0 else {
       output.append(bytes)
       return
     }
-    switch Socket.send(descriptor, bytes, more: more) {
+    let window = UnsafeRawBufferPointer(rebasing: bytes[0..<allowed])
+    switch Socket.send(descriptor, window, more: more || allowed < bytes.count) {
     case .bytes(let count):
       sent(count)
       if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
@@ -339,13 +393,20 @@ final class ClientConnection: LoopObject {
 
   private func sent(_ count: Int) {
     sentBytes &+= UInt64(count)
+    throttle?.spent(count)
     worker.metrics.add(.downstreamSent, UInt64(count))
   }
 
   /// Sends what waits in `output`, then the content.
   private func pump() {
     while !output.isEmpty {
-      switch Socket.send(descriptor, output.bytes, more: content.isActive) {
+      let allowed = allowance(output.count)
+      guard allowed > 0 else {
+        waitForAllowance()
+        return
+      }
+      let window = UnsafeRawBufferPointer(rebasing: output.bytes[0..<allowed])
+      switch Socket.send(descriptor, window, more: content.isActive) {
       case .bytes(let count):
         sent(count)
         output.consume(count)
@@ -378,6 +439,34 @@ final class ClientConnection: LoopObject {
     unconfirmed = .max
     standstills = 0
     loop.arm(self, after: worker.settings.writeCheck)
+  }
+
+  // MARK: Bandwidth
+
+  /// How many of so many bytes may be sent now; with 0 `waitForAllowance` is due.
+  func allowance(_ count: Int) -> Int {
+    guard let throttle else { return count }
+    return min(count, throttle.allowance())
+  }
+
+  /// The socket could take more, but the rate does not allow it yet. Time runs for nobody meanwhile: it is
+  /// not the client that is slow.
+  func waitForAllowance() {
+    waitsForSocket = true
+    writing.stop()
+    metered = sentBytes
+    loop.setInterest(self, driver?.wantsContent == true ? .read : [])
+    loop.disarm(self)
+  }
+
+  func throttleOpened() { advance() }
+
+  /// The configuration has other rates than before.
+  func ratesChanged() {
+    throttle?.end()
+    throttle =
+      worker.settings.isRated ? Throttle(worker: worker, client: peer.ip, owner: self) : nil
+    advance()
   }
 
   /// Whether the client, which is waited for, reads more than a trickle.
@@ -481,6 +570,7 @@ final class ClientConnection: LoopObject {
     record.error = error
     record.handling = .error
     record.sentBytes = UInt64(answer.count)
+    record.user = authentication.user
     worker.log(record)
     answerFinished()
   }
@@ -547,6 +637,8 @@ final class ClientConnection: LoopObject {
     let wasAnswering = phase == .answering
     phase = .closed
     unregister()
+    throttle?.end()
+    throttle = nil
     if ending.isAbort {
       Socket.abort(raw: descriptor)
     } else {
@@ -601,6 +693,8 @@ final class ClientConnection: LoopObject {
     phase = .closed
     tunnel = nil
     unregister()
+    throttle?.end()
+    throttle = nil
     let unread = [UInt8](input.bytes)
     input.removeAll()
     worker.connectionClosed(self)
@@ -625,8 +719,10 @@ enum ClientEnding: String {
   /// (RFC 9112 §8).
   var isAbort: Bool {
     switch self {
-    // Whoever seems to have left may only have met an error of ours: RST is harmless to those who are gone.
-    case .cut, .clientLeft, .clientStalled, .shutdown: true
+    case .cut, .clientStalled, .shutdown: true
+    // Usually there is nobody to see it. But sending can fail for reasons of our own, and then what was sent
+    // is not the whole either.
+    case .clientLeft: true
     case .finished: false
     }
   }

@@ -20,7 +20,7 @@ final class ClientCounts: Sendable {
 
   /// Whom an address is counted with.
   static func network(of address: IPAddress) -> IPNetwork {
-    let address = address.unwrapped
+    let address = address.unmapped
     let network = IPNetwork(address, prefixLength: address.family == .v4 ? 32 : 64)
     guard let network else { preconditionFailure("32 and 64 are lengths of prefixes") }
     return network

@@ -136,6 +136,10 @@ extension ClientConnection {
         waitForSocket()
         return
       }
+      guard allowance(1) > 0 else {
+        waitForAllowance()
+        return
+      }
       let before = sentBytes
       let goesOn = content.kind == .blob ? sendFromBlob() : sendFromGrowingBody()
       budget -= max(1, Int64(clamping: sentBytes &- before))
@@ -182,7 +186,7 @@ extension ClientConnection {
     guard left > 0 else { return rangeSent() }
     let buffer = loop.sendBuffer
     let window = UnsafeMutableRawBufferPointer(
-      rebasing: buffer[0..<Int(min(Int64(buffer.count), left))])
+      rebasing: buffer[0..<allowance(Int(min(Int64(buffer.count), left)))])
     switch reader.next(at: content.offset, into: window)
     {
     case .copied(let count):
@@ -217,8 +221,13 @@ extension ClientConnection {
     }
   }
 
-  private func sendFile(_ file: Int32, count: Int64) -> Bool {
-    switch Socket.sendFile(to: descriptor, from: file, offset: content.offset, count: Int(count)) {
+  private func sendFile(_ file: Int32, count wanted: Int64) -> Bool {
+    let count = allowance(Int(wanted))
+    guard count > 0 else {
+      waitForAllowance()
+      return false
+    }
+    switch Socket.sendFile(to: descriptor, from: file, offset: content.offset, count: count) {
     case .bytes(let sent):
       countSent(sent)
       content.offset += Int64(sent)
@@ -227,7 +236,7 @@ extension ClientConnection {
         if content.chunkRest == 0 { writeChunkEnd() }
       }
       if content.kind == .blob, content.offset == content.end { return rangeSent() }
-      guard sent == Int(count) else {
+      guard sent == count else {
         // The socket is full. To try again at once would find room for a few segments at a time and pay a
         // call for each; the kernel says when there is room worth having.
         if phase == .answering { waitForSocket() }

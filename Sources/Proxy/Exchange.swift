@@ -65,7 +65,7 @@ class ExchangeConsumer: LoopObject {
   func exchangeWantsContent(_ exchange: Exchange) {}
 }
 
-final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
+final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled {
   /// 1xx answers before the final one: more of them are an attack or a bug (RFC 9110 §15.2 has no bound).
   private static let informationalLimit = 64
   /// Bytes of them: a client need not read them as fast as they come.
@@ -101,6 +101,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private var hasPlace = false
   private var gotBytes = false
   private var isPaused = false
+  private var throttle: Throttle?
+  /// `upstream.rate` does not allow to read now.
+  private var isThrottled = false
   private var requestSent: Bool
   private var sending = ProgressMeter()
   private var receiving = ProgressMeter()
@@ -196,18 +199,20 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   }
 
   private func connect(to addresses: [IPAddress]) {
-    let permitted =
-      request.origin.isConfigured
-      ? addresses : addresses.filter { worker.settings.destinations.allows(address: $0) }
-    guard !permitted.isEmpty else {
+    let permitted: [SocketAddress]
+    do throws(ProxyError) {
+      permitted = try worker.permitted(
+        addresses, of: request.origin.host, port: request.origin.port,
+        isConfigured: request.origin.isConfigured)
+    } catch {
       worker.metrics.add(.upstreamConnectFailures, .forbidden)
-      failLater(.prohibited(request.origin.host, addresses))
+      failLater(error)
       return
     }
     state = .connecting
     connector = Connector(
-      loop: loop, addresses: permitted.map { SocketAddress($0, port: request.origin.port) },
-      timeout: worker.settings.upstream.connectTimeout, delegate: self)
+      loop: loop, addresses: permitted, timeout: worker.settings.upstream.connectTimeout,
+      delegate: self)
   }
 
   func connector(
@@ -335,7 +340,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
 
   private func updateInterest() {
     guard let connection else { return }
-    var interest: Interest = isPaused ? [] : .read
+    var interest: Interest = isPaused || isThrottled ? [] : .read
     if !output.isEmpty { interest.insert(.write) }
     loop.setInterest(connection, interest)
   }
@@ -354,6 +359,11 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   func resume() {
     guard isPaused else { return }
     isPaused = false
+    readAgain()
+  }
+
+  private func readAgain() {
+    guard !isPaused, !isThrottled, connection != nil else { return }
     if isMeasured { receiving.begin(loop.now) }
     loop.arm(self, after: worker.settings.readTimeout)
     connection?.watchAgain()
@@ -365,6 +375,32 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     updateInterest()
   }
 
+  // MARK: Bandwidth
+
+  /// How many bytes may be read now; with 0 the reading goes on when there are more.
+  private func allowance(_ count: Int) -> Int {
+    guard worker.settings.isUpstreamRated else { return count }
+    if throttle == nil, let bucket = worker.shared.rates.upstream {
+      throttle = Throttle(worker: worker, upstream: bucket, owner: self)
+    }
+    guard let throttle else { return count }
+    let allowed = min(count, throttle.allowance())
+    if allowed == 0 {
+      isThrottled = true
+      // It is not the origin that is slow.
+      receiving.stop()
+      loop.disarm(self)
+      updateInterest()
+    }
+    return allowed
+  }
+
+  func throttleOpened() {
+    guard isThrottled else { return }
+    isThrottled = false
+    readAgain()
+  }
+
   func connectionReady(_ events: Readiness) {
     if events.contains(.write), !output.isEmpty {
       flush()
@@ -374,7 +410,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
       if !requestSent, output.count < Self.outputLimit { consumer?.exchangeWantsContent(self) }
     }
     guard let connection else { return }
-    if isPaused {
+    if isPaused || isThrottled {
       // An error or hang-up is told again and again, whatever is asked for; what is left to be read is read
       // when the consumer wants it.
       if events.contains(.error) || events.contains(.hangUp) { connection.stopWatching() }
@@ -387,11 +423,14 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
   /// Reads on while each call fills the buffer: then there is more, and asking epoll first is a detour. The
   /// bound leaves the other connections their turn.
   private func receive(from connection: OriginConnection) {
-    let buffer = loop.receiveBuffer
     for _ in 0..<Self.receivesPerTurn {
+      let allowed = allowance(loop.receiveBuffer.count)
+      guard allowed > 0 else { return }
+      let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<allowed])
       switch Socket.receive(connection.descriptor, into: buffer) {
       case .bytes(let count):
         worker.metrics.add(.upstreamReceived, UInt64(count))
+        throttle?.spent(count)
         received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
         guard count == buffer.count, self.connection === connection, state == .content, !isPaused
         else { return }
@@ -657,6 +696,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate {
     consumer = nil
     connector = nil
     lookup = nil
+    throttle?.end()
+    throttle = nil
     if hasPlace {
       hasPlace = false
       worker.shared.gate.leave(request.origin)

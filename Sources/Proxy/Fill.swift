@@ -59,6 +59,7 @@ final class Fill: Sendable {
   private struct State {
     var phase = Phase.waiting
     var hints: [Hint] = []
+    var isCompleting = false
     var waiting: [Follower] = []
     var watch: Watch?
     /// Transactions that want the answer.
@@ -82,6 +83,12 @@ final class Fill: Sendable {
   var isSpoiled: Bool { state.withLock { $0.watch?.isSpoiled ?? false } }
 
   var phase: Phase { state.withLock { $0.phase } }
+
+  /// Only the end of the content is fetched: its beginning was kept (`fwd=partial`).
+  var isCompleting: Bool {
+    get { state.withLock { $0.isCompleting } }
+    set { state.withLock { $0.isCompleting = newValue } }
+  }
 
   /// One more transaction wants the answer; `FillInterest` gives that back.
   func retain() { state.withLock { $0.interested += 1 } }

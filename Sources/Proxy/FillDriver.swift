@@ -28,6 +28,14 @@ final class FillDriver: ExchangeConsumer {
   let request: ClientRequest
   /// Stored, but to be confirmed: a 304 makes it fresh again.
   private let stale: StoredEntry?
+  /// What an earlier fill has left may be gone on with (FillCompletion.swift).
+  private let mayComplete: Bool
+  /// The beginning that was kept, as long as the origin has not said what it thinks of it.
+  private var kept: Incomplete?
+  /// The same, once the rest of it is coming and until its file is open.
+  private var resumed: Incomplete?
+  /// Where the content that is fetched begins.
+  private var completedFrom: Int64 = 0
   private weak var leader: TransactionDriver?
   private var exchange: Exchange?
   private var state = State.awaitingHead
@@ -38,6 +46,9 @@ final class FillDriver: ExchangeConsumer {
   /// A piece did not reach the file: nothing that comes after it may.
   private var hasGap = false
   private var blob: GrowingBlob?
+  /// Where the pool thread puts it.
+  private let opened = OpenedBlob()
+  /// Where the content ends that is here, what was kept of it included.
   private var received: Int64 = 0
   /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
   private var gathered: [Piece] = []
@@ -50,9 +61,10 @@ final class FillDriver: ExchangeConsumer {
   /// Content has come in this turn.
   private var hasGathered = false
   private var inFlight = 0
-  private let requestTime: Int64
+  let requestTime: Int64
   /// What others do to the key meanwhile.
   private var watch: Watch?
+  private let holdsVariants: Bool
   /// Good answers are stored for this key, which a server error must not replace.
   private let holdsGood: Bool
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
@@ -66,9 +78,11 @@ final class FillDriver: ExchangeConsumer {
   ///   - holdsVariants: other variants are stored for the key.
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
-    leader: TransactionDriver?, holdsVariants: Bool = false
+    leader: TransactionDriver?, holdsVariants: Bool = false, mayComplete: Bool = true
   ) {
+    self.holdsVariants = holdsVariants
     holdsGood = holdsVariants || stale.map { $0.response.status.kind != .serverError } ?? false
+    self.mayComplete = mayComplete
     self.worker = worker
     self.fill = fill
     self.request = request
@@ -85,18 +99,32 @@ final class FillDriver: ExchangeConsumer {
     self.watch = watch
     fill.begin(watch)
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
+    if mayComplete { kept = takeKept() }
     let exchange = Exchange(
       worker: worker,
-      request: Forwarding.fillRequest(
-        request, validating: stale?.response, via: worker.via,
-        forwarding: worker.settings.forwardFields),
+      request: kept.map {
+        Forwarding.completingRequest(
+          request, $0, via: worker.via, forwarding: worker.settings.forwardFields)
+      }
+        ?? Forwarding.fillRequest(
+          request, validating: stale?.response, via: worker.via,
+          forwarding: worker.settings.forwardFields),
       consumer: self)
     self.exchange = exchange
     exchange.start()
   }
 
   /// Bytes of content the origin has sent so far.
-  var upstreamBytes: UInt64 { UInt64(clamping: received) }
+  var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
+
+  private func takeKept() -> Incomplete? {
+    let now = loop.wallSeconds
+    guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
+      // Older than what is stored whole: superseded.
+      found.response.responseTime >= stale?.response.responseTime ?? .min
+    else { return nil }
+    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now)
+  }
 
   // MARK: The origin's head
 
@@ -111,6 +139,19 @@ final class FillDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
+    if let kept {
+      self.kept = nil
+      switch judgeRest(kept, head, fields, now: now) {
+      case .fits(let response, let length) where length <= largest:
+        return complete(kept, response, length, head)
+      case .fits:
+        worker.store.discard(kept)
+        return beginAgain(stale: stale)
+      case .useless:
+        return beginAgain(stale: stale)
+      case .other: break
+      }
+    }
     if head.status == .notModified, let stale {
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       freshen(stale, with: fields, now: now)
@@ -186,14 +227,38 @@ final class FillDriver: ExchangeConsumer {
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)
-      exchange?.cancel()
-      let again = FillDriver(
-        worker: worker, fill: fill, request: request, stale: nil, leader: leader)
-      state = .over
-      worker.metrics.subtract(.fillsRunning)
-      retire()
-      again.start()
+      beginAgain(stale: nil)
     }
+  }
+
+  /// Asks once more, for all of it.
+  private func beginAgain(stale: StoredEntry?) {
+    exchange?.cancel()
+    let again = FillDriver(
+      worker: worker, fill: fill, request: request, stale: stale, leader: leader,
+      holdsVariants: holdsVariants, mayComplete: false)
+    state = .over
+    worker.metrics.subtract(.fillsRunning)
+    retire()
+    leader?.fillBeganAgain(again)
+    again.start()
+    if fill.isDeserted { again.deserted() }
+  }
+
+  /// The rest of what is kept will come: all of it grows for everybody, the beginning being there at once.
+  private func complete(
+    _ kept: Incomplete, _ response: StoredResponse, _ length: Int64, _ head: ResponseHead
+  ) {
+    fill.isCompleting = true
+    worker.metrics.add(.completedBytes, UInt64(clamping: kept.length))
+    resumed = kept
+    completedFrom = kept.length
+    received = kept.length
+    handedOver = kept.length
+    body = GrowingBody(response: response, expectedLength: length)
+    state = .opening(head)
+    openFile(resuming: kept)
+    if orphaned != nil { reconsider() }
   }
 
   /// The answer may be stored: from here on its content grows for everybody.
@@ -321,9 +386,11 @@ final class FillDriver: ExchangeConsumer {
     switch state {
     case .awaitingHead:
       exchange?.cancel()
+      giveBackKept()
       end(.failed(.abandoned), .abandoned)
     case .opening, .filling:
-      breakOff(.abandoned, as: .abandoned)
+      handOver()
+      breakOff(.abandoned, as: .abandoned, keeps: true)
     case .committing, .over:
       break
     }
@@ -338,7 +405,7 @@ final class FillDriver: ExchangeConsumer {
     switch state {
     case .opening:
       gather(bytes)
-      if received > Int64(Self.inFlightLimit) { exchange.pause() }
+      if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling where blob == nil:
       body.append(bytes)
       if received > Int64(Store.inlineLimit), !isOpeningFile {
@@ -371,21 +438,22 @@ final class FillDriver: ExchangeConsumer {
     case opened, written, spilled, failed, committed, relayed
   }
 
-  private final class Opened: Sendable {
-    let blob: GrowingBlob
-    init(_ blob: GrowingBlob) { self.blob = blob }
-  }
-
-  private func openFile() {
+  private func openFile(resuming kept: Incomplete? = nil) {
     guard let body else { return }
     isOpeningFile = true
     let store = worker.store
     let key = fill.key
+    let opened = self.opened
     onPool { post in
       do throws(Errno) {
-        let blob = try store.grow(
-          key, response: body.response, expectedLength: body.expectedLength)
-        post(.opened, 0, Opened(blob))
+        let blob =
+          if let kept, let length = body.expectedLength {
+            try store.resume(kept, response: body.response, expectedLength: length)
+          } else {
+            try store.grow(key, response: body.response, expectedLength: body.expectedLength)
+          }
+        opened.blob = blob
+        post(.opened, 0, nil)
       } catch {
         post(.failed, 0, nil)
       }
@@ -431,8 +499,8 @@ final class FillDriver: ExchangeConsumer {
           post(.written, piece.count, piece)
           return
         }
-        // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all later pieces go the same way: to memory, for
-        // those who read along.
+        // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all
+        // later pieces go the same way: to memory, for those who read along.
         let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
         post(isRead ? .spilled : .failed, piece.count, piece)
       }
@@ -467,8 +535,8 @@ final class FillDriver: ExchangeConsumer {
     guard let news = News(rawValue: letter.subject) else { return }
     switch news {
     case .opened:
-      guard let opened = letter.payload as? Opened else { return }
-      fileOpened(opened.blob)
+      guard let blob = opened.blob else { return }
+      fileOpened(blob)
     case .written:
       inFlight -= letter.value
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
@@ -497,6 +565,7 @@ final class FillDriver: ExchangeConsumer {
     guard let body else { return }
     switch state {
     case .opening, .filling:
+      resumed = nil
       self.blob = blob
       state = .filling
       let begun = body.moveToFile(blob)
@@ -515,13 +584,18 @@ final class FillDriver: ExchangeConsumer {
         exchange?.resume()
       }
     case .awaitingHead, .committing, .over:
-      blob.abandon()
+      break
     }
   }
 
   /// No file, no space, or a disk that fails.
   private func storeFailed() {
     switch state {
+    case .opening where completedFrom > 0:
+      // Its beginning is not to be had, and the rest alone is no answer.
+      if let resumed { worker.store.discard(resumed) }
+      fill.isCompleting = false
+      beginAgain(stale: stale)
     case .opening(let head):
       yield(exchange, head, reason: .space, why: "no-space")
     case .filling, .committing:
@@ -553,6 +627,7 @@ final class FillDriver: ExchangeConsumer {
     state = .committing
     guard !hasGap else { return }
     let length = received
+    let expected = body.expectedLength ?? length
     onPool { post in
       guard !body.isSpilling else {
         body.complete(length: length)
@@ -566,7 +641,7 @@ final class FillDriver: ExchangeConsumer {
       }
       // All readers may see the end as soon as the last byte is there; what follows is for those to come.
       body.complete(length: length)
-      guard case .finished(let finished) = blob.finish(length: length) else {
+      guard case .finished(let finished) = blob.finish(length: expected) else {
         post(.committed, 0, nil)
         return
       }
@@ -578,9 +653,12 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     switch state {
     case .awaitingHead:
+      giveBackKept()
       end(.failed(error), .failed)
     case .opening, .filling:
-      breakOff(error)
+      // What has come so far is for those who read along, and worth keeping.
+      handOver()
+      breakOff(error, keeps: error.leavesContentInOrder)
     case .committing, .over:
       break
     }
@@ -588,8 +666,17 @@ final class FillDriver: ExchangeConsumer {
 
   // MARK: Ending
 
+  /// What was kept of the content has not been asked about: the next one may.
+  private func giveBackKept() {
+    if let kept { worker.store.giveBack(kept, now: loop.wallSeconds) }
+    kept = nil
+  }
+
   /// The content will never be complete: those who read along are cut off where it ends.
-  private func breakOff(_ error: ProxyError, as outcome: FillOutcome = .failed) {
+  /// - Parameter isKept: what has come is in order, and may be gone on with later.
+  private func breakOff(
+    _ error: ProxyError, as outcome: FillOutcome = .failed, keeps isKept: Bool = false
+  ) {
     exchange?.cancel()
     exchange = nil
     let body = self.body
@@ -597,14 +684,27 @@ final class FillDriver: ExchangeConsumer {
       // Behind whatever is still queued for it, so that readers get all there is.
       let isTaken = worker.disk.submit(lane: fill.key.hash) {
         body?.cut(error)
-        blob.abandon()
+        if isKept { blob.leave() } else { blob.abandon() }
       }
       if !isTaken {
         body?.cut(error)
         blob.abandon()
       }
     } else {
+      let begun = body?.memoryContent ?? []
+      let rest = gathered
       body?.cut(error)
+      if isOpeningFile {
+        // The file is still being opened: what there is gets into it behind that.
+        let opened = self.opened
+        _ = worker.disk.submit(lane: fill.key.hash) {
+          guard let blob = opened.blob else { return }
+          guard isKept else { return blob.abandon() }
+          if !begun.isEmpty { _ = begun.withUnsafeBytes { blob.append($0) } }
+          for piece in rest { _ = blob.append(piece.bytes) }
+          blob.leave()
+        }
+      }
     }
     end(.failed(error), outcome)
   }

@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Storage
 
 enum Forwarding {
   /// Fields that make a request ask for less than the whole. A fill does without them: the store answers
@@ -36,6 +37,25 @@ enum Forwarding {
     _ request: ClientRequest, validating stale: StoredResponse?, via: Via,
     forwarding allowed: Set<[UInt8]> = []
   ) -> OriginRequest {
+    var fields = fieldsForAll(request, forwarding: allowed)
+    if let stale { Validation.addConditions(for: stale, to: &fields) }
+    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+  }
+
+  /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
+  /// (RFC 9111 §3.4).
+  static func completingRequest(
+    _ request: ClientRequest, _ kept: Incomplete, via: Via, forwarding allowed: Set<[UInt8]> = []
+  ) -> OriginRequest {
+    var fields = fieldsForAll(request, forwarding: allowed)
+    Completion.ask(for: kept.response, from: kept.length, in: &fields)
+    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+  }
+
+  /// What of a client's request may have a say in an answer for all.
+  private static func fieldsForAll(
+    _ request: ClientRequest, forwarding allowed: Set<[UInt8]>
+  ) -> FieldSection {
     var fields = request.fields
     HopByHop.removeAll(from: &fields)
     fields.removeAll { known, name, _ in
@@ -43,8 +63,7 @@ enum Forwarding {
         || UnkeyedFields.isLeftBehind(known, name)
           && (allowed.isEmpty || !allowed.contains(name.map(\.lowercased)))
     }
-    if let stale { Validation.addConditions(for: stale, to: &fields) }
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    return fields
   }
 
   private static func make(

@@ -11,6 +11,7 @@ enum Gauges {
     cells.set(.storeCapacity, to: UInt64(clamping: statistics.limitBytes))
     cells.set(.storeEntries, to: UInt64(clamping: statistics.entries))
     cells.set(.storeMemory, to: UInt64(clamping: statistics.hotBytes))
+    cells.set(.storeIncomplete, to: UInt64(clamping: statistics.incompletes))
     cells.set(.storeEvictions, to: UInt64(clamping: statistics.evicted))
     for trouble in StoreTrouble.allCases {
       cells.set(

@@ -17,6 +17,13 @@ extension ClientConnection {
       .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards)
   }
 
+  /// The same where clients say who they are: their Authorization may be for this proxy.
+  private static var guardedSlowFields: FieldNameSet {
+    FieldNameSet(
+      .cacheControl, .pragma, .contentLength, .transferEncoding, .expect, .ifMatch,
+      .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards)
+  }
+
   /// Answers the request whose head was just parsed, if that needs no more than memory.
   /// - Returns: whether it did.
   func answerHit(_ bytes: UnsafeRawBufferPointer) -> Bool {
@@ -24,14 +31,18 @@ extension ClientConnection {
     let head = worker.parsedHead
     let method = head.pointee.method
     guard method == .get || method == .head, worker.settings.allowsEveryHost,
-      head.pointee.names.isDisjoint(with: Self.slowFields)
+      head.pointee.names.isDisjoint(
+        with: worker.settings.requiresAuthentication ? Self.guardedSlowFields : Self.slowFields)
     else { return false }
+    if worker.settings.requiresAuthentication, !isKnownToBeAllowed(bytes) { return false }
     let span = Span<UInt8>(_unsafeBytes: bytes)
     let keyCount = worker.router.writeKey(
       head.pointee, in: span, role: role, into: worker.keyBuffer)
     guard keyCount > 0 else { return false }
     let key = UnsafeRawBufferPointer(start: worker.keyBuffer.baseAddress, count: keyCount)
     let hash = worker.hasher.hash(key)
+    guard worker.addressHosts.permits(key, by: worker.settings.destinations) || isConfigured(bytes)
+    else { return false }
     guard case .hot(let set) = worker.store.lookup(keyBytes: key, hash: hash),
       // Among several the choice takes a closer look.
       set.entries.count == 1, let entry = set.entries.first,
@@ -110,6 +121,12 @@ extension ClientConnection {
     return worker.router.way(worker.parsedHead.pointee, in: Span<UInt8>(_unsafeBytes: bytes))
   }
 
+  /// Whether the operator named the origin, so that `destinations` has no say.
+  private func isConfigured(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    let way = way(bytes)
+    return way == .origin || way == .mirror
+  }
+
   private func hitRecord(
     _ method: Method, _ key: UnsafeRawBufferPointer, _ way: Route.Way, sent: Int
   ) -> AccessRecord {
@@ -118,6 +135,7 @@ extension ClientConnection {
       target: [UInt8](key), way: way, startedAt: loop.now)
     record.status = .ok
     record.handling = .hit
+    record.user = authentication.user
     record.sentBytes = UInt64(sent)
     return record
   }

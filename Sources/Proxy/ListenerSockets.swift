@@ -11,6 +11,7 @@ final class ListenerSockets: Sendable {
     var worker: Int
     var descriptor: Int32
     var role: ListenerRole
+    var trust: ProxyProtocolTrust
   }
 
   /// With the ports the kernel chose.
@@ -28,7 +29,8 @@ final class ListenerSockets: Sendable {
           let socket = try Self.listen(address)
           // With port 0 the first one gets a port, and the others share it.
           if worker == 0 { address = (try? Socket.localAddress(socket.rawValue)) ?? address }
-          bound.append(Bound(worker: worker, descriptor: socket.release(), role: role))
+          bound.append(
+            Bound(worker: worker, descriptor: socket.release(), role: role, trust: listener.trust))
         }
         addresses.append(address)
       }
@@ -45,9 +47,10 @@ final class ListenerSockets: Sendable {
   }
 
   /// The sockets of one worker, which owns them from now on.
-  func take(_ worker: Int) -> [(Int32, ListenerRole)] {
+  func take(_ worker: Int) -> [(Int32, ListenerRole, ProxyProtocolTrust)] {
     bound.withLock { bound in
-      let taken = bound.filter { $0.worker == worker }.map { ($0.descriptor, $0.role) }
+      let taken = bound.filter { $0.worker == worker }
+        .map { ($0.descriptor, $0.role, $0.trust) }
       bound.removeAll { $0.worker == worker }
       return taken
     }
@@ -74,6 +77,16 @@ final class ListenerSockets: Sendable {
         default: error.message
         }
       throw StartFailure(description: "cannot listen on \(address): \(advice)")
+    }
+  }
+}
+
+extension ListenerSettings {
+  fileprivate var trust: ProxyProtocolTrust {
+    switch proxyProtocol {
+    case .off: .nobody
+    case .on: .everybody
+    case .from(let networks): .networks(networks)
     }
   }
 }

@@ -109,7 +109,9 @@ final class OriginPool {
   func put(_ connection: OriginConnection) {
     connection.exchange = nil
     let limits = worker.settings.upstream
-    guard !worker.isDraining, idle[connection.origin, default: []].count < limits.maxIdle else {
+    guard !worker.isDraining, isPermitted(connection),
+      idle[connection.origin, default: []].count < limits.maxIdle
+    else {
       connection.close()
       return
     }
@@ -130,6 +132,17 @@ final class OriginPool {
       idleCount -= 1
     }
     connection.close()
+  }
+
+  /// The rules may have changed since it was made.
+  private func isPermitted(_ connection: OriginConnection) -> Bool {
+    connection.origin.isConfigured
+      || worker.settings.destinations.allows(address: connection.peer.ip)
+  }
+
+  /// Lets go of connections to addresses that may no longer be reached.
+  func dropForbidden() {
+    for connection in idle.values.joined() where !isPermitted(connection) { drop(connection) }
   }
 
   /// Makes room for one that was used just now.

@@ -13,6 +13,8 @@ struct ProxyError: Error, Sendable {
   let status: Status
   /// One plain sentence: what happened, to what, and where possible what to do.
   let detail: String
+  /// What the client is told to show, with 407 and 401.
+  var challenge: Challenge? = nil
 
   init(_ type: ProxyStatus.ErrorType, _ detail: String, status: Status? = nil) {
     self.type = type
@@ -58,6 +60,22 @@ struct ProxyError: Error, Sendable {
       .requestDenied, "\(client.ip) is not among `clients` in the configuration", status: .forbidden
     )
   }
+
+  static func unauthenticated(_ challenge: Challenge, isWrong: Bool) -> ProxyError {
+    let isProxy = if case .proxy = challenge { true } else { false }
+    var error = ProxyError(
+      .requestDenied,
+      isWrong
+        ? "name or password are wrong"
+        : "this proxy asks for a name and a password\(isProxy ? " (Proxy-Authorization)" : "")",
+      status: isProxy ? Status(407) : Status(401))
+    error.challenge = challenge
+    return error
+  }
+
+  static let authenticatorBusy = ProxyError(
+    .proxyInternalError, "too many passwords are being checked; try again in a moment",
+    status: .serviceUnavailable)
 
   static func tooManyConnections(_ limit: Int) -> ProxyError {
     ProxyError(
@@ -117,6 +135,12 @@ struct ProxyError: Error, Sendable {
       + " Max-Forwards: 0 it shows what reaches this proxy",
     status: .methodNotAllowed)
 
+  static func leadsHere(_ host: String, _ port: UInt16) -> ProxyError {
+    ProxyError(
+      .proxyLoopDetected,
+      "\(host) port \(port) is where this proxy itself listens; ask for the origin's own address")
+  }
+
   static let nothingStored = ProxyError(
     .proxyInternalResponse,
     "nothing stored answers this request, and it asks for stored answers only (only-if-cached)",
@@ -161,8 +185,9 @@ struct ProxyError: Error, Sendable {
         + " `upstream.max-connections`, `upstream.max-total` or `upstream.queue-timeout`")
   }
 
-  static func prohibited(_ host: String, _ addresses: [IPAddress]) -> ProxyError {
-    let first = addresses.first.map { "\($0)" } ?? "no address"
+  /// - Parameter addresses: of the host; nil if its name alone tells.
+  static func prohibited(_ host: String, _ addresses: [IPAddress]?) -> ProxyError {
+    let first = addresses.map { $0.first.map { "\($0)" } ?? "no address" } ?? "this machine"
     return ProxyError(
       .destinationIPProhibited,
       "\(host) is at \(first), which is not a public address; add its network to"

@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Platform
 
 enum RequestIntake {
   case request(ClientRequest)
@@ -88,6 +89,11 @@ enum RequestIntake {
       !worker.settings.destinations.allows(host: route.target.authority.bareHost)
     {
       throw .deniedHost(route.target.host)
+    }
+    if !route.isConfigured,
+      !worker.settings.destinations.allows(unresolved: route.target.authority.bareHost)
+    {
+      throw .prohibited(route.target.host, IPAddress(route.target.authority.bareHost).map { [$0] })
     }
     guard route.target.scheme == .http else { throw .secureOrigin }
     var fields = FieldSection(copying: head, of: bytes)

@@ -26,16 +26,19 @@ package enum Runner {
     defer { server.stop() }
     let loop = try EventLoop()
     var admin: AdminListener?
-    if let address = configuration.admin {
+    if let settings = configuration.admin {
+      let address = settings.address
       do throws(Errno) {
         admin = try AdminListener(
           loop: loop, socket: Socket.listen(on: address), server: server, handler: handler(server))
+        admin?.access = AdminAccess(settings)
       } catch {
         throw StartFailure(
           description: "cannot listen on \(address) for the admin interface: \(error.message)."
             + " Choose another address with `admin:`, or `admin: none`")
       }
     }
+    if let admin { server.protect(admin: admin.address) }
     let keeper = Housekeeper(
       loop: loop, server: server, admin: admin, signals: signals, logger: logger, reload: reload)
     try keeper.start()
@@ -50,7 +53,7 @@ package enum Runner {
     for (index, address) in zip(configuration.listeners.indices, server.addresses) {
       configuration.listeners[index].address = address
     }
-    if let admin { configuration.admin = admin.address }
+    if let admin { configuration.admin?.address = admin.address }
     return configuration
   }
 }
@@ -97,6 +100,7 @@ private final class Housekeeper: LoopObject {
       return
     }
     let kept = server.apply(configuration)
+    if let settings = configuration.admin { admin?.access = AdminAccess(settings) }
     server.registry.shared.addShared(.configurationReloads, .succeeded)
     logger.notice("configuration read again")
     if !kept.isEmpty {

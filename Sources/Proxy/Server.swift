@@ -81,6 +81,9 @@ package final class Server: Sendable {
     do {
       let sockets = try ListenerSockets(configuration.listeners, workers: count)
       addresses = sockets.addresses
+      shared.own.add(addresses)
+      shared.authenticator.use(configuration.auth.users)
+      shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
       members = try Self.startWorkers(count, shared, settings, sockets)
     } catch {
       store.close()
@@ -97,8 +100,8 @@ package final class Server: Sendable {
       do {
         let thread = try LoopThread.start(name: "worker-\(number)") { loop throws(Errno) in
           let worker = Worker(loop: loop, number: number, shared: shared, settings: settings)
-          for (socket, role) in sockets.take(number) {
-            try worker.listen(FileDescriptor(owning: socket), as: role)
+          for (socket, role, trust) in sockets.take(number) {
+            try worker.listen(FileDescriptor(owning: socket), as: role, trust: trust)
           }
           started.withLock { $0 = worker.id }
         }
@@ -142,12 +145,14 @@ package final class Server: Sendable {
     let old = settings
     var kept: [String] = []
     if configuration.listeners != old.listeners { kept.append("listen") }
-    if configuration.admin != old.admin { kept.append("admin") }
+    if configuration.admin?.address != old.admin?.address { kept.append("admin") }
     if configuration.threads != old.threads { kept.append("threads") }
     if configuration.store != old.store { kept.append("store") }
     if configuration.cache != old.cache { kept.append("cache") }
     if configuration.log != old.log { kept.append("log") }
     shared.accessLog?.reopen()
+    shared.authenticator.use(configuration.auth.users)
+    shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
     let settings = Settings(configuration)
     current.withLock { $0 = settings }
     shared.gate.change(GateLimits(configuration.upstream))
@@ -175,6 +180,7 @@ package final class Server: Sendable {
     for member in members { member.thread.stop() }
     for member in members { member.thread.join() }
     shared.resolver.shutdown()
+    shared.authenticator.shutdown()
     shared.disk.shutdown()
     shared.accessLog?.close()
     store.close()
@@ -194,9 +200,18 @@ package final class Server: Sendable {
     Gauges.refresh(registry.shared, store: store, startedAt: startedAt)
   }
 
+  /// The admin listener is nobody's destination either.
+  package func protect(admin address: SocketAddress) { shared.own.add([address]) }
+
+  /// Passwords that were hashed to be compared: what a test counts.
+  package var passwordChecks: UInt64 { shared.authenticator.checks }
+
   /// Runs a job on a thread that may block.
   /// - Returns: false when too many wait already.
   func onPool(_ job: @escaping @Sendable () -> Void) -> Bool { shared.disk.submit(job) }
+
+  /// Waits until everything the disk threads were given so far is done: for tests.
+  package func settleDisk() { shared.disk.settle() }
 
   /// What is wrong with the store, each kind at most once a minute.
   func storeTroubles() -> [String] {

@@ -32,6 +32,11 @@ final class Settings: Sendable {
   let lingerTimeout = TimeoutClass(.seconds(5))
   /// No rule of the configuration speaks of particular hosts, so that a hit need not look at its own.
   let allowsEveryHost: Bool
+  /// Some rate holds for what clients are sent, or for what origins send.
+  let isRated: Bool
+  let isUpstreamRated: Bool
+  /// Clients have to say who they are.
+  let requiresAuthentication: Bool
 
   /// What is known about resources.
   let rules: ResourceRules
@@ -59,6 +64,9 @@ final class Settings: Sendable {
     tunnelTimeout = TimeoutClass(limits.tunnelTimeout)
     readTimeout = TimeoutClass(configuration.upstream.readTimeout)
     poolTimeout = TimeoutClass(configuration.upstream.idleTimeout)
+    isRated = configuration.rate.isLimited
+    isUpstreamRated = configuration.upstream.rate != nil
+    requiresAuthentication = configuration.auth.isRequired
     clientProgress = ProgressRule(
       window: limits.progressWindow, minimum: UInt64(clamping: limits.minProgress?.bytes ?? 0))
     originProgress = ProgressRule(

@@ -95,6 +95,7 @@ package enum StoreAPI {
       object.add("bytes", entry.contentLength)
       object.add("stored", entry.responseTime)
       object.add("varies", entry.varies)
+      if entry.isIncomplete { object.add("incomplete", true) }
       if let digest = entry.digest { object.add("sha256", digest.hex) }
       lines += object.line
       return true
@@ -104,25 +105,39 @@ package enum StoreAPI {
 
   /// A line for each variant stored under a key; empty when there is none.
   package static func show(_ store: Store, _ key: [UInt8]) -> [UInt8] {
-    store.show(CacheKey(key, hasher: store.keyHasher)).flatMap { entry in
-      let response = entry.response
-      let fields = response.fields
+    let key = CacheKey(key, hasher: store.keyHasher)
+    var lines = store.show(key).flatMap { entry in
       var object = JSONObject()
       object.add("url", String(decoding: entry.key, as: UTF8.self))
-      object.add("status", Int64(response.status.rawValue))
       object.add("bytes", entry.contentLength)
-      object.add("stored", response.responseTime)
-      object.add(
-        "freshUntil",
-        response.responseTime &+ response.freshness.remaining(at: response.responseTime))
       if case .blob(let file) = entry.body { object.add("sha256", file.digest.hex) }
-      object.add(
-        "selectedBy",
-        response.variance.selectors.map { field($0.name[...], $0.value.map { $0[...] }) })
-      object.add(
-        "fields", (0..<fields.count).map { field(fields.name(at: $0), fields.value(at: $0)) })
+      add(entry.response, to: &object)
       return object.line
     }
+    if let incomplete = store.showIncomplete(key) {
+      var object = JSONObject()
+      object.add("url", String(decoding: incomplete.key, as: UTF8.self))
+      object.add("bytes", incomplete.length)
+      object.add("incomplete", true)
+      if let length = incomplete.expectedLength { object.add("expected", length) }
+      add(incomplete.response, to: &object)
+      lines += object.line
+    }
+    return lines
+  }
+
+  private static func add(_ response: StoredResponse, to object: inout JSONObject) {
+    let fields = response.fields
+    object.add("status", Int64(response.status.rawValue))
+    object.add("stored", response.responseTime)
+    object.add(
+      "freshUntil",
+      response.responseTime &+ response.freshness.remaining(at: response.responseTime))
+    object.add(
+      "selectedBy",
+      response.variance.selectors.map { field($0.name[...], $0.value.map { $0[...] }) })
+    object.add(
+      "fields", (0..<fields.count).map { field(fields.name(at: $0), fields.value(at: $0)) })
   }
 
   private static func field(_ name: ArraySlice<UInt8>, _ value: ArraySlice<UInt8>?) -> JSONObject {
@@ -143,6 +158,7 @@ package enum StoreAPI {
     object.add("records", Int64(report.records))
     object.add("bodies", Int64(report.blobs))
     object.add("bytes", report.blobBytes)
+    object.add("incomplete", Int64(report.incompletes))
     object.add("damage", findings.damage)
     object.add("leftovers", findings.leftovers)
     object.add("repaired", report.repaired)
@@ -155,6 +171,7 @@ package enum StoreAPI {
       report.damagedRecords.map { "log/\($0): a record does not match its checksum" }
       + report.damagedSegments.map { "log/\($0): cannot be read to its end" }
       + report.damagedBlobs.map { "blobs/\($0.hex.prefix(2))/\($0.hex): not what its name says" }
+      + report.damagedPartials.map { "partial/\($0): not what was written of it" }
       + report.unreadable.map { "\($0): cannot be read" }
     let leftovers =
       report.orphans.map { "blobs/\($0.hex.prefix(2))/\($0.hex): no record names it" }

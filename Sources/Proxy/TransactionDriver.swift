@@ -20,6 +20,8 @@ final class TransactionDriver: ExchangeConsumer {
   private let client: ClientConnection
   private var machine: Transaction
   private var entry: StoredEntry?
+  /// A part of an incomplete response that answers this request.
+  private var part: (kept: Incomplete, plan: Answers.Plan)?
   /// Turned out to be unreadable when it was to be sent.
   private var unreadable: StoredEntry?
   private var validationReason = CacheStatus.ForwardReason.uriMiss
@@ -98,7 +100,7 @@ final class TransactionDriver: ExchangeConsumer {
 
   private func lookUp() {
     switch worker.lookup(request.key) {
-    case .absent: carryOut(machine.storeAnswered(.nothing))
+    case .absent: nothingWhole()
     case .hot(let set): judge(set)
     case .cold: carryOut(machine.storeAnswered(.cold))
     }
@@ -128,16 +130,50 @@ final class TransactionDriver: ExchangeConsumer {
     switch subject {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
-      if let set = loaded.set { judge(set) } else { carryOut(machine.storeAnswered(.nothing)) }
+      if let set = loaded.set { judge(set) } else { nothingWhole() }
     case .firstPieceRead:
       guard let read = letter.payload as? FirstPiece else { return }
       firstPieceRead(read)
     case .fillNews:
       fillChanged()
-    case .settings, .drain, .admitted, .deserted:
+    case .settings, .drain, .admitted, .deserted, .authenticated:
       break
     }
     client.advance()
+  }
+
+  /// Nothing whole is stored. A range that lies in what is kept of an incomplete response can be answered all the
+  /// same, as long as that is fresh (RFC 9111 §3.3).
+  private func nothingWhole() {
+    let now = loop.wallSeconds
+    guard request.method == .get, request.fields.contains(.range),
+      let kept = worker.store.incomplete(request.key, for: request.fields, now: now),
+      case .fresh = Reuse.decide(
+        kept.response.freshness, request.directives, now: now, policy: request.policy)
+    else {
+      carryOut(machine.storeAnswered(.nothing))
+      return
+    }
+    let plan = Answers.plan(
+      request, kept.response, length: kept.expectedLength, received: kept.length, now: now)
+    guard case .part(let range) = plan.kind, range.upperBound <= kept.length else {
+      carryOut(machine.storeAnswered(.nothing))
+      return
+    }
+    part = (kept, plan)
+    carryOut(machine.storeAnswered(.fresh))
+  }
+
+  private func answer(_ plan: Answers.Plan, from kept: Incomplete) {
+    begin(plan, kept.response, length: kept.expectedLength, now: loop.wallSeconds)
+    if let content = plan.content, client.phase == .answering {
+      client.content = ContentSource(blob: kept.file, range: content, residentEnd: 0)
+      client.flushScratch()
+      client.advance()
+    } else {
+      client.flushScratch()
+      answerSent()
+    }
   }
 
   /// Picks the variant this request selects, and decides whether it may be used.
@@ -293,6 +329,9 @@ final class TransactionDriver: ExchangeConsumer {
     client.advance()
   }
 
+  /// The fill this transaction leads asks once more.
+  func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
+
   private func mayShare(_ response: StoredResponse) -> Bool {
     !isCollapsed || response.variance.matches(request.fields)
   }
@@ -351,6 +390,7 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Answers from the store
 
   private func answerStored() {
+    if let part { return answer(part.plan, from: part.kept) }
     guard let entry else { return }
     let now = loop.wallSeconds
     let length = entry.contentLength
@@ -532,6 +572,10 @@ final class TransactionDriver: ExchangeConsumer {
       return CacheStatus(forwarded: nil, timeToLive: left, detail: staleDetail)
     case .hit:
       return .hit(timeToLive: left)
+    case .miss where fill?.isCompleting == true, .collapsed where fill?.isCompleting == true:
+      return CacheStatus(
+        forwarded: .partial, forwardStatus: .partialContent, timeToLive: left, isStored: true,
+        isCollapsed: isCollapsed)
     case .miss, .validated, .collapsed:
       return CacheStatus(
         forwarded: validationReason, forwardStatus: isConfirmed ? .notModified : response.status,

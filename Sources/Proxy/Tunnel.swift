@@ -10,7 +10,7 @@ import IO
 import Platform
 import Telemetry
 
-final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
+final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled {
   private let worker: Worker
   private let client: ClientConnection
   private let authority: Authority
@@ -19,6 +19,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private var connector: Connector?
   private var near: TunnelEnd?
   private var far: TunnelEnd?
+  /// For what goes to the client; it is held up by not reading the other side.
+  private var throttle: Throttle?
   private var isOver = false
   fileprivate var lastActive: Instant
 
@@ -53,14 +55,16 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
       if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
       fail(.resolving(host, failure))
     case .success(let addresses):
-      let allowed = addresses.filter { worker.settings.destinations.allows(address: $0) }
-      guard !allowed.isEmpty else {
-        fail(.prohibited(host, addresses))
-        return
+      do throws(ProxyError) {
+        let permitted = try worker.permitted(
+          addresses, of: host, port: authority.port, isConfigured: false)
+        connector = Connector(
+          loop: loop, addresses: permitted, timeout: worker.settings.upstream.connectTimeout,
+          delegate: self)
+      } catch {
+        worker.metrics.add(.upstreamConnectFailures, .forbidden)
+        fail(error)
       }
-      connector = Connector(
-        loop: loop, addresses: allowed.map { SocketAddress($0, port: authority.port) },
-        timeout: worker.settings.upstream.connectTimeout, delegate: self)
     }
   }
 
@@ -113,6 +117,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
     near.other = far
     far.other = near
     record.status = .ok
+    makeThrottle()
     guard near.start(), far.start() else {
       close(aborting: true)
       return
@@ -122,10 +127,36 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
     loop.arm(self, after: worker.settings.tunnelTimeout)
   }
 
+  // MARK: Bandwidth
+
+  private func makeThrottle() {
+    throttle?.end()
+    let isRated = worker.settings.isRated || worker.settings.isUpstreamRated
+    throttle =
+      isRated
+      ? Throttle(
+        worker: worker, client: record.client.ip, includesUpstream: true, owner: self) : nil
+  }
+
+  func ratesChanged() {
+    guard !isOver else { return }
+    makeThrottle()
+    far?.updateInterest()
+  }
+
+  func throttleOpened() { far?.updateInterest() }
+
+  /// How many bytes may be read from this end now.
+  fileprivate func allowance(_ count: Int, from end: TunnelEnd) -> Int {
+    guard end === far, let throttle else { return count }
+    return min(count, throttle.allowance())
+  }
+
   // MARK: Passing on
 
   fileprivate func passed(_ count: Int, from end: TunnelEnd) {
     lastActive = loop.now
+    if end === far { throttle?.spent(count) }
     if end === near {
       record.upstreamBytes &+= UInt64(count)
       worker.metrics.add(.tunnelBytes, .toUpstream, UInt64(count))
@@ -162,6 +193,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate {
   private func close(aborting: Bool) {
     guard !isOver else { return }
     isOver = true
+    throttle?.end()
+    throttle = nil
     near?.close(aborting: aborting)
     far?.close(aborting: aborting)
     worker.log(record)
@@ -210,7 +243,12 @@ private final class TunnelEnd: LoopObject {
       return
     }
     guard !hasFinished, !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp]) else { return }
-    let buffer = loop.receiveBuffer
+    let allowed = tunnel.allowance(loop.receiveBuffer.count, from: self)
+    guard allowed > 0 else {
+      updateInterest()
+      return
+    }
+    let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<allowed])
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
       tunnel.passed(count, from: self)
@@ -276,10 +314,12 @@ private final class TunnelEnd: LoopObject {
     tunnel.ended()
   }
 
-  private func updateInterest() {
+  func updateInterest() {
     guard isOpen else { return }
     var interest: Interest = []
-    if !hasFinished, other.output.count < Self.limit { interest.insert(.read) }
+    if !hasFinished, other.output.count < Self.limit, tunnel.allowance(1, from: self) > 0 {
+      interest.insert(.read)
+    }
     if !output.isEmpty { interest.insert(.write) }
     loop.setInterest(self, interest)
   }

@@ -26,6 +26,9 @@ final class Shared: Sendable {
   let accessLog: AccessLogWriter?
   let logger: Logger
   let via: Via
+  let own = OwnAddresses()
+  let authenticator = Authenticator()
+  let rates = RateLimits()
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
   /// Told when a worker has nothing left to finish.
@@ -54,6 +57,8 @@ enum LetterSubject: UInt32 {
   case fillNews = 100
   /// A record is in memory, or is not there.
   case loaded
+  /// Whether a client's credentials are right is known now.
+  case authenticated
   /// The first piece of a stored file was read, or could not be.
   case firstPieceRead
   /// To a worker: use these settings from now on.
@@ -78,6 +83,8 @@ final class Worker: LoopObject {
   /// The server counts workers, so each speaks once.
   private var hasToldDrained = false
   private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
+  /// Connections that have not said yet whose they are.
+  private var preambles: [ObjectIdentifier: ProxyPreamble] = [:]
   /// Connections that were turned away and are still open.
   var farewells = 0
   private var tunnels: [ObjectIdentifier: Tunnel] = [:]
@@ -94,6 +101,7 @@ final class Worker: LoopObject {
   /// Where answers are put together.
   let scratch = ScratchBuffer()
   private(set) var pool: OriginPool!
+  let addressHosts = AddressHosts()
   /// `2026-03-02T10:11:12Z`, made once a second.
   private let timeText: UnsafeMutableRawBufferPointer
   private var timeTextSecond = Int64.min
@@ -130,19 +138,30 @@ final class Worker: LoopObject {
 
   // MARK: Orders
 
-  func listen(_ socket: consuming FileDescriptor, as role: ListenerRole) throws(Errno) {
-    listeners.append(try ProxyListener(worker: self, role: role, socket: socket))
+  func listen(
+    _ socket: consuming FileDescriptor, as role: ListenerRole, trust: ProxyProtocolTrust
+  ) throws(Errno) {
+    listeners.append(try ProxyListener(worker: self, role: role, trust: trust, socket: socket))
   }
 
   override func receive(_ letter: Letter) {
     switch LetterSubject(rawValue: letter.subject) {
     case .settings:
       guard let settings = letter.payload as? Settings else { return }
+      let hasOtherRates =
+        settings.configuration.rate != self.settings.configuration.rate
+        || settings.upstream.rate != self.settings.upstream.rate
       self.settings = settings
       router = settings.router
+      addressHosts.forget()
+      pool.dropForbidden()
+      if hasOtherRates {
+        for connection in connections.values { connection.ratesChanged() }
+        for tunnel in tunnels.values { tunnel.ratesChanged() }
+      }
     case .drain:
       drain()
-    case .fillNews, .loaded, .firstPieceRead, .admitted, .deserted, nil:
+    case .fillNews, .loaded, .firstPieceRead, .admitted, .deserted, .authenticated, nil:
       break
     }
   }
@@ -156,6 +175,7 @@ final class Worker: LoopObject {
     }
     listeners = []
     pool.dropAll()
+    for preamble in preambles.values { preamble.end() }
     for connection in connections.values { connection.drain() }
     tellIfDrained()
   }
@@ -174,8 +194,33 @@ final class Worker: LoopObject {
 
   // MARK: Connections
 
-  func accept(_ descriptor: Int32, peer: SocketAddress, role: ListenerRole) {
+  func accept(
+    _ descriptor: Int32, peer: SocketAddress, role: ListenerRole, trust: ProxyProtocolTrust
+  ) {
     metrics.add(.connectionsAccepted)
+    guard trust.expectsHeader(from: peer.ip) else {
+      admit(descriptor, peer: peer, role: role)
+      return
+    }
+    guard shared.connectionCount.load(ordering: .relaxed) < settings.limits.connections else {
+      metrics.add(.connectionsRefused, .limit)
+      FileDescriptor.close(raw: descriptor)
+      return
+    }
+    let preamble = ProxyPreamble(worker: self, role: role, peer: peer, descriptor: descriptor)
+    guard preamble.start() else { return }
+    shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
+    preambles[ObjectIdentifier(preamble)] = preamble
+  }
+
+  func preambleEnded(_ preamble: ProxyPreamble) {
+    guard preambles.removeValue(forKey: ObjectIdentifier(preamble)) != nil else { return }
+    shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
+  }
+
+  /// Takes a connection in, now that it is known whose it is.
+  /// - Parameter peer: the client: who connected, or whom a PROXY header named.
+  func admit(_ descriptor: Int32, peer: SocketAddress, role: ListenerRole) {
     guard settings.configuration.allows(client: peer.ip) else {
       metrics.add(.connectionsRefused, .client)
       turnAway(descriptor, .notAllowedClient(peer))
@@ -240,6 +285,17 @@ final class Worker: LoopObject {
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
     metrics.subtract(.tunnelsOpen)
     tellIfDrained()
+  }
+
+  // MARK: Destinations
+
+  /// The addresses of a host that may be connected to now.
+  func permitted(
+    _ addresses: [IPAddress], of host: String, port: UInt16, isConfigured: Bool
+  ) throws(ProxyError) -> [SocketAddress] {
+    try DestinationGuard.permitted(
+      addresses, of: host, port: port, isConfigured: isConfigured, by: settings.destinations,
+      own: shared.own)
   }
 
   // MARK: Parsing
@@ -361,15 +417,19 @@ final class Worker: LoopObject {
 final class ProxyListener: Listener {
   private let worker: Worker
   private let role: ListenerRole
+  private let trust: ProxyProtocolTrust
 
-  init(worker: Worker, role: ListenerRole, socket: consuming FileDescriptor) throws(Errno) {
+  init(
+    worker: Worker, role: ListenerRole, trust: ProxyProtocolTrust, socket: consuming FileDescriptor
+  ) throws(Errno) {
     self.worker = worker
     self.role = role
+    self.trust = trust
     try super.init(loop: worker.loop, socket: socket)
   }
 
   override func accepted(_ descriptor: Int32, peer: SocketAddress) {
-    worker.accept(descriptor, peer: peer, role: role)
+    worker.accept(descriptor, peer: peer, role: role, trust: trust)
   }
 
   override func paused() {

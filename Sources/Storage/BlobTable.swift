@@ -325,12 +325,13 @@ package final class BlobTable: Sendable {
     }
   }
 
-  /// The SHA-256 of a whole file; `nil` if OpenSSL could not compute it.
-  package static func digest(of file: Int32) throws(Errno) -> Digest? {
+  /// The SHA-256 of a whole file, or of its first `count` bytes; `nil` if OpenSSL could not compute it.
+  package static func digest(of file: Int32, count: Int64 = .max) throws(Errno) -> Digest? {
     var hasher = Hasher256()
     var offset: Int64 = 0
     while true {
-      let bytes = try File.readFully(file, count: 256 << 10, at: offset)
+      let wanted = Int(min(256 << 10, count - offset))
+      let bytes = try File.readFully(file, count: wanted, at: offset)
       if bytes.isEmpty { return hasher.finish() }
       bytes.withUnsafeBytes { hasher.update($0) }
       offset += Int64(bytes.count)

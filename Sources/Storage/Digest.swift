@@ -69,7 +69,9 @@ public struct Digest: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// SHA-256 over bytes that come piece by piece.
-package struct Hasher256: ~Copyable {
+///
+/// Has one owner at a time, who may be on any thread.
+package struct Hasher256: ~Copyable, @unchecked Sendable {
   // nil only when OpenSSL could not allocate; then no digest comes out and nothing gets committed.
   private var context: OpaquePointer?
 
@@ -88,6 +90,17 @@ package struct Hasher256: ~Copyable {
     if EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) != 1 {
       EVP_MD_CTX_free(context)
       context = nil
+    }
+  }
+
+  /// The digest of everything so far; the computation goes on.
+  package func soFar() -> Digest? {
+    guard context != nil, let copy = EVP_MD_CTX_new() else { return nil }
+    defer { EVP_MD_CTX_free(copy) }
+    guard EVP_MD_CTX_copy_ex(copy, context) == 1 else { return nil }
+    return withUnsafeTemporaryAllocation(byteCount: Digest.byteCount, alignment: 8) { buffer in
+      guard EVP_DigestFinal_ex(copy, buffer.baseAddress, nil) == 1 else { return nil }
+      return Digest(UnsafeRawBufferPointer(buffer))
     }
   }
 

@@ -1,7 +1,8 @@
 // A body on its way to becoming a blob: a file in partial/ that grows at one end and is read at every other place.
 //
 //   append … append ─▶ finish ─▶ FinishedBlob ─▶ Store.save
-//             └──────▶ abandon
+//             ├──────▶ abandon
+//             └──────▶ leave ─▶ Incomplete, for a later fetch to go on with
 //
 // The descriptor is there from the start and every byte below the watermark may be sent from it at any time,
 // also after the file has got its final name, or has lost its name. Bytes count against the store's cap
@@ -33,36 +34,47 @@ public enum FinishResult: Sendable {
 /// A body that grows.
 public final class GrowingBlob: Sendable {
   private struct State: ~Copyable {
-    var hasher: Hasher256? = Hasher256()
-    var reserved: Int64 = 0
+    var hasher: Hasher256?
+    var reserved: Int64
     var isOpen = true
     /// What an append met that could not be done: nothing may follow, it would stand in its place.
     var failure: AppendResult?
-    var hasNote = false
-    var noteSpace: Int64 = 0
+    /// What the note beside the file says, if there is one; of its space, `reserved` has a part.
+    var noted: Int64?
   }
 
   /// For readers: `sendfile` and `pread` below the watermark. Valid as long as this object.
   public let descriptor: Int32
-  private let published = Atomic<Int64>(0)
-  private let state = Mutex(State())
+  private let published: Atomic<Int64>
+  private let state: Mutex<State>
   private let file: OpenFile
   private let path: String
-  private let note: [UInt8]?
+  private let key: CacheKey
+  private let response: StoredResponse
+  private let expectedLength: Int64?
+  /// The rest could be asked for if it breaks off.
+  private let isResumable: Bool
   private let core: StoreCore
 
-  // From here on it is worth a second file to be able to go on after a restart.
+  // From here on it is worth a second file to be able to go on after a kill.
   private static let noteFrom: Int64 = 1 << 20
+  /// Room for a note is set aside with the first bytes of a body that may need one.
+  private static let noteSpace = Space.onDisk(4096)
 
   /// - Throws: `ENOSPC` when a body of the expected length finds no room. It is set aside here, so that a body
   ///   whose length is known does not fail for want of it in the middle, when it can no longer do without the store.
-  init(core: StoreCore, note: [UInt8]?, expectedLength: Int64?) throws(Errno) {
+  init(
+    core: StoreCore, key: CacheKey, response: StoredResponse, expectedLength: Int64?
+  ) throws(Errno) {
     self.core = core
-    self.note = note
+    self.key = key
+    self.response = response
+    self.expectedLength = expectedLength
+    isResumable = Completion.isPossible(for: response)
     path = core.options.path + "/partial/" + core.partials.take()
     let expected = max(0, expectedLength ?? 0)
-    let noted = expected >= Self.noteFrom ? Int64(note?.count ?? 0) : 0
-    let (reserved, overflow) = Space.onDisk(expected).addingReportingOverflow(Space.onDisk(noted))
+    let noted = isResumable && expected >= IncompleteLimits.least ? Self.noteSpace : 0
+    let (reserved, overflow) = Space.onDisk(expected).addingReportingOverflow(noted)
     guard !overflow, core.reserve(reserved) else {
       core.troubles.note(.capReached)
       throw .noSpace
@@ -75,12 +87,48 @@ public final class GrowingBlob: Sendable {
       throw error
     }
     descriptor = file.rawValue
-    state.withLock { $0.reserved = reserved }
+    published = Atomic(0)
+    state = Mutex(State(hasher: Hasher256(), reserved: reserved))
+    core.openBodies.add(self)
+    try allocate(expected)
+  }
+
+  /// Goes on where another body of the same response broke off.
+  init(
+    core: StoreCore, resuming taken: Incomplete, response: StoredResponse, expectedLength: Int64
+  ) throws(Errno) {
+    self.core = core
+    key = CacheKey(taken.key, hasher: KeyHasher(seed: core.seed))
+    self.response = response
+    self.expectedLength = expectedLength
+    isResumable = Completion.isPossible(for: response)
+    path = taken.path
+    file = taken.openFile
+    descriptor = file.rawValue
+    published = Atomic(taken.length)
+    let more = Space.onDisk(expectedLength) - Space.onDisk(taken.length)
+    guard more >= 0, core.reserve(more) else {
+      taken.remove(from: core.space)
+      core.troubles.note(.capReached)
+      throw .noSpace
+    }
+    guard let hasher = taken.surrender() else {
+      core.space.release(more)
+      throw .noSuchFile
+    }
+    state = Mutex(
+      State(hasher: consume hasher, reserved: taken.reserved + more, noted: taken.length))
+    core.openBodies.add(self)
+    try allocate(expectedLength)
+  }
+
+  private func allocate(_ expected: Int64) throws(Errno) {
     do throws(Errno) {
       // The disk may have less than the cap allows: now is the time to know.
       if expected > 0 { try File.allocate(descriptor, count: expected) }
     } catch  where error.isOutOfSpace {
       core.troubles.note(error)
+      abandon()
       throw error
     } catch {
       // Not every file system can set space aside.
@@ -88,7 +136,8 @@ public final class GrowingBlob: Sendable {
   }
 
   deinit {
-    abandon()
+    core.openBodies.remove(self)
+    leave()
   }
 
   /// How many bytes are there for readers.
@@ -110,10 +159,10 @@ public final class GrowingBlob: Sendable {
   private func append(_ borrowed: Borrowed, _ state: inout State) -> AppendResult {
     let count = Int64(borrowed.bytes.count)
     let start = published.load(ordering: .relaxed)
-    let noteNow = !state.hasNote && start + count >= Self.noteFrom ? note : nil
-    let needed =
-      Space.onDisk(start + count) + state.noteSpace + Space.onDisk(Int64(noteNow?.count ?? 0))
-      - state.reserved
+    let noted =
+      state.noted != nil || isResumable && start + count >= IncompleteLimits.least
+      ? Self.noteSpace : 0
+    let needed = Space.onDisk(start + count) + noted - state.reserved
     if needed > 0 {
       guard core.reserve(needed) else {
         core.troubles.note(.capReached)
@@ -123,11 +172,6 @@ public final class GrowingBlob: Sendable {
     }
     do throws(Errno) {
       try File.writeFully(descriptor, borrowed.bytes, at: start)
-      if let noteNow {
-        state.hasNote = true
-        state.noteSpace = Space.onDisk(Int64(noteNow.count))
-        try writeNote(noteNow)
-      }
     } catch {
       core.troubles.note(error)
       return error.isOutOfSpace ? .noSpace : .failed(error)
@@ -135,6 +179,11 @@ public final class GrowingBlob: Sendable {
     state.hasher?.update(borrowed.bytes)
     let watermark = start + count
     published.store(watermark, ordering: .releasing)
+    if isResumable, watermark >= Self.noteFrom,
+      watermark - (state.noted ?? -IncompleteLimits.noteInterval) >= IncompleteLimits.noteInterval
+    {
+      writeNote(&state)
+    }
     return .appended(watermark: watermark)
   }
 
@@ -171,7 +220,7 @@ public final class GrowingBlob: Sendable {
           path, as: reference, file: file, reserved: state.reserved)
         state.isOpen = false
         state.reserved = 0
-        removeNote(state.hasNote)
+        removeNote(state.noted != nil)
         StoreCore.Counters.add(core.counters.blobsCommitted)
         if file !== self.file { StoreCore.Counters.add(core.counters.blobsDeduplicated) }
         return .finished(
@@ -193,19 +242,65 @@ public final class GrowingBlob: Sendable {
     }
   }
 
+  /// Ends the body without completing it: what is there is kept as an incomplete response if the rest of it could be
+  /// asked for, else given up. Harmless after the end. Blocks.
+  public func leave() {
+    state.withLock { state in
+      guard state.isOpen else { return }
+      let watermark = published.load(ordering: .relaxed)
+      guard isResumable, state.failure == nil, watermark >= IncompleteLimits.least,
+        watermark != expectedLength, let note = writeNote(&state), let hasher = state.hasher.take()
+      else { return end(&state) }
+      do throws(Errno) {
+        // Gives back what was set aside for the rest.
+        try File.truncate(descriptor, to: watermark)
+      } catch {
+        core.troubles.note(error)
+        return end(&state)
+      }
+      state.isOpen = false
+      let kept = Space.onDisk(watermark) + Self.noteSpace
+      core.space.release(state.reserved - kept)
+      state.reserved = 0
+      core.incompletes.add(
+        Incomplete(note, path: path, openFile: file, hasher: consume hasher, reserved: kept),
+        now: note.writtenAt)
+      core.queue.nudge()
+    }
+  }
+
   private func end(_ state: inout State) {
     state.isOpen = false
     try? File.unlink(path)
-    removeNote(state.hasNote)
+    removeNote(state.noted != nil)
     core.space.release(state.reserved)
     state.reserved = 0
   }
 
   private var notePath: String { path + ".about" }
 
-  private func writeNote(_ note: [UInt8]) throws(Errno) {
-    let file = try File.open(notePath, [.write, .create, .truncate])
-    try File.writeFully(file.rawValue, note, at: 0)
+  /// Writes down how far it has come, with the proof. A body without a note is dropped by the next start, which is
+  /// all that can come of a failure here.
+  @discardableResult
+  private func writeNote(_ state: inout State) -> PartialNote? {
+    guard let digest = state.hasher?.soFar() else { return nil }
+    let note = PartialNote(
+      key: key.bytes, keyHash: key.hash, response: response, expectedLength: expectedLength,
+      length: published.load(ordering: .relaxed), digest: digest,
+      writtenAt: WallTime.now().seconds)
+    // A head that does not fit into the room set aside is unusual enough to do without.
+    guard let bytes = note.encode(seed: core.seed), bytes.count <= Int(Self.noteSpace) else {
+      return nil
+    }
+    do throws(Errno) {
+      let file = try File.open(notePath, [.write, .create, .truncate])
+      state.noted = note.length
+      try File.writeFully(file.rawValue, bytes, at: 0)
+      return note
+    } catch {
+      core.troubles.note(error)
+      return nil
+    }
   }
 
   private func removeNote(_ exists: Bool) {
@@ -235,4 +330,21 @@ public final class FinishedBlob: Sendable {
 
   public var digest: Digest { file.digest }
   public var length: Int64 { file.length }
+}
+
+/// The bodies that are growing, so that closing the store can leave them in order.
+final class OpenBodies: Sendable {
+  private struct Weak { weak var body: GrowingBlob? }
+  private let bodies = Mutex<[ObjectIdentifier: Weak]>([:])
+
+  func add(_ body: GrowingBlob) {
+    bodies.withLock { $0[ObjectIdentifier(body)] = Weak(body: body) }
+  }
+
+  func remove(_ body: GrowingBlob) { bodies.withLock { $0[ObjectIdentifier(body)] = nil } }
+
+  func leaveAll() {
+    // Copied out first: letting go of the last reference comes back here.
+    for body in bodies.withLock({ $0.values.compactMap(\.body) }) { body.leave() }
+  }
 }

@@ -52,11 +52,13 @@ package final class LogWriter {
       }
       writeBatch()
       examineSuspects()
+      removeDiscarded()
       removeDoomed()
       makeRoom(for: work.roomWanted)
       for errand in work.errands { errand(self) }
       if work.isStopping {
         seal()
+        removeDiscarded()
         removeDoomed()
         core.queue.done(work)
         return

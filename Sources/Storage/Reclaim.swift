@@ -33,6 +33,9 @@ extension LogWriter {
     defer { isReclaiming = false }
     writeBatch()
     removeDoomed()
+    removeDiscarded()
+    // What is not whole goes first.
+    while !isEnough(), core.incompletes.discardOldest() { removeDiscarded() }
     var rounds = 0
     var roundEnd = (active?.id ?? .max, footer.count)
     while !isEnough() {

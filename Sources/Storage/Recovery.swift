@@ -1,6 +1,6 @@
 // Start-up: from what is on disk to an index, newest first, while the store serves already.
 //
-//   drop partial/ ─▶ note which blobs exist ─▶ segments from newest to oldest ─▶ remove blobs nobody names
+//   sort partial/ ─▶ note which blobs exist ─▶ segments from newest to oldest ─▶ remove blobs nobody names ─▶ adopt partial bodies
 //
 // The first record found for a key and variant is the newest and wins, unless something newer was saved or the key
 // removed since the start. A record whose blob is not there is passed over. A segment without a footer was being
@@ -29,7 +29,8 @@ struct Recovery {
   }
 
   func run() {
-    if !core.options.readOnly { dropPartials() }
+    let partials = PartialRecovery(core: core)
+    let begun = partials.sort()
     adoptBlobs()
     core.areBlobsCounted.open()
     var dead: Set<UInt64> = []
@@ -43,19 +44,8 @@ struct Recovery {
     // What an unreadable segment names may be wanted again when it can be read.
     if !core.options.readOnly { core.blobs.endRecovery(sweeping: isComplete) }
     core.recovered.open()
-  }
-
-  /// Bodies that were still growing. Taking them up again needs an origin that can resume; until then they are
-  /// dropped, which is always safe.
-  private func dropPartials() {
-    let directory = core.options.path + "/partial"
-    do throws(Errno) {
-      for entry in try File.list(directory) where !core.partials.isOurs(entry.name) {
-        try File.unlink(directory + "/" + entry.name)
-      }
-    } catch {
-      core.troubles.note(error)
-    }
+    partials.adopt(begun)
+    core.incompletesRecovered.open()
   }
 
   private func adoptBlobs() {

@@ -35,7 +35,7 @@ public final class Store: Sendable {
     if !options.readOnly { try makeDirectories(path) }
     let format = try StoreFormat(directory: path, readOnly: options.readOnly)
     if !options.readOnly {
-      for name in ["log", "blobs", "partial"] { try makeDirectories(path + "/" + name) }
+      for name in ["log", "blobs", "partial"] { try makePart(path + "/" + name) }
       do {
         try format.mark(.dirty)
       } catch {
@@ -76,6 +76,15 @@ public final class Store: Sendable {
     keyHasher = KeyHasher(seed: core.seed)
   }
 
+  /// The store itself may be a link, which is how people move one to another disk. Its parts may not: what is
+  /// written there must stay there.
+  private static func makePart(_ path: String) throws(StoreError) {
+    try makeDirectories(path)
+    guard let status = try? File.status(at: path), status.kind == .directory else {
+      throw .notADirectory(path: path)
+    }
+  }
+
   private static func makeDirectories(_ path: String) throws(StoreError) {
     do {
       try File.makeDirectories(path)
@@ -92,10 +101,12 @@ public final class Store: Sendable {
     defer { core.format.unlock() }
     if core.options.readOnly { return }
     core.isStopping = true
+    core.openBodies.leaveAll()
     core.queue.stop()
     for thread in threads.withLock({ $0 }) { thread.join() }
     core.areBlobsCounted.open()
     core.recovered.open()
+    core.incompletesRecovered.open()
     // What was not checked in this run must not be trusted in the next.
     // Nor must what the disk does not have yet.
     let isComplete =
@@ -111,7 +122,10 @@ public final class Store: Sendable {
   }
 
   /// Waits until everything on disk at the start has been found.
-  public func waitUntilRecovered() { core.recovered.pass() }
+  public func waitUntilRecovered() {
+    core.recovered.pass()
+    core.incompletesRecovered.pass()
+  }
 
   /// Which fields of a response say how it may be used, for responses that are to be saved here.
   public var targets: TargetedFields { core.options.targets }
@@ -217,6 +231,8 @@ public final class Store: Sendable {
       return
     }
     core.release(displaced)
+    // Whatever was begun before, this is newer and whole.
+    core.discardIncomplete(entry.hash)
     if core.queue.offer(.save(entry, pending: pending), bytes: entry.memoryCost) {
       StoreCore.Counters.add(core.counters.saved)
     } else {
@@ -238,11 +254,7 @@ public final class Store: Sendable {
   public func grow(
     _ key: CacheKey, response: StoredResponse, expectedLength: Int64?
   ) throws(Errno) -> GrowingBlob {
-    try GrowingBlob(
-      core: core,
-      note: PartialNote.encode(
-        key, response, expectedLength: expectedLength, seed: core.seed),
-      expectedLength: expectedLength)
+    try GrowingBlob(core: core, key: key, response: response, expectedLength: expectedLength)
   }
 
   // MARK: Removing

@@ -19,6 +19,17 @@ public struct StoredSummary: Sendable {
   public var responseTime: Int64
   /// Whether requests with other fields may get other variants.
   public var varies: Bool
+  /// The end of the content is missing: `contentLength` is what is there.
+  public var isIncomplete = false
+
+  init(_ incomplete: Incomplete) {
+    key = incomplete.key
+    status = incomplete.response.status.rawValue
+    contentLength = incomplete.length
+    responseTime = incomplete.response.responseTime
+    varies = !incomplete.response.variance.selectors.isEmpty
+    isIncomplete = true
+  }
 
   init?(_ record: RecordView, in bytes: UnsafeRawBufferPointer) {
     switch record.body {
@@ -40,14 +51,25 @@ public struct StoredSummary: Sendable {
 }
 
 extension Store {
-  /// Calls `body` for every stored response, in the order of the log; stops when it answers false.
+  /// Calls `body` for every stored response, in the order of the log, then for the incomplete ones; stops when it
+  /// answers false.
   public func forEachEntry(_ body: (StoredSummary) -> Bool) {
     waitUntilRecovered()
     flush()
+    var goesOn = true
     LogReader(core: core).forEachLive { record, bytes in
       guard let summary = StoredSummary(record, in: bytes) else { return true }
-      return body(summary)
+      goesOn = body(summary)
+      return goesOn
     }
+    guard goesOn else { return }
+    for incomplete in core.incompletes.all where !body(StoredSummary(incomplete)) { return }
+  }
+
+  /// What is kept of a key whose fetch broke off. Does not count as a use.
+  public func showIncomplete(_ key: CacheKey) -> Incomplete? {
+    waitUntilRecovered()
+    return core.incompletes.all.first { $0.key == key.bytes }
   }
 
   /// Everything stored for a key, newest first. Does not count as a use.
@@ -82,6 +104,9 @@ extension Store {
       purge.add(core.remove(key.bytes, key.hash))
     case .prefix(let prefix):
       spoilFetches(prefix: prefix)
+      for incomplete in core.incompletes.all where incomplete.key.starts(with: prefix) {
+        core.discardIncomplete(incomplete.keyHash)
+      }
       // On the log thread nothing is moved while we read.
       let core = core
       core.queue.run { _ in

@@ -62,6 +62,10 @@ package final class StoreCore: Sendable {
   private let stopping = Atomic<Bool>(false)
   private let nextTicket = Atomic<UInt32>(0)
   let partials = PartialNames()
+  let openBodies = OpenBodies()
+  let incompletes = IncompleteTable()
+  /// What an earlier run left of growing bodies has been looked at.
+  let incompletesRecovered = Gate()
 
   init(_ options: StoreOptions, format: StoreFormat) {
     self.options = options
@@ -119,6 +123,7 @@ package final class StoreCore: Sendable {
       $0.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
     }
     release(removed)
+    discardIncomplete(hash)
     // Even when the index has nothing: the log may still have a record that reclaiming has passed.
     queue.insist(.tombstone(key: key, hash: hash))
     return removed.count

@@ -22,6 +22,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   case unavailable(path: String, doing: String, Errno)
   /// It was opened for reading only.
   case readOnly(path: String)
+  /// A part of it is a link or a file.
+  case notADirectory(path: String)
 
   public var description: String {
     switch self {
@@ -41,6 +43,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
       "Cannot \(doing) \(path): \(errno)."
     case .readOnly(let path):
       "The store \(path) is open for reading only."
+    case .notADirectory(let path):
+      "\(path) is not a directory: links inside of a store are not followed. Remove it, or make the store itself a link."
     }
   }
 }

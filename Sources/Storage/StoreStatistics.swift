@@ -31,6 +31,9 @@ public struct StoreStatistics: Sendable {
   public var blobsCommitted = 0
   /// Bodies that were there already under another key.
   public var blobsDeduplicated = 0
+  /// Responses without their end, that may be completed, and the bytes there are of them.
+  public var incompletes = 0
+  public var incompleteBytes: Int64 = 0
   /// Everything at hand from before the start has been found.
   public var isRecovered = false
   public var troubles: [StoreTrouble: Int] = [:]
@@ -62,6 +65,9 @@ extension Store {
     result.segmentsReclaimed = core.counters.segmentsReclaimed.load(ordering: .relaxed)
     result.blobsCommitted = core.counters.blobsCommitted.load(ordering: .relaxed)
     result.blobsDeduplicated = core.counters.blobsDeduplicated.load(ordering: .relaxed)
+    let incompletes = core.incompletes.all
+    result.incompletes = incompletes.count
+    result.incompleteBytes = incompletes.reduce(0) { $0 &+ $1.length }
     result.isRecovered = isRecovered
     for trouble in StoreTrouble.allCases { result.troubles[trouble] = core.troubles.total(trouble) }
     return result

@@ -20,11 +20,16 @@ public struct VerifyReport: Sendable, CustomStringConvertible {
   public var orphans: [Digest] = []
   /// Segments that a crash left open. Usual after an unclean stop; a start cuts and seals them.
   public var unsealed: [String] = []
+  /// Responses whose fetch broke off, kept to be completed.
+  public var incompletes = 0
+  /// Those that are not what was written of them, by file name.
+  public var damagedPartials: [String] = []
   public var unreadable: [String] = []
   public var repaired = false
 
   public var isClean: Bool {
-    damagedRecords.isEmpty && damagedSegments.isEmpty && damagedBlobs.isEmpty && unreadable.isEmpty
+    damagedRecords.isEmpty && damagedSegments.isEmpty && damagedBlobs.isEmpty
+      && damagedPartials.isEmpty && unreadable.isEmpty
   }
 
   public var description: String {
@@ -37,6 +42,7 @@ public struct VerifyReport: Sendable, CustomStringConvertible {
     add("damaged records", damagedRecords)
     add("damaged segments", damagedSegments)
     add("damaged blobs", damagedBlobs.map(\.hex))
+    add("damaged partial bodies", damagedPartials)
     add("could not be read", unreadable)
     add("blobs no record names", orphans.map(\.hex))
     add("segments left open", unsealed)
@@ -58,6 +64,7 @@ extension Store {
       if !check(segment, &report) { damaged.append(segment) }
     }
     checkBlobs(&report)
+    checkIncompletes(&report, repair: repair)
     findOrphans(&report)
     if repair && !report.isClean {
       self.repair(damaged, report)
@@ -114,6 +121,24 @@ extension Store {
       case .failed(let errno):
         report.unreadable.append("\(reference.digest.hex) (\(errno))")
       }
+    }
+  }
+
+  private func checkIncompletes(_ report: inout VerifyReport, repair: Bool) {
+    for incomplete in core.incompletes.all {
+      let name = String(incomplete.path.dropFirst(core.options.path.count + "/partial/".count))
+      do throws(Errno) {
+        if try BlobTable.digest(of: incomplete.openFile.rawValue, count: incomplete.length)
+          == incomplete.file.digest
+        {
+          report.incompletes += 1
+          continue
+        }
+        report.damagedPartials.append(name)
+      } catch {
+        report.unreadable.append("\(name) (\(error))")
+      }
+      if repair { core.discardIncomplete(incomplete.keyHash) }
     }
   }
 

@@ -56,11 +56,13 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamReceived, downstreamSent, storeServed
   case upstreamReceived, upstreamSent
   case connectionsOpen, connectionsAccepted, connectionsRefused, acceptPauses
+  case authentications, rateWaits
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
   case fillsRunning, fills, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
+  case storeIncomplete, completedBytes
   case storeEvictions, storeTroubles
   case configurationReloads
   case residentMemory, openDescriptors, maximumDescriptors, processorTime, startTime
@@ -110,6 +112,16 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_accept_pauses_total",
         "Times a listener stopped accepting because descriptors had run out.")
+    case .authentications:
+      .init(
+        .counter, "holdfast_authentications_total",
+        "Requests whose credentials were looked at, by outcome. Further requests on a connection with the same credentials are not counted.",
+        [AuthenticationOutcome.self])
+    case .rateWaits:
+      .init(
+        .counter, "holdfast_rate_waits_total",
+        "Times a connection waited because `rate` or `upstream.rate` allowed no more bytes, by side.",
+        [Side.self])
     case .upstreamRequests:
       .init(.gauge, "holdfast_upstream_requests", "Requests at origins now.")
     case .upstreamWaiting:
@@ -166,6 +178,15 @@ public enum Metric: Int, CaseIterable, Sendable {
     case .storeMemory:
       .init(
         .gauge, "holdfast_store_memory_bytes", "Memory held by small answers kept ready to send.")
+    case .storeIncomplete:
+      .init(
+        .gauge, "holdfast_store_incomplete",
+        "Responses kept without their end, because their fetch broke off; the next one asks for the rest only."
+      )
+    case .completedBytes:
+      .init(
+        .counter, "holdfast_completed_bytes_total",
+        "Bytes of content that were not fetched again because an earlier fetch had got that far.")
     case .storeEvictions:
       .init(
         .counter, "holdfast_store_evictions_total", "Stored responses dropped to make room.")

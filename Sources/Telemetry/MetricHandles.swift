@@ -53,6 +53,8 @@ extension Scalar {
   @inlinable public static var storeCapacity: Self { Self(.storeCapacity) }
   @inlinable public static var storeEntries: Self { Self(.storeEntries) }
   @inlinable public static var storeMemory: Self { Self(.storeMemory) }
+  @inlinable public static var storeIncomplete: Self { Self(.storeIncomplete) }
+  @inlinable public static var completedBytes: Self { Self(.completedBytes) }
   @inlinable public static var storeEvictions: Self { Self(.storeEvictions) }
   @inlinable public static var residentMemory: Self { Self(.residentMemory) }
   @inlinable public static var openDescriptors: Self { Self(.openDescriptors) }
@@ -71,9 +73,13 @@ extension Scalar1 where A == StatusClass {
 }
 extension Scalar1 where A == Side {
   @inlinable public static var connectionsOpen: Self { Self(.connectionsOpen) }
+  @inlinable public static var rateWaits: Self { Self(.rateWaits) }
 }
 extension Scalar1 where A == ConnectionRefusal {
   @inlinable public static var connectionsRefused: Self { Self(.connectionsRefused) }
+}
+extension Scalar1 where A == AuthenticationOutcome {
+  @inlinable public static var authentications: Self { Self(.authentications) }
 }
 extension Scalar1 where A == ConnectFailure {
   @inlinable public static var upstreamConnectFailures: Self { Self(.upstreamConnectFailures) }

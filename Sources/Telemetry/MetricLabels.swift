@@ -98,14 +98,32 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case limit
   /// The instance is draining before it stops.
   case draining
+  /// The PROXY protocol header was missing, malformed or late.
+  case preamble
   /// `limits.connections-per-client` is reached.
   case clientLimit
   /// The kernel has no memory or no descriptor for it.
   case resources
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 5 }
+  @inlinable public static var valueCount: Int { 6 }
   public var labelValue: String { self == .clientLimit ? "client_limit" : "\(self)" }
+}
+
+/// What became of the question who a client is.
+@frozen public enum AuthenticationOutcome: UInt8, MetricLabel {
+  /// Name and password were right.
+  case passed
+  /// They were wrong, or not in a form that is understood.
+  case refused
+  /// None were shown: for most clients the first request of each connection.
+  case missing
+  /// Too many others were being checked.
+  case busy
+
+  public static var labelName: String { "outcome" }
+  @inlinable public static var valueCount: Int { 4 }
+  public var labelValue: String { "\(self)" }
 }
 
 /// Why no connection to an origin came about.

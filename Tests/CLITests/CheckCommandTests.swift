@@ -37,6 +37,8 @@ struct CheckCommandTests {
       "http://127.0.0.1:80  reverse proxy for http://app:8000/", "10.0.0.0/8\n",
       "127.0.0.1/32  (this machine)", "*.example.org\n", "but not a.example.org",
       "10.8.0.0/16; all others are refused",
+      "clients have to show    nothing", "clients are served at   not limited",
+      "own addresses and cloud metadata are refused always",
       "http://127.0.0.1:3128/debian/  from  http://deb.example.org/debian/",
     ] {
       #expect(report.contains(line), "\(line) in\n\(report)")
@@ -55,6 +57,28 @@ struct CheckCommandTests {
     for line in [
       "/**/*.whl  class: immutable\n", "a.example.org/simple/**  fresh: 10m, negative: 30s\n",
       "left alone (offline: true)",
+    ] {
+      #expect(report.contains(line), "\(line) in\n\(report)")
+    }
+  }
+
+  @Test("what clients have to show and how fast they are served is told")
+  func access() throws {
+    let text = """
+      listen:
+        - { address: 127.0.0.1:3128, proxy-protocol: [10.0.0.5] }
+        - { address: 127.0.0.1:3130, proxy-protocol: true }
+      auth: { file: /etc/holdfast/users }
+      admin: { address: 127.0.0.1:3129, token-file: /etc/holdfast/token, hosts: [holdfast.example.org] }
+      rate: { connection: 10MiB/s, client: 50MiB/s, total: 500MiB/s }
+      upstream: { rate: 200MiB/s }
+      """
+    let report = CheckReport.text(try loaded(text), file: "a.yaml", style: .plain)
+    for line in [
+      "PROXY protocol from 10.0.0.5/32", "every connection names its client by PROXY protocol",
+      "name and password of 0 users in /etc/holdfast/users", "for who shows the token",
+      "10MiB/s for each connection", "50MiB/s for each client", "500MiB/s in all",
+      "200MiB/s from origins",
     ] {
       #expect(report.contains(line), "\(line) in\n\(report)")
     }

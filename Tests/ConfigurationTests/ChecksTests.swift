@@ -33,6 +33,18 @@ struct ChecksTests {
         "1:41 mirrors.A: differs from the mirror a"
       ),
       (
+        "listen: [{ address: \"127.0.0.1:80\", proxy-protocol: [] }]",
+        "1:53 listen[0].proxy-protocol: is empty"
+      ),
+      (
+        "listen: [{ address: \"127.0.0.1:80\", proxy-protocol: yes }]",
+        "1:53 listen[0].proxy-protocol: \"yes\" is not known; write true, false"
+      ),
+      (
+        "admin: { address: \"127.0.0.1:3128\", token-file: /run/token }",
+        "1:8 admin: 127.0.0.1:3128 is the address of a proxy listener"
+      ),
+      (
         "limits: { request-line: 64KiB }",
         "1:25 limits.request-line: 64KiB leaves no room for fields"
       ),
@@ -53,6 +65,10 @@ struct ChecksTests {
         "listen: [0.0.0.0:3128]\nclients: [0.0.0.0/0]",
         "2:10 clients: 0.0.0.0/0 lets every address in"
       ),
+      (
+        "clients: [10.0.0.0/8]\nlisten: [{ address: \"0.0.0.0:3128\", proxy-protocol: true }]",
+        "2:53 listen[0].proxy-protocol: true lets whoever can connect"
+      ),
       ("admin: 0.0.0.0:3129", "1:8 admin: 0.0.0.0:3129 can be reached from other machines"),
       (
         "store: { size: 100MiB, memory: 256MiB }",
@@ -72,6 +88,9 @@ struct ChecksTests {
       "listen: [127.0.0.1:80, 127.0.0.2:80]", "listen: [127.0.0.1:0, 127.0.0.1:0]",
       "listen: [127.0.0.1:80, \"[::1]:80\"]",
       "clients: [10.0.0.0/8]\nlisten: [0.0.0.0:80, \"[::]:80\"]",
+      "clients: [10.0.0.0/8]\nlisten: [{ address: \"0.0.0.0:80\", proxy-protocol: [10.0.0.5] }]",
+      "admin: { address: \"0.0.0.0:3129\", token-file: /run/token }",
+      "clients: [0.0.0.0/0]\nlisten: [0.0.0.0:80]\nauth: { file: /run/users }",
     ])
   func distinct(text: String) {
     #expect(findings(text).isEmpty)

@@ -78,3 +78,45 @@ struct UnitsTests {
     #expect(ByteCount(bytes).rounded == text)
   }
 }
+
+@Suite("Rates")
+struct RateTests {
+  @Test(
+    "a rate is a size per second",
+    arguments: [("10MiB/s", 10 << 20), ("1kB/s", nil), ("1KiB/s", 1024), ("5GB/s", 5_000_000_000)]
+      as [(String, Int64?)])
+  func read(text: String, expected: Int64?) throws {
+    let rate = try? Rate(reading: text)
+    #expect(rate?.bytesPerSecond == expected)
+    if let rate { #expect(try Rate(reading: rate.text) == rate) }
+  }
+
+  @Test(
+    "what is no rate says what would be",
+    arguments: [
+      ("10MiB", "a rate is written 10MiB/s"), ("10", "like 10MiB/s, or none"),
+      ("100Mbit/s", "unit"), ("100Mbps", "counts bits"), ("10 MiB/s", "10MiB"),
+      ("0B/s", "too small"), ("9000TiB/s", "too large"), ("/s", "is not a size"),
+      ("fast", "like 10MiB/s"),
+    ])
+  func refused(text: String, sentence: String) {
+    do {
+      _ = try Rate(reading: text)
+      Issue.record("was accepted")
+    } catch {
+      #expect(error.message.contains(sentence), "\(error.message)")
+    }
+  }
+
+  @Test("rates stand in the configuration, and none lifts them")
+  func keys() throws {
+    let text =
+      "rate: { connection: 1MiB/s, client: none, total: 3MB/s }\nupstream: { rate: 4KiB/s }"
+    let configuration = try ConfigurationLoader.read(text: text, file: nil).configuration
+    #expect(configuration.rate.connection == Rate(bytesPerSecond: 1 << 20))
+    #expect(configuration.rate.client == nil)
+    #expect(configuration.rate.total == Rate(bytesPerSecond: 3_000_000))
+    #expect(configuration.upstream.rate == Rate(bytesPerSecond: 4096))
+    #expect(configuration.rate.isLimited && !Configuration().rate.isLimited)
+  }
+}

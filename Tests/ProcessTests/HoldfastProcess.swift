@@ -73,17 +73,21 @@ final class HoldfastProcess: Sendable {
     var size = "10GiB"
     var drainTimeout = "60s"
     var clients = "[127.0.0.0/8]"
+    var admin = "127.0.0.1:0"
+    /// Whole lines.
+    var more = ""
 
     var text: String {
       """
       listen: [127.0.0.1:0]
-      admin: 127.0.0.1:0
+      admin: \(admin)
       threads: 2
       clients: \(clients)
       destinations: { private: [127.0.0.0/8] }
       store: { size: \(size), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: none, level: info }
+      \(more)
 
       """
     }
@@ -133,6 +137,15 @@ final class HoldfastProcess: Sendable {
       throw Failure("verify was killed")
     }
     return (code, process.lines.joined(separator: "\n"))
+  }
+
+  /// What lies in `partial/` that nobody could go on with: files without a note, and notes without a file.
+  static func strays(store: String) -> [String] {
+    let names = Set(partials(store: store))
+    return names.filter { name in
+      name.hasSuffix(".about")
+        ? !names.contains(String(name.dropLast(".about".count))) : !names.contains(name + ".about")
+    }
   }
 
   /// What lies in `partial/`.

@@ -2,8 +2,9 @@
 // reading what the last kill left behind. After each one the store is verified as it lies, started again, and
 // asked for everything that anybody ever asked for.
 //
-// What must hold: no byte is ever wrong, what is framed as complete is complete, `partial/` is empty after the
-// start, and what was once found again after a start is found after every later one (the cap is never reached).
+// What must hold: no byte is ever wrong, what is framed as complete is complete, `partial/` has only what can be
+// gone on with after the start, and what was once found again after a start is found after every later one (the
+// cap is never reached).
 // When the kill comes is measured in bytes the origin has sent, so slow and fast machines meet the same moments.
 
 import Foundation
@@ -110,8 +111,8 @@ private final class KillRun {
 
   private func check(_ holdfast: HoldfastProcess, isReachable: Bool, isLast: Bool = false) throws {
     try holdfast.waitUntilRecovered()
-    let partials = HoldfastProcess.partials(store: store)
-    if !partials.isEmpty { tally.problems.append("in partial/ after a start: \(partials)") }
+    let strays = HoldfastProcess.strays(store: store)
+    if !strays.isEmpty { tally.problems.append("in partial/ after a start: \(strays)") }
     var client = try Client(port: holdfast.port)
     for resource in isLast ? asked : sample() {
       let before = origin.requestCount(resource)

@@ -166,7 +166,7 @@ extension WholeProgram {
       let again = try HoldfastProcess(store: store)
       defer { again.process.end() }
       try again.waitUntilRecovered()
-      #expect(HoldfastProcess.partials(store: store).isEmpty)
+      #expect(HoldfastProcess.strays(store: store).isEmpty)
       #expect(try Client(port: again.port).get(kept, of: origin).isRight(kept))
       for resource in begun {
         #expect(try Client(port: again.port).get(resource, of: origin).status >= 500)

@@ -151,6 +151,12 @@ package final class TestProxy: @unchecked Sendable {
     try expect("running fills to end", file: file, line: line) { $0.value(.fillsRunning) == 0 }
   }
 
+  /// Waits until nothing waits for a disk thread any more, and the log has what was saved.
+  package func settleDisk() {
+    server.settleDisk()
+    server.store.flush()
+  }
+
   /// Waits until no client is connected, nothing is being fetched and no tunnel is open.
   package func expectQuiet(file: String = #fileID, line: UInt = #line) throws {
     for client in clients { client.close() }

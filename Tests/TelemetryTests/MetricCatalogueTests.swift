@@ -93,6 +93,8 @@ struct MetricCatalogueTests {
     plain(.downstreamReceived, .downstreamSent, .storeServed, .upstreamReceived, .upstreamSent)
     one(.connectionsOpen)
     one(.connectionsRefused)
+    one(.authentications)
+    one(.rateWaits)
     plain(
       .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
       .upstreamReuses)
@@ -105,6 +107,8 @@ struct MetricCatalogueTests {
     one(.timeouts)
     one(.tunnelBytes)
     plain(.storeBytes, .storeCapacity, .storeEntries, .storeMemory)
+    plain(.storeIncomplete)
+    plain(.completedBytes)
     plain(.storeEvictions)
     one(.storeTroubles)
     one(.configurationReloads)

@@ -11,26 +11,32 @@ import Testing
 @Suite struct AdminTests {
   /// Starts an admin listener for the proxy and hands a way to connect to it to `body`.
   private func withAdmin(
+    token: Secret? = nil, hosts: [HostPattern] = [], ip: IPAddress = .loopbackV4,
     _ body: (WireOrigin, TestProxy, () throws -> WireClient) throws -> Void
   ) throws {
     try wire { origin, proxy in
       let server = proxy.server
       let address = Mutex(SocketAddress.loopback(port: 0))
       let thread = try LoopThread.start(name: "admin") { loop throws(Errno) in
-        let socket = try Socket.listen(on: .loopback(port: 0))
+        let socket = try Socket.listen(on: SocketAddress(ip, port: 0))
         let bound = try Socket.localAddress(socket.rawValue)
         address.withLock { $0 = bound }
-        _ = try AdminListener(loop: loop, socket: socket, server: server) { request in
+        let listener = try AdminListener(loop: loop, socket: socket, server: server) { request in
           request.path == "/api/echo"
             ? AdminAnswer(text: request.value("text") ?? "nothing") : nil
         }
+        var settings = AdminSettings(address: bound)
+        settings.token = token
+        settings.hosts = hosts
+        listener.access = AdminAccess(settings)
       }
       defer {
         thread.stop()
         thread.join()
       }
       try body(origin, proxy) {
-        try WireClient(proxy.script, to: address.withLock { $0 }, name: "admin client")
+        try WireClient(
+          proxy.script, to: .loopback(port: address.withLock { $0.port }), name: "admin client")
       }
     }
   }
@@ -113,6 +119,59 @@ import Testing
       client.finish()
       try client.expectResponse(200, content: "ok\n")
       try client.expectEnd()
+    }
+  }
+
+  @Test("with a token, everything but health asks for it")
+  func token() throws {
+    let token = try Secret(reading: "0123456789abcdef")
+    try withAdmin(token: token) { origin, proxy, connect in
+      for (request, field, status) in [
+        ("GET /healthz", "", 200), ("GET /readyz", "", 200), ("GET /metrics", "", 401),
+        ("GET /api/status", "Authorization: Bearer 0123456789abcdeF\r\n", 401),
+        ("GET /api/status", "Authorization: Bearer 0123456789abcdef0\r\n", 401),
+        ("GET /api/status", "Authorization: Bearer \r\n", 401),
+        ("GET /api/status", "Authorization: Basic 0123456789abcdef\r\n", 401),
+        ("GET /api/status", "Authorization: Bearer 0123456789abcdef\r\n", 200),
+        ("GET /api/status", "authorization: bearer  0123456789abcdef\r\n", 200),
+        ("POST /healthz", "", 401), ("GET /healthz/../metrics", "", 401),
+        (
+          "GET /api/status",
+          "Authorization: Bearer 0123456789abcdef\r\nAuthorization: Bearer 0123456789abcdef\r\n",
+          401
+        ),
+      ] {
+        let client = try connect()
+        try client.send("\(request) HTTP/1.1\r\nHost: localhost\r\n\(field)\r\n")
+        let answer = try client.expectResponse(status)
+        #expect((answer["WWW-Authenticate"]?.hasPrefix("Bearer") == true) == (status == 401))
+        try client.expectEnd()
+      }
+    }
+  }
+
+  @Test("what web pages can send is refused, by any name they may use")
+  func pages() throws {
+    let hosts = [try HostPattern(reading: "holdfast.example.org")]
+    for (ip, reads) in [(IPAddress.loopbackV4, 421), (IPAddress.anyV4, 200)] {
+      try withAdmin(hosts: hosts, ip: ip) { origin, proxy, connect in
+        for (request, fields, status) in [
+          ("GET /api/status", "Host: holdfast.example.org:3129\r\n", 200),
+          ("GET /api/status", "Host: other.example.org\r\n", reads),
+          ("POST /api/echo", "Host: other.example.org\r\n", 421),
+          ("POST /api/echo", "Host: holdfast.example.org.\r\n", 200),
+          ("POST /api/echo", "Host: 192.0.2.1:3129\r\n", 200),
+          ("POST /api/echo", "Host: localhost\r\nOrigin: null\r\n", 403),
+          ("GET /api/status", "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403),
+          ("GET /api/status", "Host: localhost\r\nsec-fetch-site: same-site\r\n", 403),
+          ("GET /api/status", "Host: localhost\r\nSec-Fetch-Site: none\r\n", 200),
+        ] {
+          let client = try connect()
+          try client.send("\(request) HTTP/1.1\r\n\(fields)\r\n")
+          try client.expectResponse(status)
+          try client.expectEnd()
+        }
+      }
     }
   }
 }

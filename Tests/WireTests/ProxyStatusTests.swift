@@ -88,6 +88,9 @@ import Testing
     Row(
       "malformedMaxForwards", 400, "http_request_error",
       sending: "OPTIONS http://ORIGIN/ HTTP/1.1\r\nMax-Forwards: x"),
+    Row(
+      "offline", 504, "destination_unavailable", sending: "GET http://ORIGIN/ HTTP/1.1"
+    ) { configuration, _ in configuration.offline = true },
     // Who may ask for what.
     Row(
       "notAllowedClient", 403, "http_request_denied",
@@ -187,7 +190,9 @@ import Testing
   /// What takes more than a few lines to bring about, and where that is done.
   static let elsewhere = [
     "contentTrickled": "ProgressTests", "trickled": "ProgressTests", "queueFull": "BoundsTests",
-    "queueTimedOut": "BoundsTests",
+    "queueTimedOut": "BoundsTests", "unauthenticated": "AuthenticationTests",
+    "authenticatorBusy": "AuthenticatorTests", "leadsHere": "DestinationsWireTests",
+    "cannotWatch": "FaultSweepTests",
     // These leave no client to tell, or none that could be told anything but the end.
     "notKept": "the connection is cut", "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
