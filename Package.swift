@@ -43,9 +43,14 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
+    // The random numbers of all tests.
+    .target(name: "SeededRandom", path: "Tests/SeededRandom"),
     // What a fuzzer calls; the corpora beside it are replayed by the tests.
-    .target(name: "FuzzEntries", dependencies: ["HTTP", "Caching", "Storage"], path: "Tests/Fuzz/Entries"),
-    .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries", "Storage"]),
+    .target(
+      name: "FuzzEntries",
+      dependencies: ["HTTP", "Caching", "IO", "Storage", "SeededRandom"],
+      path: "Tests/Fuzz/Entries"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzEntries"]),
     // Scripted peers on real sockets, and a whole proxy to put between them.
     .target(
       name: "Support",
@@ -62,21 +67,25 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "CFibers", "CLinux", "Proxy", "Configuration", "HTTP", "IO", "Platform", "Storage",
-        "Telemetry", .product(name: "Logging", package: "swift-log"),
+        "Telemetry", "SeededRandom", .product(name: "Logging", package: "swift-log"),
       ], path: "Tests/Simulation", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
     .testTarget(name: "SimulationTests", dependencies: ["Simulation", "Platform"], path: "Tests/SimulationTests"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
-    .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries"]),
-    .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP"]),
+    .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
+    .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
     .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching"]),
-    .testTarget(name: "IOTests", dependencies: ["IO", "Platform"]),
-    .testTarget(name: "StorageTests", dependencies: ["Storage", "Platform", "HTTP", "Caching"]),
+    .testTarget(name: "IOTests", dependencies: ["IO", "Platform", "SeededRandom"]),
+    .testTarget(
+      name: "StorageTests",
+      dependencies: ["Storage", "Platform", "HTTP", "Caching", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
     .testTarget(
       name: "ProxyTests",
-      dependencies: ["Proxy", "Configuration", "HTTP", "Caching", "IO", "Platform", "Telemetry"]),
+      dependencies: [
+        "Proxy", "Configuration", "HTTP", "Caching", "IO", "Platform", "Telemetry", "SeededRandom",
+      ]),
     .testTarget(
       name: "WireTests",
       dependencies: ["Support", "Proxy", "Configuration", "Platform", "Telemetry", "Storage"]),
@@ -87,7 +96,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.
-    .testTarget(name: "ProcessTests", dependencies: ["CLI"]),
+    .testTarget(name: "ProcessTests", dependencies: ["CLI", "SeededRandom"]),
   ]
 )
 

@@ -1,6 +1,7 @@
 // Directives of both sides, written in every way they are seen: nonsense is read strictly.
 
 import HTTP
+import SeededRandom
 import Testing
 
 @testable import Caching

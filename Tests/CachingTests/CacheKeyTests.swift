@@ -1,5 +1,6 @@
 // Keys and the quality of their hash.
 
+import SeededRandom
 import Testing
 
 @testable import Caching

@@ -1,6 +1,7 @@
 // Lifetimes, ages, and that a stored response can be rebuilt from what the store keeps.
 
 import HTTP
+import SeededRandom
 import Testing
 
 @testable import Caching

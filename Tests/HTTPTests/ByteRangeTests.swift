@@ -1,5 +1,6 @@
 // Range and Content-Range: reading, resolving against known and growing lengths, no amplification.
 
+import SeededRandom
 import Testing
 
 @testable import HTTP

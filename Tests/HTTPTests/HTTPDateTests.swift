@@ -1,5 +1,6 @@
 // Dates in and out: the three forms, what is none of them, the whole calendar round and back.
 
+import SeededRandom
 import Testing
 
 @testable import HTTP

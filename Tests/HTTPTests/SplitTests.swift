@@ -4,6 +4,7 @@
 import Foundation
 import FuzzEntries
 import HTTP
+import SeededRandom
 import Testing
 
 /// The seeds of a corpus, which are also the messages that get cut.

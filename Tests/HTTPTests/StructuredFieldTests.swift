@@ -1,5 +1,6 @@
 // Structured fields in, Cache-Status and Proxy-Status out.
 
+import SeededRandom
 import Testing
 
 @testable import HTTP

@@ -1,5 +1,6 @@
 // Which target URIs a pattern stands for.
 
+import SeededRandom
 import Testing
 
 @testable import HTTP

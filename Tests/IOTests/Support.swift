@@ -6,19 +6,6 @@ import Testing
 
 @testable import IO
 
-/// SplitMix64: small, good enough for choosing cases, and the same everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
-
 extension EventLoop {
   /// Turns until the condition holds. There is no time limit: a condition that never comes hangs the test, which says more than a guess at how long it may take.
   func run(until condition: () -> Bool) {

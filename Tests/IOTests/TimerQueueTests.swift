@@ -1,6 +1,7 @@
 // The timing wheel against a naive model, and its promises one by one. No clock, no loop.
 
 import Platform
+import SeededRandom
 import Testing
 
 @testable import IO
@@ -133,7 +134,7 @@ struct TimerQueueTests {
 
   @Test("thousands of random acts end as in a naive model", arguments: UInt64(1)...20)
   func model(_ seed: UInt64) {
-    var random = SeededGenerator(state: seed)
+    var random = SeededGenerator(seed: seed)
     let slots = 64
     var now = Int64.random(in: 0...(1 << 50), using: &random)
     let queue = Wheel(now: Instant(nanoseconds: now), capacity: slots)

@@ -3,11 +3,12 @@
 // one pool of random bytes. Made and compared by memcpy and memcmp, because debug builds check gigabytes.
 
 import Glibc
+import SeededRandom
 
 struct Content: Sendable {
   private static let page = 4096
   private static let pool: [UInt8] = {
-    var generator = SeededGenerator(4711)
+    var generator = SeededGenerator(seed: 4711)
     return (0..<(1 << 16)).flatMap { _ -> [UInt8] in
       let number = generator.next()
       return (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }

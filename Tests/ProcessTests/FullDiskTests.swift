@@ -6,6 +6,7 @@
 
 import Foundation
 import Glibc
+import SeededRandom
 import Testing
 
 extension WholeProgram {
@@ -55,7 +56,7 @@ extension WholeProgram {
 
     /// Things of all sizes, together so many bytes; each third one is asked for again later.
     private func traffic(_ total: Int, largest: Int, seed: UInt64) -> [Resource] {
-      var random = SeededGenerator(seed)
+      var random = SeededGenerator(seed: seed)
       var resources: [Resource] = []
       var sum = 0
       while sum < total {

@@ -8,6 +8,7 @@
 // When the kill comes is measured in bytes the origin has sent, so slow and fast machines meet the same moments.
 
 import Foundation
+import SeededRandom
 import Testing
 
 extension WholeProgram {
@@ -67,7 +68,7 @@ private final class KillRun {
   private(set) var tally = KillTally()
 
   init(seed: UInt64) throws {
-    random = SeededGenerator(seed)
+    random = SeededGenerator(seed: seed)
     directory = try TemporaryDirectory()
     origin = try ScriptedOrigin()
   }

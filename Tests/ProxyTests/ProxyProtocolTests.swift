@@ -1,6 +1,7 @@
 // The PROXY protocol: what is a header, what is none, and that it makes no difference in which pieces it comes.
 
 import Platform
+import SeededRandom
 import Testing
 
 @testable import Proxy

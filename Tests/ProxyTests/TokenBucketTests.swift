@@ -1,6 +1,7 @@
 // Bandwidth with a clock set by hand.
 
 import Platform
+import SeededRandom
 import Testing
 
 @testable import Proxy

@@ -2,6 +2,7 @@
 // key can check any piece of an answer, and two versions of a resource differ from their first byte on.
 
 import Glibc
+import SeededRandom
 
 package enum Content {
   private static let size = 1 << 20

@@ -8,6 +8,7 @@ import CFibers
 import CLinux
 import Glibc
 import Platform
+import SeededRandom
 
 package final class Machine: KernelStandIn, @unchecked Sendable {
   // Sendable, because everything on it happens on one real thread.

@@ -1,5 +1,7 @@
 // What a run is like: how many of everything, and how often what goes wrong, all chosen by the seed.
 
+import SeededRandom
+
 package struct Scenario: CustomStringConvertible {
   package enum Kind: String, CaseIterable {
     /// Nothing goes wrong but time: every request has to be answered whole and right.

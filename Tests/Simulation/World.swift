@@ -2,6 +2,7 @@
 // every answer an origin has given. From that the world can tell what a client may be given at some moment.
 
 import Platform
+import SeededRandom
 
 /// Something that can be asked for.
 package final class Resource {

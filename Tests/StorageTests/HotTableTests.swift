@@ -1,5 +1,6 @@
 // The hot table: within its bound, and the right ones stay.
 
+import SeededRandom
 import Testing
 
 @testable import Storage

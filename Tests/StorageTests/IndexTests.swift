@@ -1,5 +1,6 @@
 // The index against a dictionary, and its size.
 
+import SeededRandom
 import Testing
 
 @testable import Storage

@@ -2,6 +2,7 @@
 
 import Caching
 import Platform
+import SeededRandom
 import Testing
 
 @testable import Storage

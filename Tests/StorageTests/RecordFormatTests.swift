@@ -1,5 +1,6 @@
 // The bytes of records: what goes in comes out, and nothing else is taken for a record.
 
+import SeededRandom
 import Testing
 
 @testable import Storage

@@ -4,6 +4,7 @@
 // broken promise; tests use the same checks on tables, corpora and random cuts.
 
 import HTTP
+import SeededRandom
 
 /// What a parsed head says, without the offsets.
 public struct HeadSummary: Equatable, Sendable {
@@ -180,19 +181,4 @@ func cuts(for bytes: [UInt8]) -> [Int] {
 
 func require(_ fault: String?) {
   if let fault { preconditionFailure(fault) }
-}
-
-/// SplitMix64: small, and the same everywhere.
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
-  private var state: UInt64
-
-  public init(seed: UInt64) { state = seed }
-
-  public mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ mixed &>> 30) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ mixed &>> 27) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ mixed &>> 31
-  }
 }
