@@ -5,6 +5,8 @@
 //
 // One line for each user. `holdfast auth add` writes them.
 
+import HTTP
+
 /// Names with the hashes of their passwords.
 package struct PasswordTable: Sendable, Equatable {
   package private(set) var hashes: [[UInt8]: PasswordHash] = [:]

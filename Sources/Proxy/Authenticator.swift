@@ -6,6 +6,7 @@
 //       └──── unknown ─▶ line (bounded, and for each client) ─▶ thread ─▶ letter to all who wait ─▶ verdict?
 
 import Configuration
+import HTTP
 import IO
 import Platform
 import Storage

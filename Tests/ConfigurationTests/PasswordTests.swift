@@ -1,6 +1,7 @@
 // Hashes of passwords, the file they are in, and tokens.
 
 import Foundation
+import HTTP
 import Platform
 import Testing
 

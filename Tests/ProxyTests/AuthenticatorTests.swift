@@ -2,6 +2,7 @@
 
 import Configuration
 import Glibc
+import HTTP
 import IO
 import Platform
 import Testing

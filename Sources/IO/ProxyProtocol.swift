@@ -9,18 +9,17 @@
 // is checked, all other TLVs are skipped once their lengths add up. Version 2 headers are read up to 4 KiB,
 // although their length field could say 64: what load balancers add takes a few hundred bytes.
 
-import HTTP
 import Platform
 
-enum ProxyProtocol {
+package enum ProxyProtocol {
   /// Longest header that is read.
-  static let largest = 4096
+  package static let largest = 4096
   private static let longestLine = 107
   private static let signature: [UInt8] = [
     0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A,
   ]
 
-  enum Outcome: Equatable {
+  package enum Outcome: Equatable, Sendable {
     /// All that came so far belongs to the header, and more of it has to come.
     case needsMoreBytes
     /// The header ends after so many bytes.
@@ -32,7 +31,7 @@ enum ProxyProtocol {
   }
 
   /// Reads the header at the start of `bytes`.
-  static func parse(_ bytes: borrowing Span<UInt8>) -> Outcome {
+  package static func parse(_ bytes: borrowing Span<UInt8>) -> Outcome {
     guard bytes.count > 0 else { return .needsMoreBytes }
     switch bytes[0] {
     case UInt8(ascii: "P"): return parseText(bytes)
@@ -62,8 +61,10 @@ enum ProxyProtocol {
     }
     guard at + 1 < bytes.count else { return .needsMoreBytes }
     guard bytes[at + 1] == 0x0A else { return .refused("the PROXY line does not end in CR LF") }
-    let line = String(decoding: bytes.copy(start.utf8.count..<at), as: UTF8.self)
-    let words = line.split(separator: " ", omittingEmptySubsequences: false)
+    var line: [UInt8] = []
+    for index in start.utf8.count..<at { line.append(bytes[index]) }
+    let words = String(decoding: line, as: UTF8.self).split(
+      separator: " ", omittingEmptySubsequences: false)
     // What follows UNKNOWN is to be ignored, and says nothing about the client.
     if words[0] == "UNKNOWN" { return .complete(at + 2, client: nil) }
     let family: IPAddress.Family
@@ -87,7 +88,7 @@ enum ProxyProtocol {
 
   private static func port(_ word: Substring) -> UInt16? {
     let digits = word.utf8
-    guard (1...5).contains(digits.count), digits.allSatisfy({ $0.isDigit }),
+    guard (1...5).contains(digits.count), digits.allSatisfy({ (0x30...0x39).contains($0) }),
       digits.count == 1 || digits.first != 0x30
     else { return nil }
     return UInt16(word)

@@ -4,7 +4,7 @@ import Platform
 import SeededRandom
 import Testing
 
-@testable import Proxy
+@testable import IO
 
 @Suite struct ProxyProtocolTests {
   static func parse(_ bytes: [UInt8]) -> ProxyProtocol.Outcome { ProxyProtocol.parse(bytes.span) }
