@@ -92,7 +92,9 @@ package final class StoreFormat: Sendable {
     }
   }
 
-  private static func parse(
+  /// Reads the file's text.
+  /// - Returns: the id and the state; nil if this is not the text of a store.
+  package static func parse(
     _ text: String, directory: String
   ) throws(StoreError) -> (UInt64, State)? {
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
@@ -101,8 +103,9 @@ package final class StoreFormat: Sendable {
     }
     let found = first.dropFirst("holdfast-store ".count)
     guard found == version else { throw .wrongVersion(path: directory, found: String(found)) }
-    guard lines.count >= 4, lines[1].hasPrefix("id "), lines[1].count == 19,
-      let id = UInt64(lines[1].dropFirst(3), radix: 16), lines[2].hasPrefix("state ")
+    // Only as it is written: a number with a sign, or in capitals, was damaged or made by hand.
+    guard lines.count >= 4, let id = UInt64(lines[1].dropFirst(3), radix: 16),
+      lines[1] == "id \(hexadecimal(id))", lines[2].hasPrefix("state ")
     else { return nil }
     // A state that cannot be read is no promise that all is well.
     return (id, State(rawValue: String(lines[2].dropFirst(6))) ?? .dirty)
