@@ -5,11 +5,11 @@
 import Caching
 import HTTP
 
-enum VarianceCoding {
+package enum VarianceCoding {
   // What no field name can be: the response matches no request at all.
   private static let nothing = Array("*".utf8)
 
-  static func encode(_ variance: Variance) -> [UInt8] {
+  package static func encode(_ variance: Variance) -> [UInt8] {
     var out: [UInt8] = []
     if variance.matchesNothing { append(nothing, nil, to: &out) }
     for selector in variance.selectors { append(selector.name, selector.value, to: &out) }
@@ -24,7 +24,7 @@ enum VarianceCoding {
     out.append(contentsOf: value ?? [])
   }
 
-  static func decode(_ bytes: UnsafeRawBufferPointer) -> Variance? {
+  package static func decode(_ bytes: UnsafeRawBufferPointer) -> Variance? {
     var reader = ByteReader(bytes)
     var selectors: [Variance.Selector] = []
     var matchesNothing = false
@@ -51,9 +51,9 @@ enum VarianceCoding {
   }
 }
 
-enum FieldCoding {
+package enum FieldCoding {
   /// The fields of `Name: value CRLF` lines, or `nil` if they are anything else.
-  static func decode(_ bytes: UnsafeRawBufferPointer) -> FieldSection? {
+  package static func decode(_ bytes: UnsafeRawBufferPointer) -> FieldSection? {
     var section = FieldSection()
     var start = 0
     while start < bytes.count {
@@ -71,7 +71,7 @@ enum FieldCoding {
 
 extension StoredResponse {
   /// What a record says; `nil` when its parts make no sense.
-  init?(
+  package init?(
     _ record: RecordView, in bytes: UnsafeRawBufferPointer, targets: TargetedFields = .standard
   ) {
     guard

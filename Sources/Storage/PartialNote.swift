@@ -11,22 +11,22 @@
 import Caching
 
 /// How far a body has come.
-struct PartialNote {
+package struct PartialNote {
   static let bodyLength = 8 + 8 + Digest.byteCount + 8
 
-  var key: [UInt8]
-  var keyHash: UInt64
-  var response: StoredResponse
+  package var key: [UInt8]
+  package var keyHash: UInt64
+  package var response: StoredResponse
   /// Of the whole body, when it was announced.
-  var expectedLength: Int64?
+  package var expectedLength: Int64?
   /// Of what is there.
-  var length: Int64
+  package var length: Int64
   /// Of the first `length` bytes.
-  var digest: Digest
+  package var digest: Digest
   /// Unix seconds.
-  var writtenAt: Int64
+  package var writtenAt: Int64
 
-  func encode(seed: UInt64) -> [UInt8]? {
+  package func encode(seed: UInt64) -> [UInt8]? {
     var content = RecordContent()
     content.kind = .partial
     content.keyHash = keyHash
@@ -50,7 +50,7 @@ struct PartialNote {
   }
 
   /// `nil` if the bytes are anything but a note, or one that contradicts itself.
-  static func decode(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> PartialNote? {
+  package static func decode(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> PartialNote? {
     guard case .record(let record) = RecordFormat.decode(bytes, seed: seed),
       record.kind == .partial, case .inline(let body) = record.body, body.count == bodyLength,
       let response = StoredResponse(record, in: bytes)

@@ -35,12 +35,12 @@ package final class Segment: Sendable {
 
   package var descriptor: Int32 { file.rawValue }
 
-  static func name(_ id: UInt32) -> String {
+  package static func name(_ id: UInt32) -> String {
     let digits = String(id)
     return String(repeating: "0", count: max(0, 8 - digits.count)) + digits
   }
 
-  static func id(named name: String) -> UInt32? {
+  package static func id(named name: String) -> UInt32? {
     guard name.utf8.count >= 8, name.utf8.allSatisfy({ (48...57).contains($0) }),
       let id = UInt32(name), id > 0, id < IndexEntry.pendingSegment, Self.name(id) == name
     else { return nil }

@@ -23,7 +23,7 @@ package struct BlobReference: Sendable, Hashable {
 }
 
 package enum SegmentFooter {
-  static let trailerLength = 16
+  package static let trailerLength = 16
   /// "HFSEALED"
   static let trailerMagic: UInt64 = 0x4445_4C41_4553_4648
   static let entryLength = 24
@@ -34,7 +34,7 @@ package enum SegmentFooter {
   }
 
   /// The footer record and the trailer, to be written at `offset`.
-  static func encode(
+  package static func encode(
     _ entries: [FooterEntry], at offset: Int, sequence: UInt64, seed: UInt64
   ) -> [UInt8]? {
     var table: [UInt8] = []
@@ -67,7 +67,7 @@ package enum SegmentFooter {
   }
 
   /// Where the trailer says the footer is, if it is one.
-  static func footerOffset(trailer: UnsafeRawBufferPointer, fileLength: Int) -> Int? {
+  package static func footerOffset(trailer: UnsafeRawBufferPointer, fileLength: Int) -> Int? {
     var reader = ByteReader(trailer)
     guard let offset = reader.integer(UInt64.self), let magic = reader.integer(UInt64.self),
       magic == trailerMagic,
@@ -77,7 +77,9 @@ package enum SegmentFooter {
   }
 
   /// The entries of a footer record; `nil` if it is not one, is damaged, or points outside `limit`.
-  static func decode(_ bytes: UnsafeRawBufferPointer, limit: Int, seed: UInt64) -> [FooterEntry]? {
+  package static func decode(_ bytes: UnsafeRawBufferPointer, limit: Int, seed: UInt64)
+    -> [FooterEntry]?
+  {
     guard case .record(let record) = RecordFormat.decode(bytes, seed: seed), record.kind == .footer,
       case .inline(let body) = record.body
     else { return nil }
@@ -114,7 +116,7 @@ package enum SegmentHeader {
   /// "HFSEG001"
   static let magic: UInt64 = 0x3130_3047_4553_4648
 
-  static func encode(segment: UInt32, store: UInt64) -> [UInt8] {
+  package static func encode(segment: UInt32, store: UInt64) -> [UInt8] {
     var out: [UInt8] = []
     out.append(littleEndian: magic)
     out.append(littleEndian: UInt64(segment))
@@ -123,7 +125,9 @@ package enum SegmentHeader {
     return out
   }
 
-  static func isValid(_ bytes: UnsafeRawBufferPointer, segment: UInt32, store: UInt64) -> Bool {
+  package static func isValid(_ bytes: UnsafeRawBufferPointer, segment: UInt32, store: UInt64)
+    -> Bool
+  {
     bytes.count >= length
       && bytes.prefix(length).elementsEqual(encode(segment: segment, store: store))
   }

@@ -31,7 +31,7 @@ public struct StoredSummary: Sendable {
     isIncomplete = true
   }
 
-  init?(_ record: RecordView, in bytes: UnsafeRawBufferPointer) {
+  package init?(_ record: RecordView, in bytes: UnsafeRawBufferPointer) {
     switch record.body {
     case .none:
       return nil

@@ -1,5 +1,6 @@
 // The bytes of records: what goes in comes out, and nothing else is taken for a record.
 
+import FuzzEntries
 import SeededRandom
 import Testing
 
@@ -134,14 +135,8 @@ private func decoded(_ bytes: [UInt8], seed: UInt64 = 9) -> RecordFormat.Decoded
       data.overwrite(littleEndian: RecordFormat.magic, at: 0)
       data.overwrite(littleEndian: UInt32(data.count / 8 * 8), at: 4)
     }
-    RecordFuzzing.run(data)
-  }
-
-  @Test("the corpus is survived")
-  func corpus() throws {
-    let files = try corpusFiles("record")
-    #expect(!files.isEmpty)
-    for file in files { RecordFuzzing.run(file) }
+    FuzzTarget.record.run(data)
+    FuzzTarget.store.run(data)
   }
 }
 

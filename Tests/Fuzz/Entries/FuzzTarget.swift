@@ -7,7 +7,7 @@
 
 /// What can be fuzzed. The raw value is the name of its corpus below Tests/Fuzz/corpus.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-  case request, response, chunked, value, caching, record
+  case request, response, chunked, value, caching, record, store, preface
 
   /// Feeds one input, and stops the process if something that must hold does not.
   package func run(_ bytes: [UInt8]) {
@@ -18,6 +18,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case .value: fuzzValue(bytes)
     case .caching: fuzzCaching(bytes)
     case .record: fuzzRecord(bytes)
+    case .store: fuzzStore(bytes)
+    case .preface: fuzzPreface(bytes)
     }
   }
 }
