@@ -77,9 +77,14 @@ struct ProxyError: Error, Sendable {
     .proxyInternalError, "too many passwords are being checked; try again in a moment",
     status: .serviceUnavailable)
 
-  static func tooManyConnections(_ limit: Int) -> ProxyError {
-    ProxyError(
-      .connectionLimitReached, "there are \(limit) connections already (`limits.connections`)",
+  /// - Parameter isBudget: the system's limit is lower than the configuration's.
+  static func tooManyConnections(_ limit: Int, isBudget: Bool) -> ProxyError {
+    let reason =
+      isBudget
+      ? "as many as the proxy's file descriptors allow: raise its `ulimit -n`"
+      : "`limits.connections`"
+    return ProxyError(
+      .connectionLimitReached, "there are \(limit) connections already (\(reason))",
       status: .serviceUnavailable)
   }
 

@@ -30,6 +30,8 @@ package final class Server: Sendable {
   private let shared: Shared
   private let members: [Member]
   private let current: Mutex<Settings>
+  /// Descriptors that are open while nobody is connected.
+  private let ownDescriptors: Int
   private let drained = Monitor(0)
   private let isStopped = Atomic<Bool>(false)
   private let startedAt = WallTime.now()
@@ -46,14 +48,13 @@ package final class Server: Sendable {
   private init(
     _ configuration: Configuration, logger: Logger, lookup: Resolver.Lookup?
   ) throws(StartFailure) {
-    let settings = Settings(configuration)
     _ = try? ProcessLimits.raiseDescriptors()
     let store: Store
     do {
       var options = StoreOptions(
         path: configuration.store.path, size: configuration.store.size.bytes,
         memory: Int(clamping: configuration.store.memory.bytes))
-      options.openBlobs = 1024
+      options.openBlobs = DescriptorBudget.openBlobs(limit: ProcessLimits.maximumDescriptors())
       options.targets = TargetedFields(configuration.cache.targetedFields.map(\.name))
       store = try Store.open(options)
     } catch {
@@ -61,7 +62,6 @@ package final class Server: Sendable {
     }
     self.store = store
     registry = MetricRegistry()
-    current = Mutex(settings)
     do {
       let drained = self.drained
       shared = Shared(
@@ -84,11 +84,34 @@ package final class Server: Sendable {
       shared.own.add(addresses)
       shared.authenticator.use(configuration.auth.users)
       shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
+      // What each worker adds: its loop, and a descriptor in reserve for each of its listeners.
+      ownDescriptors =
+        ProcessLimits.openDescriptors() + count * (2 + configuration.listeners.count)
+      let settings = Self.settings(configuration, own: ownDescriptors, shared.logger)
+      current = Mutex(settings)
       members = try Self.startWorkers(count, shared, settings, sockets)
     } catch {
       store.close()
       throw error
     }
+  }
+
+  /// The configuration as workers use it, within what the system grants.
+  private static func settings(
+    _ configuration: Configuration, own: Int, _ logger: Logger
+  ) -> Settings {
+    let workers = configuration.threads.resolved
+    let upstream = configuration.upstream
+    let limit = ProcessLimits.maximumDescriptors()
+    let budget = DescriptorBudget(
+      limit: limit, own: own, workers: workers,
+      atOrigins: upstream.maxTotal + upstream.maxIdleTotal * workers)
+    if budget.clients < configuration.limits.connections {
+      logger.warning(
+        "limits.connections is \(configuration.limits.connections), but with \(limit) file descriptors no more than \(budget.clients) clients can be served at a time: raise `ulimit -n` (LimitNOFILE in a unit), or lower limits.connections"
+      )
+    }
+    return Settings(configuration, budget: budget)
   }
 
   private static func startWorkers(
@@ -153,7 +176,7 @@ package final class Server: Sendable {
     shared.accessLog?.reopen()
     shared.authenticator.use(configuration.auth.users)
     shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
-    let settings = Settings(configuration)
+    let settings = Self.settings(configuration, own: ownDescriptors, shared.logger)
     current.withLock { $0 = settings }
     shared.gate.change(GateLimits(configuration.upstream))
     for member in members {

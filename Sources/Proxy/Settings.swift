@@ -44,8 +44,12 @@ final class Settings: Sendable {
   /// No request may leave this machine.
   let isOffline: Bool
 
-  init(_ configuration: Configuration) {
+  /// What may be open at a time: what `limits` says, or what the system's limit on descriptors leaves.
+  let budget: DescriptorBudget
+
+  init(_ configuration: Configuration, budget: DescriptorBudget = .unlimited) {
     self.configuration = configuration
+    self.budget = budget
     rules = ResourceRules(configuration.rules.map { ResourceRules.Rule($0) })
     hasRules = !rules.isEmpty
     isOffline = configuration.offline
@@ -79,6 +83,8 @@ final class Settings: Sendable {
   }
 
   var limits: Limits { configuration.limits }
+  /// Connections of clients at a time, over all workers.
+  var connectionLimit: Int { min(configuration.limits.connections, budget.clients) }
   var upstream: UpstreamSettings { configuration.upstream }
   var destinations: Destinations { configuration.destinations }
 }

@@ -202,7 +202,7 @@ final class Worker: LoopObject {
       admit(descriptor, peer: peer, role: role)
       return
     }
-    guard shared.connectionCount.load(ordering: .relaxed) < settings.limits.connections else {
+    guard shared.connectionCount.load(ordering: .relaxed) < settings.connectionLimit else {
       metrics.add(.connectionsRefused, .limit)
       FileDescriptor.close(raw: descriptor)
       return
@@ -226,9 +226,13 @@ final class Worker: LoopObject {
       turnAway(descriptor, .notAllowedClient(peer))
       return
     }
-    guard shared.connectionCount.load(ordering: .relaxed) < settings.limits.connections else {
+    guard shared.connectionCount.load(ordering: .relaxed) < settings.connectionLimit else {
       metrics.add(.connectionsRefused, .limit)
-      turnAway(descriptor, .tooManyConnections(settings.limits.connections))
+      turnAway(
+        descriptor,
+        .tooManyConnections(
+          settings.connectionLimit, isBudget: settings.connectionLimit < settings.limits.connections
+        ))
       return
     }
     let ofClient = settings.limits.connectionsPerClient
@@ -255,7 +259,7 @@ final class Worker: LoopObject {
     let answer = Answers.error(
       error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: false, isHead: false,
       version: .http11)
-    if isBrief || farewells >= Farewell.limit {
+    if isBrief || farewells >= settings.budget.farewells {
       Farewell.brief(descriptor, answer: answer, into: loop.receiveBuffer)
     } else {
       _ = Farewell(worker: self, descriptor: descriptor, answer: answer)

@@ -13,11 +13,7 @@ extension WholeProgram {
       ["/bin/sh", "-c", "ulimit -n \(count); exec \"$@\"", "sh"]
     }
 
-    // One run in three waits for minutes, with the reserve lost to another thread and every descriptor held by
-    // somebody who waits too; until that is understood it runs on request only.
-    @Test(
-      "out of descriptors it says so, serves those it has, and recovers by itself",
-      .enabled(if: setting("HOLDFAST_STARVE", default: 0) > 0, "runs with HOLDFAST_STARVE=1"))
+    @Test("with few descriptors it says so, serves those it has, and recovers by itself")
     func descriptors() throws {
       let directory = try TemporaryDirectory()
       let origin = try ScriptedOrigin()
@@ -45,23 +41,16 @@ extension WholeProgram {
           right += 1
         } else {
           #expect(answer.status == 503)
-          #expect(
-            answer.head.fields["proxy-status"]?.contains("no file descriptor left") == true)
+          #expect(answer.head.fields["proxy-status"]?.contains("raise its `ulimit -n`") == true)
           refused += 1
         }
-        // Who cannot even be refused waits in the queue until somebody leaves.
-        client.close()
       }
-      #expect(right > 0 && right + refused == 80)
-      // Who was there before goes on; what takes a descriptor says what is short. That may be the small answer
-      // as well, if the log had no descriptor to keep it with.
-      let still = try early.get(kept, of: origin)
-      #expect(still.isRight(kept) || still.status == 503, "\(still)")
+      #expect(right > 0 && refused > 0 && right + refused == 80)
+      // Whoever got in gets all there is: connections to the origin, and files for what is fetched.
+      #expect(try early.get(kept, of: origin).isRight(kept))
       for number in 0..<5 {
         let fresh = Resource(.length, 100_000, "fresh-\(number)")
-        let answer = try early.get(fresh, of: origin)
-        #expect(answer.isRight(fresh) || answer.status == 503, "\(answer)")
-        #expect(!answer.isWrong(fresh))
+        #expect(try early.get(fresh, of: origin).isRight(fresh))
       }
 
       clients = []

@@ -10,7 +10,6 @@
 //   HOLDFAST_SEED              seed of everything random; each run prints its own
 //   HOLDFAST_IDLE_CONNECTIONS  idle connections in IdleConnectionTests (10000)
 //   HOLDFAST_SLOW_SECONDS      how long the slow clients of StampedeTests read (12)
-//   HOLDFAST_STARVE            1: also run out of descriptors in ExhaustionTests (0)
 //   HOLDFAST_CAP_TRAFFIC_MIB   traffic through the small store of FullDiskTests (640)
 
 import Foundation

@@ -17,8 +17,7 @@ import Testing
         .map { $0.trimmingCharacters(in: .whitespaces) }
       guard cells.count >= 3, let last = cells.dropLast().last else { return nil }
       let tests = last.split(separator: ",").map {
-        $0.replacing(" (on request)", with: "")
-          .trimmingCharacters(in: CharacterSet(charactersIn: " `"))
+        $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
       }
       return (cells[1], tests)
     }
