@@ -18,12 +18,13 @@ let package = Package(
   ],
   targets: [
     .target(name: "CLinux"),
-    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .target(name: "Platform", dependencies: ["CLinux"]),
     .target(name: "Telemetry", swiftSettings: pure),
     .target(name: "HTTP", swiftSettings: pure),
     .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
     .target(name: "IO", dependencies: ["Platform"]),
+    .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
     .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
@@ -79,6 +80,7 @@ let package = Package(
     .testTarget(
       name: "StorageTests",
       dependencies: ["Storage", "Platform", "HTTP", "Caching", "FuzzEntries", "SeededRandom"]),
+    .testTarget(name: "TLSTests", dependencies: ["TLS", "Platform", "SeededRandom"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
     .testTarget(

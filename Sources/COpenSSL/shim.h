@@ -1,1 +1,90 @@
+// What OpenSSL declares, and functions for those of its calls that are macros, which Swift cannot see.
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+// MARK: Contexts
+
+static inline long holdfast_SSL_CTX_set_min_version(SSL_CTX *context, int version) {
+  return SSL_CTX_set_min_proto_version(context, version);
+}
+
+static inline void holdfast_SSL_CTX_set_modes(SSL_CTX *context) {
+  // A write may take a part, and go on from a buffer that has moved; an idle connection gives its buffers back.
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+}
+
+static inline void holdfast_SSL_CTX_set_session_cache(SSL_CTX *context, int is_client) {
+  SSL_CTX_set_session_cache_mode(
+      context, is_client ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL : SSL_SESS_CACHE_OFF);
+}
+
+static inline void holdfast_SSL_CTX_set_read_ahead(SSL_CTX *context) {
+  SSL_CTX_set_read_ahead(context, 1);
+}
+
+typedef int (*holdfast_servername_callback)(SSL *, int *, void *);
+
+static inline void holdfast_SSL_CTX_set_servername_callback(SSL_CTX *context,
+                                                            holdfast_servername_callback callback) {
+  SSL_CTX_set_tlsext_servername_callback(context, callback);
+}
+
+static inline int holdfast_SSL_CTX_set_groups(SSL_CTX *context, const char *groups) {
+  return (int)SSL_CTX_set1_groups_list(context, groups);
+}
+
+// MARK: Sessions
+
+static inline int holdfast_SSL_set_server_name(SSL *ssl, const char *name) {
+  return (int)SSL_set_tlsext_host_name(ssl, name);
+}
+
+static inline int holdfast_SSL_version_number(const SSL *ssl) { return SSL_version(ssl); }
+
+static inline int holdfast_SSL_add1_chain_cert(SSL *ssl, X509 *certificate) {
+  return (int)SSL_add1_chain_cert(ssl, certificate);
+}
+
+// MARK: BIO
+
+static inline void holdfast_BIO_set_retry_read(BIO *bio) { BIO_set_retry_read(bio); }
+static inline void holdfast_BIO_set_retry_write(BIO *bio) { BIO_set_retry_write(bio); }
+static inline void holdfast_BIO_clear_retry(BIO *bio) { BIO_clear_retry_flags(bio); }
+
+static inline long holdfast_BIO_memory(BIO *bio, char **start) {
+  return BIO_get_mem_data(bio, start);
+}
+
+// MARK: Errors
+
+static inline int holdfast_ERR_reason(unsigned long code) { return ERR_GET_REASON(code); }
+static inline int holdfast_ERR_library(unsigned long code) { return ERR_GET_LIB(code); }
+
+// MARK: Keys and certificates
+
+static inline EVP_PKEY *holdfast_new_p256_key(void) { return EVP_EC_gen("P-256"); }
+
+static inline int holdfast_stack_count(const STACK_OF(X509) * stack) { return sk_X509_num(stack); }
+
+static inline void holdfast_free_general_names(void *names) {
+  GENERAL_NAMES_free((GENERAL_NAMES *)names);
+}
+
+static inline int holdfast_X509_up_ref(X509 *certificate) { return X509_up_ref(certificate); }
+
+// MARK: Constants that are expressions
+
+static const uint64_t holdfast_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
+static const uint64_t holdfast_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
+static const uint64_t holdfast_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
+// As RFC 4514 writes names, but with letters beyond ASCII as they are.
+static const unsigned long holdfast_name_format =
+    (XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) | ASN1_STRFLGS_ESC_CTRL;

@@ -1,0 +1,372 @@
+// One TLS connection over one socket of ours: handshake, then content both ways. Nothing here waits; whoever owns the
+// socket watches it, and calls again when there is something to read or room to write.
+//
+//   handshaking ─▶ open ─▶ closed        a failure ends it wherever it is, and is told again to whoever asks on
+//
+// What has been decrypted may lie here while the socket is silent: after reading, `hasUnread` says whether to come
+// back without waiting for the kernel.
+
+import COpenSSL
+import Platform
+
+/// Proof of an earlier handshake, with which the next one to the same server is shorter (RFC 8446 §2.2).
+package final class TLSTicket: @unchecked Sendable {
+  let session: OpaquePointer
+
+  init(adopting session: OpaquePointer) { self.session = session }
+
+  deinit { SSL_SESSION_free(session) }
+}
+
+/// One TLS connection. Used by one thread at a time.
+package final class TLSSession {
+  /// What a handshake has come to.
+  package enum Progress: Hashable, Sendable {
+    case done
+    case wantsRead
+    case wantsWrite
+    case failed(TLSFailure)
+  }
+
+  /// What was agreed upon.
+  package struct Agreement: Hashable, Sendable {
+    /// "TLSv1.3"
+    package var version: String
+    /// "TLS_AES_256_GCM_SHA384"
+    package var cipher: String
+    /// By ALPN, nil when the peer knows none of it.
+    package var applicationProtocol: String?
+    package var isResumed: Bool
+  }
+
+  private let ssl: OpaquePointer
+  private let context: TLSContext
+  /// The socket's descriptor; it stays the caller's, who changes it only when there is none any more.
+  private let descriptor: Int32
+  /// The only name a client may ask for; any when nil.
+  private var expectedName: String?
+  private var identity: TLSIdentity?
+  private var failure: TLSFailure?
+  private var hasEnded = false
+  private(set) package var isOpen = false
+  private var socketError: Errno?
+  private var socketEnded = false
+  private var problem: CertificateProblem?
+  private(set) package var alertReceived: TLSAlert?
+  private(set) package var alertSent: TLSAlert?
+  private var ticket: TLSTicket?
+  private var verifies = true
+
+  // MARK: Beginning
+
+  /// A connection to a server.
+  /// - Parameters:
+  ///   - host: whose certificate it has to be: a name or an address, without brackets.
+  ///   - verifies: false takes whatever certificate comes.
+  ///   - ticket: of an earlier connection to the same server.
+  package init(
+    client context: TLSContext, descriptor: Int32, host: String, isAddress: Bool,
+    verifies: Bool = true, ticket: TLSTicket? = nil
+  ) throws(TLSFailure) {
+    self.context = context
+    self.descriptor = descriptor
+    self.verifies = verifies
+    ssl = try Self.make(context)
+    try attach()
+    if isAddress {
+      let parameters = SSL_get0_param(ssl)
+      guard X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1 else { throw unavailable() }
+    } else {
+      SSL_set_hostflags(ssl, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+      // RFC 6066 §3: names only, never addresses.
+      guard holdfast_SSL_set_server_name(ssl, host) == 1, SSL_set1_host(ssl, host) == 1 else {
+        throw unavailable()
+      }
+    }
+    SSL_set_verify(ssl, SSL_VERIFY_PEER) { isGood, store in
+      TLSSession.verified(isGood == 1, store) ? 1 : 0
+    }
+    if let ticket { SSL_set_session(ssl, ticket.session) }
+    SSL_set_connect_state(ssl)
+  }
+
+  /// A connection of a client.
+  /// - Parameters:
+  ///   - identity: what to show instead of what the context has.
+  ///   - expectedName: a client that names another host (SNI) is refused. Its sessions are good for this name only.
+  package init(
+    server context: TLSContext, descriptor: Int32, identity: TLSIdentity? = nil,
+    expectedName: String? = nil
+  ) throws(TLSFailure) {
+    self.context = context
+    self.descriptor = descriptor
+    self.expectedName = expectedName
+    ssl = try Self.make(context)
+    try attach()
+    if let identity = identity ?? context.identity { try show(identity) }
+    // Without it a ticket got under one name would be good under another.
+    var scope = Array((expectedName ?? "").utf8.suffix(Int(SSL_MAX_SID_CTX_LENGTH)))
+    if scope.isEmpty { scope = [0] }
+    guard SSL_set_session_id_context(ssl, scope, UInt32(scope.count)) == 1 else {
+      throw unavailable()
+    }
+    SSL_set_accept_state(ssl)
+  }
+
+  private static func make(_ context: TLSContext) throws(TLSFailure) -> OpaquePointer {
+    OpenSSLErrors.clear()
+    guard let ssl = SSL_new(context.context) else {
+      throw .unavailable(reason: OpenSSLErrors.take())
+    }
+    return ssl
+  }
+
+  private func attach() throws(TLSFailure) {
+    guard SSL_set_ex_data(ssl, 0, Unmanaged.passUnretained(self).toOpaque()) == 1,
+      let bio = SocketBIO.make(for: self)
+    else { throw unavailable() }
+    // One object both ways: this takes over its one reference.
+    SSL_set_bio(ssl, bio, bio)
+  }
+
+  private func show(_ identity: TLSIdentity) throws(TLSFailure) {
+    self.identity = identity
+    guard SSL_use_certificate(ssl, identity.certificate.x509) == 1,
+      SSL_use_PrivateKey(ssl, identity.key.pkey) == 1
+    else { throw unavailable() }
+    for certificate in identity.chain {
+      guard holdfast_SSL_add1_chain_cert(ssl, certificate.x509) == 1 else { throw unavailable() }
+    }
+  }
+
+  private func unavailable() -> TLSFailure { .unavailable(reason: OpenSSLErrors.take()) }
+
+  deinit { SSL_free(ssl) }
+
+  /// For callbacks of OpenSSL, in which the object is alive because it is what has called.
+  static func owning(_ ssl: OpaquePointer) -> TLSSession? {
+    SSL_get_ex_data(ssl, 0).map { Unmanaged<TLSSession>.fromOpaque($0).takeUnretainedValue() }
+  }
+
+  // MARK: Handshake
+
+  /// Goes on with the handshake as far as possible.
+  package func handshake() -> Progress {
+    if let failure { return .failed(failure) }
+    if isOpen { return .done }
+    OpenSSLErrors.clear()
+    let result = SSL_do_handshake(ssl)
+    if result == 1 {
+      isOpen = true
+      return .done
+    }
+    switch outcome(result) {
+    case .wantsRead: return .wantsRead
+    case .wantsWrite: return .wantsWrite
+    case .endOfStream: return .failed(fail(.truncated))
+    case .failed(let failure): return .failed(failure)
+    case .bytes: return .done
+    }
+  }
+
+  /// Called by OpenSSL for each certificate of the chain.
+  private static func verified(_ isGood: Bool, _ store: OpaquePointer?) -> Bool {
+    guard let store,
+      let pointer = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+      let session = owning(OpaquePointer(pointer))
+    else { return false }
+    if isGood { return true }
+    if session.problem == nil {
+      let error = X509_STORE_CTX_get_error(store)
+      session.problem = CertificateProblem(
+        reason: X509_verify_cert_error_string(Int(error)).map { String(cString: $0) }
+          ?? "error \(error)",
+        certificate: X509_STORE_CTX_get_current_cert(store).map { CertificateSummary($0) },
+        depth: Int(X509_STORE_CTX_get_error_depth(store)))
+    }
+    return !session.verifies
+  }
+
+  var permitsServerName: Bool {
+    guard let expectedName, let name = serverName else { return true }
+    return name.lowercased() == expectedName.lowercased()
+  }
+
+  /// The name the client asked for (RFC 6066 §3).
+  package var serverName: String? {
+    SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) }
+  }
+
+  /// What is wrong with the peer's certificate, also where that is not held against it.
+  package var certificateProblem: CertificateProblem? { problem }
+
+  /// Known once the handshake is done.
+  package var agreement: Agreement? {
+    guard isOpen else { return nil }
+    var name: UnsafePointer<UInt8>?
+    var count: UInt32 = 0
+    SSL_get0_alpn_selected(ssl, &name, &count)
+    return Agreement(
+      version: String(cString: SSL_get_version(ssl)),
+      cipher: SSL_get_current_cipher(ssl).flatMap { SSL_CIPHER_get_name($0) }.map {
+        String(cString: $0)
+      } ?? "",
+      applicationProtocol: name.map {
+        String(decoding: UnsafeBufferPointer(start: $0, count: Int(count)), as: UTF8.self)
+      },
+      isResumed: SSL_session_reused(ssl) == 1)
+  }
+
+  func gotTicket(_ session: OpaquePointer) { ticket = TLSTicket(adopting: session) }
+
+  /// The newest ticket the server has sent; each is given once.
+  package func takeTicket() -> TLSTicket? {
+    defer { ticket = nil }
+    return ticket
+  }
+
+  func sawAlert(_ alert: TLSAlert, isReceived: Bool) {
+    if isReceived { alertReceived = alert } else { alertSent = alert }
+  }
+
+  // MARK: Content
+
+  /// Reads content, at most as much as fits.
+  package func read(into buffer: UnsafeMutableRawBufferPointer) -> TLSTransfer {
+    if let failure { return .failed(failure) }
+    if hasEnded { return .endOfStream }
+    var total = 0
+    while total < buffer.count {
+      OpenSSLErrors.clear()
+      var count = 0
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[total...])
+      let result = SSL_read_ex(ssl, rest.baseAddress, rest.count, &count)
+      if result == 1 {
+        total += count
+        continue
+      }
+      let outcome = outcome(result)
+      if case .endOfStream = outcome { hasEnded = true }
+      // What went wrong is told next time; these bytes came before.
+      return total > 0 ? .bytes(total) : outcome
+    }
+    return total > 0 ? .bytes(total) : .wantsRead
+  }
+
+  /// Bytes, an end or a failure lie here, which the kernel will not tell of.
+  package var hasUnread: Bool {
+    failure != nil || hasEnded || SSL_has_pending(ssl) == 1
+  }
+
+  /// Writes as much as the socket takes. When that is less than all, a record may have been begun: the next call has
+  /// to begin with the bytes that are left, and has to have at least `repeatCount` of them.
+  package func write(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    if let failure { return .failed(failure) }
+    var total = 0
+    while total < bytes.count {
+      OpenSSLErrors.clear()
+      var count = 0
+      let end = min(bytes.count, total + Self.recordLimit)
+      let record = UnsafeRawBufferPointer(rebasing: bytes[total..<end])
+      let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
+      if result == 1 {
+        total += count
+        repeatCount = 0
+        continue
+      }
+      repeatCount = record.count
+      let outcome = outcome(result)
+      return total > 0 ? .bytes(total) : outcome
+    }
+    return total > 0 ? .bytes(total) : .wantsWrite
+  }
+
+  /// Bytes of a record that was begun, and that have to be written again.
+  private(set) package var repeatCount = 0
+
+  /// Content of one record, at most (RFC 8446 §5.1).
+  private static let recordLimit = 16 << 10
+
+  /// Says that nothing follows (close_notify). What the socket does not take at once is not said.
+  package func finish() {
+    guard failure == nil, isOpen else { return }
+    OpenSSLErrors.clear()
+    SSL_shutdown(ssl)
+    OpenSSLErrors.clear()
+  }
+
+  // MARK: Outcomes
+
+  private func outcome(_ result: Int32) -> TLSTransfer {
+    switch SSL_get_error(ssl, result) {
+    case SSL_ERROR_WANT_READ: return .wantsRead
+    case SSL_ERROR_WANT_WRITE: return .wantsWrite
+    case SSL_ERROR_ZERO_RETURN: return .endOfStream
+    default: return .failed(fail(diagnosis()))
+    }
+  }
+
+  private func fail(_ failure: TLSFailure) -> TLSFailure {
+    self.failure = failure
+    OpenSSLErrors.clear()
+    return failure
+  }
+
+  private func diagnosis() -> TLSFailure {
+    if let socketError { return .connection(socketError) }
+    let code = OpenSSLErrors.first
+    if let alert = OpenSSLErrors.receivedAlert(code) { return .alertReceived(alert) }
+    let reason = OpenSSLErrors.reason(code)
+    if holdfast_ERR_library(code) == ERR_LIB_SSL {
+      switch reason {
+      case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        return .certificate(
+          problem
+            ?? CertificateProblem(reason: OpenSSLErrors.text(code), certificate: nil, depth: 0))
+      case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST:
+        return .plainHTTP
+      case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return .truncated
+      case SSL_R_WRONG_VERSION_NUMBER where !isOpen && context.isClient:
+        return .notTLS
+      default:
+        break
+      }
+    }
+    if code == 0, socketEnded { return .truncated }
+    return .protocolError(reason: OpenSSLErrors.text(code), alertSent: alertSent)
+  }
+
+  // MARK: The socket
+
+  func readSocket(_ bio: OpaquePointer, _ buffer: UnsafeMutableRawBufferPointer) -> Int32 {
+    switch Socket.receive(descriptor, into: buffer) {
+    case .bytes(let count):
+      return Int32(clamping: count)
+    case .wouldBlock:
+      holdfast_BIO_set_retry_read(bio)
+      return -1
+    case .endOfStream:
+      socketEnded = true
+      return 0
+    case .failed(let errno):
+      socketError = errno
+      return -1
+    }
+  }
+
+  func writeSocket(_ bio: OpaquePointer, _ bytes: UnsafeRawBufferPointer) -> Int32 {
+    switch Socket.send(descriptor, bytes) {
+    case .bytes(let count):
+      return Int32(clamping: count)
+    case .wouldBlock:
+      holdfast_BIO_set_retry_write(bio)
+      return -1
+    case .endOfStream:
+      return -1
+    case .failed(let errno):
+      socketError = errno
+      return -1
+    }
+  }
+}
