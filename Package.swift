@@ -29,12 +29,14 @@ let package = Package(
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
       name: "Configuration",
-      dependencies: ["Platform", "HTTP", "COpenSSL", .product(name: "Yams", package: "Yams")]),
+      dependencies: [
+        "Platform", "HTTP", "TLS", "COpenSSL", .product(name: "Yams", package: "Yams"),
+      ]),
     .target(
       name: "Proxy",
       dependencies: [
-        "Platform", "Telemetry", "HTTP", "Caching", "IO", "Storage", "Mirrors", "Configuration",
-        .product(name: "Logging", package: "swift-log"),
+        "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors",
+        "Configuration", .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
       name: "CLI",

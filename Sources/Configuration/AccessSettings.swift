@@ -105,6 +105,7 @@ extension AdminSettings: ConfigurationValue {
 extension ConfigurationReader {
   /// Reads the files that hold secrets.
   mutating func readSecrets(into configuration: inout Configuration) {
+    checkCertificates(configuration)
     if let file = configuration.admin?.tokenFile,
       let text = secretFile(file, key: "admin.token-file")
     {

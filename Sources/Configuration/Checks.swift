@@ -88,17 +88,23 @@ extension ConfigurationReader {
   }
 
   private mutating func checkUpstreams(_ configuration: Configuration) {
+    if configuration.upstream.unverifiedHosts.contains(.any) {
+      let key = "upstream.unverified-hosts"
+      report(
+        "* would trust every host blindly; name the hosts, or have upstream.ca name their authority",
+        key: key, at: place(of: key))
+    } else if !configuration.upstream.unverifiedHosts.isEmpty {
+      let key = "upstream.unverified-hosts"
+      report(
+        "whoever is on the way to these hosts can change what is stored of them", key: key,
+        at: place(of: key), severity: .warning)
+    }
     let listeners = configuration.listeners
     var upstreams = listeners.enumerated().compactMap { index, listener in
       listener.origin.map { (key: "listen[\(index)].origin", url: $0) }
     }
     upstreams += configuration.mirrors.all.map { (key: "mirrors.\($0.name)", url: $0.url) }
     for (key, url) in upstreams {
-      if url.scheme == .https {
-        report(
-          "\(url.text) needs TLS, which this version cannot speak to origins; use an http URL",
-          key: key, at: place(of: key))
-      }
       if let ip = IPAddress(url.host), ip.isLoopback || ip.isUnspecified,
         listeners.contains(where: { overlap($0.address, SocketAddress(ip, port: url.port)) })
       {

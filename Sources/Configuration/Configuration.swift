@@ -107,6 +107,10 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var maxWaiting = 1024
   package var queueTimeout: Duration = .seconds(30)
   package var orphans = OrphanSettings()
+  /// Who vouches for https origins.
+  package var ca = TrustSource.system
+  /// Hosts whose certificates are not looked at.
+  package var unverifiedHosts: [HostPattern] = []
 
   package init() {}
 }

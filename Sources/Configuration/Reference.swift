@@ -163,6 +163,16 @@ package enum Reference {
     ),
 
     Setting(
+      "upstream.ca", \.upstream.ca, in: defaults, .reload, example: "/etc/holdfast/authorities.pem",
+      "Who vouches for https origins: `system` for the authorities this system trusts, or a file of PEM certificates, which are then the only ones."
+    ),
+    Setting(
+      "upstream.unverified-hosts", \.upstream.unverifiedHosts, in: defaults, .reload,
+      example: "[old.example.org]",
+      "Hosts whose certificates are taken whatever they say. Anybody on the way to them can read and change what they send, and what they change is stored: better have `upstream.ca` trust their authority."
+    ),
+
+    Setting(
       "upstream.forward-fields", \.upstream.forwardFields, in: defaults, .reload,
       example: "[X-Forwarded-For, Referer]",
       "Request fields that fetches for the store carry although what is stored does not depend on them. By default those from which origins are known to make an answer stay behind: X-Forwarded-For and its kind, X-Original-URL, X-HTTP-Method-Override, Origin, Referer. Name only what your origins do not reflect."

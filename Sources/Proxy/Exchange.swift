@@ -76,7 +76,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private static let receivesPerTurn = 4
 
   private enum State {
-    case idle, queued, resolving, connecting, awaitingHead, content, done
+    case idle, queued, resolving, connecting, securing, awaitingHead, content, done
   }
 
   let worker: Worker
@@ -228,7 +228,40 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       fail(.cannotWatch)
       return
     }
-    send(on: connection)
+    if request.origin.isSecure { secure(connection) } else { send(on: connection) }
+  }
+
+  // MARK: TLS
+
+  private func secure(_ connection: OriginConnection) {
+    do throws(ProxyError) {
+      try connection.secure()
+    } catch {
+      connection.close()
+      fail(error)
+      return
+    }
+    state = .securing
+    self.connection = connection
+    connection.exchange = self
+    loop.arm(self, after: worker.settings.upstream.connectTimeout)
+    shakeHands()
+  }
+
+  private func shakeHands() {
+    guard let connection else { return }
+    switch connection.handshake() {
+    case .done:
+      loop.disarm(self)
+      send(on: connection)
+    case .wantsRead:
+      loop.setInterest(connection, .read)
+    case .wantsWrite:
+      loop.setInterest(connection, .write)
+    case .failed(let failure):
+      worker.metrics.add(.upstreamConnectFailures, .tls)
+      fail(.tls(request.origin.authority, failure))
+    }
   }
 
   func connector(_ connector: Connector, failed attempts: [ConnectionRace.Attempt]) {
@@ -308,7 +341,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private func flush() {
     guard let connection else { return }
     while !output.isEmpty {
-      switch Socket.send(connection.descriptor, output.bytes) {
+      switch connection.send(output.bytes) {
       case .bytes(let count):
         worker.metrics.add(.upstreamSent, UInt64(count))
         output.consume(count)
@@ -341,7 +374,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private func updateInterest() {
     guard let connection else { return }
     var interest: Interest = isPaused || isThrottled ? [] : .read
-    if !output.isEmpty { interest.insert(.write) }
+    if !output.isEmpty || connection.wantsRoomToRead { interest.insert(.write) }
     loop.setInterest(connection, interest)
   }
 
@@ -373,6 +406,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       return
     }
     updateInterest()
+    if let connection, connection.hasUnread { loop.afterTurn(connection) }
   }
 
   // MARK: Bandwidth
@@ -402,6 +436,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   }
 
   func connectionReady(_ events: Readiness) {
+    if state == .securing {
+      shakeHands()
+      return
+    }
     if events.contains(.write), !output.isEmpty {
       flush()
       guard connection != nil else { return }
@@ -418,6 +456,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     }
     guard !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else { return }
     receive(from: connection)
+    if self.connection === connection, connection.hasUnread, !isPaused, !isThrottled {
+      loop.afterTurn(connection)
+    }
+    if self.connection === connection, connection.wantsRoomToRead { updateInterest() }
   }
 
   /// Reads on while each call fills the buffer: then there is more, and asking epoll first is a detour. The
@@ -427,7 +469,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       let allowed = allowance(loop.receiveBuffer.count)
       guard allowed > 0 else { return }
       let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<allowed])
-      switch Socket.receive(connection.descriptor, into: buffer) {
+      switch connection.receive(into: buffer) {
       case .bytes(let count):
         worker.metrics.add(.upstreamReceived, UInt64(count))
         throttle?.spent(count)
@@ -485,7 +527,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         worker.metrics.add(.timeouts, .upstreamTrickle)
         fail(.trickled(request.origin.authority, rule, isReading: false))
       }
-    case .idle, .queued, .resolving, .connecting, .done:
+    case .idle, .queued, .resolving, .connecting, .securing, .done:
       break
     }
   }
@@ -630,14 +672,14 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         proceed()
         return
       }
-      fail(.endedBeforeHead(request.origin.authority, errno))
+      fail(.endedBeforeHead(request.origin.authority, errno, connection?.tlsFailure))
     case .content:
       if framing == .untilClose, errno == nil {
         finish(trailers: nil)
       } else {
-        fail(.endedInContent(request.origin.authority, errno))
+        fail(.endedInContent(request.origin.authority, errno, connection?.tlsFailure))
       }
-    case .idle, .queued, .resolving, .connecting, .done:
+    case .idle, .queued, .resolving, .connecting, .securing, .done:
       break
     }
   }
@@ -651,6 +693,11 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     case .content: silence = .inContent
     case .queued:
       queueTimedOut()
+      return
+    case .securing:
+      worker.metrics.add(.timeouts, .connect)
+      worker.metrics.add(.upstreamConnectFailures, .tls)
+      fail(.handshakeTimedOut(request.origin.authority, worker.settings.upstream.connectTimeout))
       return
     case .idle, .resolving, .connecting, .done: return
     }

@@ -4,6 +4,7 @@
 
 import IO
 import Platform
+import TLS
 
 /// One connection to an origin: lent to an exchange, or idle in the pool.
 final class OriginConnection: LoopObject {
@@ -19,6 +20,12 @@ final class OriginConnection: LoopObject {
   var idleNumber: UInt64 = 0
   private var isOpen = true
   private(set) var isWatched = false
+  /// For https origins.
+  private(set) var tls: TLSSession?
+  /// What TLS has come to grief over; what the socket itself told is in the transfer.
+  private(set) var tlsFailure: TLSFailure?
+  /// TLS has something to say before it can give what it has read (a key update), and the socket is full.
+  private(set) var wantsRoomToRead = false
 
   init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
@@ -51,9 +58,60 @@ final class OriginConnection: LoopObject {
   override func ready(_ events: Readiness) {
     if let exchange {
       exchange.connectionReady(events)
-    } else {
+    } else if tls == nil || !isSilent {
+      // Over TLS it may have been a ticket, which is welcome.
       worker.pool.drop(self)
     }
+  }
+
+  // MARK: Bytes
+
+  /// Begins TLS: `handshake` goes on with it.
+  func secure() throws(ProxyError) {
+    let settings = worker.settings.upstreamTLS
+    let context = try settings.context()
+    do throws(TLSFailure) {
+      tls = try TLSSession(
+        client: context, descriptor: descriptor, host: origin.host,
+        isAddress: IPAddress(origin.host) != nil, verifies: settings.verifies(origin.host),
+        ticket: worker.tickets.take(origin))
+    } catch {
+      throw .tls(origin.authority, error)
+    }
+  }
+
+  func handshake() -> TLSSession.Progress { tls?.handshake() ?? .done }
+
+  func receive(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
+    guard let tls else { return Socket.receive(descriptor, into: buffer) }
+    let result = tls.read(into: buffer)
+    wantsRoomToRead = result == .wantsWrite
+    return transfer(result)
+  }
+
+  func send(_ bytes: UnsafeRawBufferPointer) -> Transfer {
+    guard let tls else { return Socket.send(descriptor, bytes) }
+    return transfer(tls.write(bytes))
+  }
+
+  /// What was read off the socket and not asked for yet: the kernel will not tell of it.
+  var hasUnread: Bool { tls?.hasUnread ?? false }
+
+  private func transfer(_ result: TLSTransfer) -> Transfer {
+    switch result {
+    case .bytes(let count): return .bytes(count)
+    case .wantsRead, .wantsWrite: return .wouldBlock
+    case .endOfStream: return .endOfStream
+    case .failed(.connection(let errno)): return .failed(errno)
+    case .failed(let failure):
+      tlsFailure = failure
+      return .failed(.protocol)
+    }
+  }
+
+  override func turnEnded() {
+    guard isOpen, hasUnread else { return }
+    exchange?.connectionReady(.read)
   }
 
   /// Idle for as long as the pool keeps connections.
@@ -65,7 +123,12 @@ final class OriginConnection: LoopObject {
   var isSilent: Bool {
     var byte: UInt8 = 0
     return withUnsafeMutableBytes(of: &byte) { buffer in
-      if case .wouldBlock = Socket.peek(descriptor, into: buffer) { true } else { false }
+      if tls != nil {
+        // Takes what is no content: tickets, key updates.
+        if case .wouldBlock = receive(into: buffer) { true } else { false }
+      } else {
+        if case .wouldBlock = Socket.peek(descriptor, into: buffer) { true } else { false }
+      }
     }
   }
 
@@ -74,6 +137,10 @@ final class OriginConnection: LoopObject {
     isOpen = false
     exchange = nil
     unregister()
+    if let tls {
+      if let ticket = tls.takeTicket() { worker.tickets.put(ticket, for: origin) }
+      tls.finish()
+    }
     FileDescriptor.close(raw: descriptor)
     worker.metrics.subtract(.connectionsOpen, .upstream)
   }
@@ -108,6 +175,9 @@ final class OriginPool {
 
   func put(_ connection: OriginConnection) {
     connection.exchange = nil
+    if let ticket = connection.tls?.takeTicket() {
+      worker.tickets.put(ticket, for: connection.origin)
+    }
     let limits = worker.settings.upstream
     guard !worker.isDraining, isPermitted(connection),
       idle[connection.origin, default: []].count < limits.maxIdle

@@ -5,6 +5,7 @@
 import HTTP
 import IO
 import Platform
+import TLS
 import Telemetry
 
 struct ProxyError: Error, Sendable {
@@ -122,12 +123,6 @@ struct ProxyError: Error, Sendable {
     .requestDenied, "this listener serves one origin only and opens no tunnels",
     status: .methodNotAllowed)
 
-  static let secureOrigin = ProxyError(
-    .proxyConfigurationError,
-    "this version reaches https origins through CONNECT only; ask for the http address, or use"
-      + " Holdfast as the client's https proxy",
-    status: .notImplemented)
-
   static let loop = ProxyError(
     .proxyLoopDetected, "the request has passed this proxy before: its Via field names it")
 
@@ -217,7 +212,7 @@ struct ProxyError: Error, Sendable {
       case .refused: .connectionRefused
       case .timeout: .connectionTimeout
       case .unreachable: .destinationIPUnroutable
-      case .resolution, .forbidden, .limit, .other: .destinationUnavailable
+      case .resolution, .forbidden, .limit, .tls, .other: .destinationUnavailable
       }
     return ProxyError(type, "no connection to \(authority) (\(tried.joined(separator: "; ")))")
   }
@@ -234,15 +229,21 @@ struct ProxyError: Error, Sendable {
     ProxyError(.protocolError, "\(authority) \(what)")
   }
 
-  static func endedBeforeHead(_ authority: String, _ errno: Errno?) -> ProxyError {
-    ProxyError(
+  static func endedBeforeHead(
+    _ authority: String, _ errno: Errno?, _ failure: TLSFailure? = nil
+  ) -> ProxyError {
+    if let failure { return .brokenTLS(authority, failure, isInContent: false) }
+    return ProxyError(
       .connectionTerminated,
       errno.map { "the connection to \(authority) broke before an answer came: \($0)" }
         ?? "\(authority) closed the connection without an answer")
   }
 
-  static func endedInContent(_ authority: String, _ errno: Errno?) -> ProxyError {
-    ProxyError(
+  static func endedInContent(
+    _ authority: String, _ errno: Errno?, _ failure: TLSFailure? = nil
+  ) -> ProxyError {
+    if let failure { return .brokenTLS(authority, failure, isInContent: true) }
+    return ProxyError(
       .responseIncomplete,
       errno.map { "the connection to \(authority) broke in the middle of the content: \($0)" }
         ?? "\(authority) closed the connection in the middle of the content")

@@ -95,7 +95,6 @@ enum RequestIntake {
     {
       throw .prohibited(route.target.host, IPAddress(route.target.authority.bareHost).map { [$0] })
     }
-    guard route.target.scheme == .http else { throw .secureOrigin }
     var fields = FieldSection(copying: head, of: bytes)
     if head.method == .options, case .hops(let hops) = MaxForwards(head, in: bytes) {
       var value: [UInt8] = []

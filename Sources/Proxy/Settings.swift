@@ -44,6 +44,8 @@ final class Settings: Sendable {
   /// No request may leave this machine.
   let isOffline: Bool
 
+  /// How https origins are reached.
+  let upstreamTLS: UpstreamTLS
   /// What may be open at a time: what `limits` says, or what the system's limit on descriptors leaves.
   let budget: DescriptorBudget
 
@@ -54,6 +56,7 @@ final class Settings: Sendable {
     hasRules = !rules.isEmpty
     isOffline = configuration.offline
     router = Router(configuration.mirrors)
+    upstreamTLS = UpstreamTLS(configuration.upstream)
     let limits = configuration.limits
     headLimits = HeadLimits(
       startLine: Int(clamping: limits.requestLine.bytes), head: Int(clamping: limits.head.bytes),

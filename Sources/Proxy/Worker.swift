@@ -101,6 +101,8 @@ final class Worker: LoopObject {
   /// Where answers are put together.
   let scratch = ScratchBuffer()
   private(set) var pool: OriginPool!
+  /// Of handshakes with origins.
+  var tickets = TicketBox()
   let addressHosts = AddressHosts()
   /// `2026-03-02T10:11:12Z`, made once a second.
   private let timeText: UnsafeMutableRawBufferPointer
@@ -151,10 +153,18 @@ final class Worker: LoopObject {
       let hasOtherRates =
         settings.configuration.rate != self.settings.configuration.rate
         || settings.upstream.rate != self.settings.upstream.rate
+      let hasOtherTrust =
+        settings.upstream.ca != self.settings.upstream.ca
+        || settings.upstream.unverifiedHosts != self.settings.upstream.unverifiedHosts
       self.settings = settings
       router = settings.router
       addressHosts.forget()
       pool.dropForbidden()
+      if hasOtherTrust {
+        // Whom was trusted then may be nobody now.
+        pool.dropAll()
+        tickets.removeAll()
+      }
       if hasOtherRates {
         for connection in connections.values { connection.ratesChanged() }
         for tunnel in tunnels.values { tunnel.ratesChanged() }

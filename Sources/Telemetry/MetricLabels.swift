@@ -142,9 +142,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case other
   /// `upstream.max-connections` or `upstream.max-total` was reached, and the line too long or too slow.
   case limit
+  /// The TLS handshake failed.
+  case tls
 
   public static var labelName: String { "reason" }
-  @inlinable public static var valueCount: Int { 7 }
+  @inlinable public static var valueCount: Int { 8 }
   public var labelValue: String { "\(self)" }
 }
 
