@@ -58,7 +58,7 @@ let package = Package(
     .target(
       name: "Support",
       dependencies: [
-        "Proxy", "Configuration", "Storage", "IO", "Platform", "Telemetry",
+        "Proxy", "Configuration", "Storage", "IO", "TLS", "Platform", "Telemetry",
         .product(name: "Logging", package: "swift-log"),
       ], path: "Tests/Support"),
 
@@ -82,7 +82,7 @@ let package = Package(
     .testTarget(
       name: "StorageTests",
       dependencies: ["Storage", "Platform", "HTTP", "Caching", "FuzzEntries", "SeededRandom"]),
-    .testTarget(name: "TLSTests", dependencies: ["TLS", "Platform", "SeededRandom"]),
+    .testTarget(name: "TLSTests", dependencies: ["TLS", "Platform", "SeededRandom", "Support"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
     .testTarget(
@@ -92,7 +92,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "WireTests",
-      dependencies: ["Support", "Proxy", "Configuration", "Platform", "Telemetry", "Storage"]),
+      dependencies: ["Support", "Proxy", "Configuration", "Platform", "Telemetry", "Storage", "TLS"]),
     .testTarget(
       name: "CLITests",
       dependencies: [

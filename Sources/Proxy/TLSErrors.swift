@@ -9,10 +9,12 @@ extension ProxyError {
   static func tls(_ authority: String, _ failure: TLSFailure) -> ProxyError {
     switch failure {
     case .certificate(let problem):
-      ProxyError(.tlsCertificateError, "the certificate of \(authority) is refused: \(problem.sentence)")
+      ProxyError(
+        .tlsCertificateError, "the certificate of \(authority) is refused: \(problem.sentence)")
     case .alertReceived(let alert):
       ProxyError(
-        .tlsAlertReceived, "\(authority) ended the TLS connection with the alert \(alert) (\(alert.code))")
+        .tlsAlertReceived,
+        "\(authority) ended the TLS connection with the alert \(alert) (\(alert.code))")
     case .protocolError(let reason, let alert):
       ProxyError(
         .tlsProtocolError,
@@ -27,14 +29,16 @@ extension ProxyError {
         "\(authority) closed the connection in the middle of the TLS handshake")
     case .connection(let errno):
       ProxyError(
-        .connectionTerminated, "the connection to \(authority) broke in the TLS handshake: \(errno)")
+        .connectionTerminated, "the connection to \(authority) broke in the TLS handshake: \(errno)"
+      )
     case .unavailable(let reason):
       ProxyError(.proxyInternalError, "TLS with \(authority) could not be begun: \(reason)")
     }
   }
 
   /// A connection that had been made, and broke over TLS.
-  static func brokenTLS(_ authority: String, _ failure: TLSFailure, isInContent: Bool) -> ProxyError {
+  static func brokenTLS(_ authority: String, _ failure: TLSFailure, isInContent: Bool) -> ProxyError
+  {
     let place = isInContent ? "in the middle of the content" : "before an answer came"
     let type: ProxyStatus.ErrorType = isInContent ? .responseIncomplete : .connectionTerminated
     return switch failure {
@@ -72,7 +76,8 @@ extension CertificateProblem {
     let names = certificate.names.isEmpty ? "no host" : certificate.names.joined(separator: ", ")
     var sentence =
       "\(reason) (subject \(certificate.subject), issuer \(certificate.issuer), for \(names))"
-    if reason.contains("issuer") || reason.contains("self-signed") || reason.contains("self signed") {
+    if reason.contains("issuer") || reason.contains("self-signed") || reason.contains("self signed")
+    {
       sentence += "; if that authority is to be trusted, add it to the file of `upstream.ca`"
     }
     return sentence

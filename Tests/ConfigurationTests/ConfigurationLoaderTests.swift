@@ -185,8 +185,8 @@ struct ConfigurationLoaderTests {
         "2:18 mirrors.debian.url: \"deb.example.org\" is not a URL; write one like http://deb.example.org/debian/"
       ),
       (
-        "mirrors:\n  debian: https://deb.example.org/",
-        "2:11 mirrors.debian: https://deb.example.org/ needs TLS, which this version cannot speak to origins; use an http URL"
+        "upstream: { unverified-hosts: [\"*\"] }",
+        "1:31 upstream.unverified-hosts: * would trust every host blindly; name the hosts, or have upstream.ca name their authority"
       ),
       ("log: { format: jsn }", "1:16 log.format: \"jsn\" is not known; did you mean json?"),
       ("log: { access: stdot }", "1:16 log.access: \"stdot\" is not known; did you mean stdout?"),

@@ -2,6 +2,7 @@
 
 import Glibc
 import Platform
+import TLS
 
 package final class WireOrigin: @unchecked Sendable {
   package let script: Script
@@ -12,8 +13,14 @@ package final class WireOrigin: @unchecked Sendable {
   private var listener: Int32
   private var accepted = 0
   private var connections: [WireOriginConnection] = []
+  /// What it shows, if it is one for https.
+  package var tls: TLSContext?
 
-  package init(_ script: Script, host: String = "origin.test", ip: IPAddress = .loopbackV4) throws {
+  package init(
+    _ script: Script, host: String = "origin.test", ip: IPAddress = .loopbackV4,
+    tls: TLSContext? = nil
+  ) throws {
+    self.tls = tls
     self.script = script
     self.host = host
     name = host
@@ -28,10 +35,21 @@ package final class WireOrigin: @unchecked Sendable {
   package var authority: String { "\(host):\(port)" }
 
   /// The target URI of a path here.
-  package func url(_ path: String) -> String { "http://\(authority)\(path)" }
+  package func url(_ path: String) -> String {
+    "\(tls == nil ? "http" : "https")://\(authority)\(path)"
+  }
 
-  /// The next connection that the proxy makes.
+  /// The next connection that the proxy makes, with its handshake done if it is to have one.
   package func accept(file: String = #fileID, line: UInt = #line) throws -> WireOriginConnection {
+    let connection = try acceptBare(file: file, line: line)
+    if let tls { try connection.serveTLS(tls, file: file, line: line) }
+    return connection
+  }
+
+  /// The next connection that the proxy makes, before anything is said on it.
+  package func acceptBare(file: String = #fileID, line: UInt = #line) throws
+    -> WireOriginConnection
+  {
     let deadline = Instant.precise() + Script.patience
     while true {
       switch Socket.accept(listener) {

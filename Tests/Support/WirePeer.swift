@@ -3,6 +3,7 @@
 
 import Glibc
 import Platform
+import TLS
 
 /// A scripted peer. One thread may read while another sends; otherwise used by one at a time.
 package class WirePeer: @unchecked Sendable {
@@ -12,6 +13,7 @@ package class WirePeer: @unchecked Sendable {
   let script: Script
   let name: String
   private var descriptor: Int32
+  private var tls: TLSSession?
   private var received: [UInt8] = []
   private var position = 0
   private var ending: Ending?
@@ -31,6 +33,68 @@ package class WirePeer: @unchecked Sendable {
 
   package var isOpen: Bool { descriptor >= 0 }
 
+  // MARK: TLS
+
+  /// Goes on in TLS, as the server. From here on one thread at a time may use this.
+  /// - Throws: `TLSFailure` when the handshake fails.
+  @discardableResult
+  package func serveTLS(
+    _ context: TLSContext, file: String = #fileID, line: UInt = #line
+  ) throws -> TLSSession {
+    try shakeHands(TLSSession(server: context, descriptor: descriptor), .here(file, line))
+  }
+
+  /// Goes on in TLS, as the client.
+  @discardableResult
+  package func beginTLS(
+    _ context: TLSContext, host: String, isAddress: Bool = false, verifies: Bool = true,
+    ticket: TLSTicket? = nil, file: String = #fileID, line: UInt = #line
+  ) throws -> TLSSession {
+    try shakeHands(
+      TLSSession(
+        client: context, descriptor: descriptor, host: host, isAddress: isAddress,
+        verifies: verifies, ticket: ticket), .here(file, line))
+  }
+
+  /// Goes on in clear, as nobody may.
+  package func forgetTLS() { tls = nil }
+
+  private func shakeHands(_ session: TLSSession, _ place: Place) throws -> TLSSession {
+    while true {
+      switch session.handshake() {
+      case .done:
+        script.note(name, "has shaken hands")
+        tls = session
+        return session
+      case .wantsRead: try wait(Int16(POLLIN), "a handshake", place)
+      case .wantsWrite: try wait(Int16(POLLOUT), "a handshake", place)
+      case .failed(let failure):
+        script.note(name, "fails to shake hands: \(failure)")
+        throw failure
+      }
+    }
+  }
+
+  private func pass(_ bytes: UnsafeRawBufferPointer) -> Transfer {
+    guard let tls else { return Socket.send(descriptor, bytes) }
+    return Self.transfer(tls.write(bytes))
+  }
+
+  private func fetch(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
+    guard let tls else { return Socket.receive(descriptor, into: buffer) }
+    return Self.transfer(tls.read(into: buffer))
+  }
+
+  private static func transfer(_ result: TLSTransfer) -> Transfer {
+    switch result {
+    case .bytes(let count): .bytes(count)
+    case .wantsRead, .wantsWrite: .wouldBlock
+    case .endOfStream: .endOfStream
+    // An end that nobody announced is as good as a reset.
+    case .failed: .failed(.connectionReset)
+    }
+  }
+
   // MARK: Sending
 
   @discardableResult
@@ -45,7 +109,7 @@ package class WirePeer: @unchecked Sendable {
     var sent = 0
     while sent < bytes.count {
       let transfer = bytes.withUnsafeBytes {
-        Socket.send(descriptor, UnsafeRawBufferPointer(rebasing: $0[sent...]))
+        pass(UnsafeRawBufferPointer(rebasing: $0[sent...]))
       }
       switch transfer {
       case .bytes(let count): sent += count
@@ -79,10 +143,12 @@ package class WirePeer: @unchecked Sendable {
 
   // MARK: Ending
 
-  /// Sends FIN; reading goes on.
+  /// Sends FIN, over TLS a close_notify before it; reading goes on.
+  /// - Parameter isSilent: without the close_notify.
   @discardableResult
-  package func finish() -> Self {
+  package func finish(isSilent: Bool = false) -> Self {
     script.note(name, "finishes")
+    if !isSilent { tls?.finish() }
     if isOpen { Socket.shutdownWrite(descriptor) }
     return self
   }
@@ -131,7 +197,7 @@ package class WirePeer: @unchecked Sendable {
     }
     while true {
       var buffer = [UInt8](repeating: 0, count: 64 << 10)
-      let transfer = buffer.withUnsafeMutableBytes { Socket.receive(descriptor, into: $0) }
+      let transfer = buffer.withUnsafeMutableBytes { fetch(into: $0) }
       switch transfer {
       case .bytes(let count):
         script.note(name, "sees", buffer[0..<count])

@@ -2,33 +2,9 @@
 
 import Glibc
 import Platform
+import Support
 
 @testable import TLS
-
-/// A certificate authority and what it has signed, made for one test.
-struct Authority {
-  static let now = Int64(time(nil))
-  let authority: CertificateAuthority
-  let file: String
-
-  init(permitted: [String] = [], days: Int = 30, now: Int64 = Self.now) throws {
-    let made = try CertificateAuthority.make(
-      name: "Holdfast test authority", permitted: permitted, validFor: days, now: now)
-    authority = try CertificateAuthority(certificate: made.certificate, key: made.key)
-    var name = Array("/tmp/holdfast-tls-XXXXXX".utf8CString)
-    let descriptor = mkstemp(&name)
-    file = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let pem = made.certificate.pem
-    _ = pem.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-    Glibc.close(descriptor)
-  }
-
-  func remove() { unlink(file) }
-
-  func identity(_ host: String, days: Int = 7, now: Int64 = Self.now) throws -> TLSIdentity {
-    try authority.identity(for: host, validFor: days, now: now)
-  }
-}
 
 final class Pair {
   let clientSocket: Int32

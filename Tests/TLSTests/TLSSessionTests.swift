@@ -1,13 +1,14 @@
 import Glibc
 import Platform
 import SeededRandom
+import Support
 import Testing
 
 @testable import TLS
 
 struct TLSSessionTests {
   private func contexts(
-    _ authority: Authority, showing identity: TLSIdentity? = nil
+    _ authority: TestAuthority, showing identity: TLSIdentity? = nil
   ) throws -> (client: TLSContext, server: TLSContext) {
     (
       try TLSContext(clientTrusting: .file(authority.file)),
@@ -17,8 +18,7 @@ struct TLSSessionTests {
 
   @Test("a handshake agrees on TLS 1.3 and HTTP/1.1, and content goes both ways")
   func handshake() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let pair = try Pair(client: client, server: server)
     let outcome = pair.shake()
@@ -38,8 +38,7 @@ struct TLSSessionTests {
 
   @Test("a socket that takes a little at a time gets every byte once and in order")
   func partialWrites() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let pair = try Pair(client: client, server: server)
     #expect(pair.shake().client == .done)
@@ -60,8 +59,7 @@ struct TLSSessionTests {
 
   @Test("what was decrypted and does not fit is told of, since the socket is silent about it")
   func unread() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let pair = try Pair(client: client, server: server)
     #expect(pair.shake().client == .done)
@@ -73,8 +71,7 @@ struct TLSSessionTests {
 
   @Test("close_notify is an end; a FIN without it is a cut")
   func endings() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let said = try Pair(client: client, server: server)
     #expect(said.shake().client == .done)
@@ -95,8 +92,7 @@ struct TLSSessionTests {
 
   @Test("a ticket makes the next handshake shorter, but not under another name")
   func resumption() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let first = try Pair(client: client, server: server, expectedName: "example.org")
     #expect(first.shake().client == .done)
@@ -119,16 +115,14 @@ struct TLSSessionTests {
 
   @Test("a certificate that is not right is refused, and the message names it and its fault")
   func certificates() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
-    let stranger = try Authority()
-    defer { stranger.remove() }
-    let past = Authority.now - 90 * 86_400
+    let authority = try TestAuthority()
+    let stranger = try TestAuthority()
+    let past = TestAuthority.now - 90 * 86_400
     let cases: [(TLSIdentity, String, String)] = [
       (try authority.identity("other.example"), "hostname mismatch", "CN=other.example"),
       (try authority.identity("example.org", now: past), "expired", "CN=example.org"),
       (
-        try authority.identity("example.org", now: Authority.now + 86_400), "not yet valid",
+        try authority.identity("example.org", now: TestAuthority.now + 86_400), "not yet valid",
         "CN=example.org"
       ),
       (try stranger.identity("example.org"), "unable to get local issuer", "CN=example.org"),
@@ -159,8 +153,7 @@ struct TLSSessionTests {
 
   @Test("addresses are checked against addresses", arguments: ["127.0.0.1", "::1"])
   func addresses(address: String) throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority, showing: authority.identity(address))
     let right = try Pair(client: client, server: server, host: address, isAddress: true)
     #expect(right.shake().client == .done)
@@ -174,8 +167,7 @@ struct TLSSessionTests {
 
   @Test("a client that names another host than it may is refused")
   func serverName() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let pair = try Pair(client: client, server: server, expectedName: "other.example")
     let outcome = pair.shake()
@@ -188,8 +180,7 @@ struct TLSSessionTests {
 
   @Test("HTTP in clear text on either side is told from a broken handshake")
   func clearText() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let asked = try Pair(client: client, server: server)
     let request = Array("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".utf8)
@@ -204,8 +195,7 @@ struct TLSSessionTests {
 
   @Test("an end or a reset in the middle of a handshake is that, and no protocol error")
   func brokenHandshake() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     let ended = try Pair(client: client, server: server)
     #expect(ended.client.handshake() == .wantsRead)
@@ -221,8 +211,7 @@ struct TLSSessionTests {
 
   @Test("random bytes in place of a handshake end it, whatever they are")
   func garbage() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     var random = SeededGenerator(seed: 11)
     for _ in 0..<300 {
@@ -243,8 +232,7 @@ struct TLSSessionTests {
 
   @Test("a handshake that arrives byte by byte is one all the same")
   func singleBytes() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
     var inner: [Int32] = [0, 0]
     _ = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &inner)
@@ -274,15 +262,15 @@ struct CertificateAuthorityTests {
   func roundTrip() throws {
     let made = try CertificateAuthority.make(
       name: "Holdfast", permitted: ["example.org", "*.example.net"], validFor: 365,
-      now: Authority.now)
+      now: TestAuthority.now)
     let certificate = try #require(Certificate.all(inPEM: made.certificate.pem).first)
     let key = try #require(PrivateKey(pem: made.key.pem))
     let authority = try CertificateAuthority(certificate: certificate, key: key)
-    let identity = try authority.identity(for: "a.example.org", validFor: 7, now: Authority.now)
+    let identity = try authority.identity(for: "a.example.org", validFor: 7, now: TestAuthority.now)
     let summary = identity.certificate.summary
     #expect(summary.names == ["a.example.org"])
     #expect(summary.issuer == "CN=Holdfast")
-    #expect(summary.notAfter == Authority.now + 7 * 86_400)
+    #expect(summary.notAfter == TestAuthority.now + 7 * 86_400)
     #expect(throws: TLSSetupError.keyOfAnother) {
       try CertificateAuthority(certificate: certificate, key: try PrivateKey.make())
     }
@@ -290,8 +278,7 @@ struct CertificateAuthorityTests {
 
   @Test("a certificate outside the names its authority may sign for convinces nobody")
   func constraints() throws {
-    let authority = try Authority(permitted: ["*.example.org"])
-    defer { authority.remove() }
+    let authority = try TestAuthority(permitted: ["*.example.org"])
     let client = try TLSContext(clientTrusting: .file(authority.file))
     for (host, isRight) in [("a.example.org", true), ("example.org", true), ("example.net", false)]
     {
@@ -309,16 +296,14 @@ struct CertificateAuthorityTests {
 
   @Test("no leaf outlives its authority")
   func lifetime() throws {
-    let authority = try Authority(days: 3)
-    defer { authority.remove() }
+    let authority = try TestAuthority(days: 3)
     let identity = try authority.identity("example.org", days: 30)
-    #expect(identity.certificate.summary.notAfter == Authority.now + 3 * 86_400)
+    #expect(identity.certificate.summary.notAfter == TestAuthority.now + 3 * 86_400)
   }
 
   @Test("PEM that is none, or a key of another certificate, is refused with the reason")
   func badFiles() throws {
-    let authority = try Authority()
-    defer { authority.remove() }
+    let authority = try TestAuthority()
     let identity = try authority.identity("example.org")
     let pem = identity.certificate.pem
     let key = identity.key.pem

@@ -123,7 +123,8 @@ import Testing
         #expect(head["Proxy-Status"]?.contains("http_protocol_error") == true)
         _ = try client.expectRest()
       case .head:
-        try client.expectError(502, "larger than the limit", type: "http_response_header_section_size")
+        try client.expectError(
+          502, "larger than the limit", type: "http_response_header_section_size")
       case .chunkExtensions, .trailers:
         // What comes with the head may be refused before the head is passed on.
         if try client.expectAnyHead([200, 502]).status == 200 {

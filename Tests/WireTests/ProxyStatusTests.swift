@@ -129,8 +129,6 @@ import Testing
       try proxy.connect().send("CONNECT \(origin.authority) HTTP/1.1\r\nHost: a\r\n\r\n")
     },
     Row("traceNotForwarded", 405, "http_request_denied", sending: "TRACE http://ORIGIN/ HTTP/1.1"),
-    Row(
-      "secureOrigin", 501, "proxy_configuration_error", sending: "GET https://a.test/ HTTP/1.1"),
     Row("loop", 502, "proxy_loop_detected") { origin, proxy in
       let client = try proxy.connect().get(origin.url("/"))
       let via = try #require(try origin.serve(200, ["Connection: close"])["Via"])
@@ -193,6 +191,8 @@ import Testing
     "queueTimedOut": "BoundsTests", "unauthenticated": "AuthenticationTests",
     "authenticatorBusy": "AuthenticatorTests", "leadsHere": "DestinationsWireTests",
     // These leave no client to tell, or none that could be told anything but the end.
+    "tls": "SecureOriginTests", "brokenTLS": "SecureOriginTests",
+    "handshakeTimedOut": "SecureOriginTests", "cannotUseTLS": "SecureOriginTests",
     "notKept": "the connection is cut", "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
@@ -216,9 +216,11 @@ import Testing
   func complete() throws {
     let root = URL(fileURLWithPath: #filePath)
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let source = try String(
-      contentsOf: root.appendingPathComponent("Sources/Proxy/ProxyError.swift"), encoding: .utf8)
-    let names = source.matches(of: /static (?:func|let|var) (\w+)[^\n]*ProxyError/).map {
+    let source = try ["ProxyError", "TLSErrors"].map {
+      try String(
+        contentsOf: root.appendingPathComponent("Sources/Proxy/\($0).swift"), encoding: .utf8)
+    }.joined()
+    let names = source.matches(of: /static (?:func|let|var) (\w+)[^{}]*?ProxyError/).map {
       String($0.1)
     }
     #expect(names.count > 20)

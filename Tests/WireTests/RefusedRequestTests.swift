@@ -276,16 +276,6 @@ import Testing
     }
   }
 
-  @Test("an https origin is 501, and the answer says what to do instead")
-  func secureOrigin() throws {
-    try wire { origin, proxy in
-      let client = try proxy.connect()
-      for target in ["https://origin.test/x", "/origin.test:443/x", "/HTTPS///origin.test/x"] {
-        try client.get(target).expectError(501, "CONNECT", type: "proxy_configuration_error")
-      }
-    }
-  }
-
   @Test("a request that has passed here before is 502")
   func loop() throws {
     try wire { origin, proxy in
