@@ -204,6 +204,8 @@ package final class Server: Sendable {
     for member in members { member.thread.join() }
     shared.resolver.shutdown()
     shared.authenticator.shutdown()
+    // Jobs of the disk threads may wait for the store's start-up scan.
+    store.endWaiting()
     shared.disk.shutdown()
     shared.accessLog?.close()
     store.close()

@@ -108,8 +108,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   /// A record's way from the log to memory, on a pool thread.
   private final class Loaded: Sendable {
-    let set: VariantSet?
-    init(_ set: VariantSet?) { self.set = set }
+    let result: LoadResult
+    init(_ result: LoadResult) { self.result = result }
   }
 
   private func load() {
@@ -122,7 +122,7 @@ final class TransactionDriver: ExchangeConsumer {
         Letter(to: id, subject: LetterSubject.loaded.rawValue, payload: Loaded(store.load(key))))
     }
     // A disk that cannot keep up is no reason to fail: fetch it.
-    if !isTaken { carryOut(machine.storeAnswered(.nothing)) }
+    if !isTaken { carryOut(machine.storeAnswered(.unreadable)) }
   }
 
   override func receive(_ letter: Letter) {
@@ -130,7 +130,11 @@ final class TransactionDriver: ExchangeConsumer {
     switch subject {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
-      if let set = loaded.set { judge(set) } else { nothingWhole() }
+      switch loaded.result {
+      case .set(let set): judge(set)
+      case .nothing: nothingWhole()
+      case .failed: carryOut(machine.storeAnswered(.unreadable))
+      }
     case .firstPieceRead:
       guard let read = letter.payload as? FirstPiece else { return }
       firstPieceRead(read)
@@ -228,7 +232,9 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Fills
 
   private func followFill() {
-    switch worker.fills.enter(request.key, now: loop.now) {
+    switch worker.fills.enter(
+      request.key, now: loop.now, asksForLess: request.traits.asksForLess)
+    {
     case .joined(let fill):
       self.fill = fill
       interest = FillInterest(adopting: fill)
@@ -273,7 +279,7 @@ final class TransactionDriver: ExchangeConsumer {
     interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self,
-      holdsVariants: machine.found == .otherVariant)
+      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable)
     fillDriver = driver
     driver.start()
   }
@@ -314,7 +320,7 @@ final class TransactionDriver: ExchangeConsumer {
       self.entry = entry
       isConfirmed = true
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
-    case .unshared:
+    case .unshared, .unkept:
       goAlone(.notForSharing)
     case .refused(let status):
       guard mayServeStale(.answered(status)) else { return goAlone() }
@@ -507,6 +513,7 @@ final class TransactionDriver: ExchangeConsumer {
       request, body.response, length: length, received: length == nil ? body.available : 0,
       isGrowing: true, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
+    if case .whole = plan.kind {} else { fill?.hasServedLess = true }
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
@@ -817,7 +824,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   func storedContentFailed() {
     guard !isOver else { return }
-    if let fill, case .failed(let error) = fill.phase { record.error = error }
+    switch fill?.phase {
+    case .failed(let error), .unkept(let error): record.error = error
+    default: break
+    }
     carryOut(machine.storedContentFailed())
   }
 

@@ -343,10 +343,14 @@ final class Worker: LoopObject {
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
     // Followers may collapse on it, so it must not be made with one client's credentials.
-    guard request.traits.mayFill, request.traits.mayCollapse else { return }
+    guard request.traits.mayFill, request.traits.mayCollapse,
+      !fills.remembers(.renewalGivenUp, hash: request.key.hash, now: loop.now)
+    else { return }
     switch fills.enter(request.key, now: loop.now) {
     case .lead(let fill):
-      FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
+      FillDriver(
+        worker: self, fill: fill, request: request, stale: entry, leader: nil, isRenewal: true
+      ).start()
       fill.release()
     case .joined(let fill): fill.release()
     case .alone: break

@@ -52,6 +52,7 @@ package final class LogWriter {
       }
       writeBatch()
       examineSuspects()
+      removeSpoiledNotes()
       removeDiscarded()
       removeDoomed()
       makeRoom(for: work.roomWanted)
