@@ -228,6 +228,19 @@ package final class Server: Sendable {
   /// The admin listener is nobody's destination either.
   package func protect(admin address: SocketAddress) { shared.own.add([address]) }
 
+  /// Turns that the loops of all workers have done, this question's included. Who has the answer knows as well that
+  /// what was ready before has been dealt with.
+  package func turns() -> UInt64 {
+    members.reduce(0) { sum, member in
+      let turns = Monitor<UInt64?>(nil)
+      let isAsked = member.thread.mailbox.perform { loop in
+        turns.withLock { $0 = loop.statistics.turns }
+        turns.wakeAll()
+      }
+      return sum + (isAsked ? turns.wait { $0 } : 0)
+    }
+  }
+
   /// Passwords that were hashed to be compared: what a test counts.
   package var passwordChecks: UInt64 { shared.authenticator.checks }
 
