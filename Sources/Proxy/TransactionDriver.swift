@@ -32,6 +32,8 @@ final class TransactionDriver: ExchangeConsumer {
   /// Fields of the answer that are for this client and not kept for others: set by the fill it leads.
   var ownFields = FieldSection()
   private var fill: Fill?
+  /// Of answers to the same target that this request does not select.
+  private var otherVariances: [Variance] = []
   /// Keeps the fill going.
   private var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
@@ -184,6 +186,7 @@ final class TransactionDriver: ExchangeConsumer {
   private func judge(_ set: VariantSet) {
     guard let entry = select(set) else {
       validationReason = .varyMiss
+      otherVariances = set.entries.map(\.response.variance)
       carryOut(machine.storeAnswered(.otherVariant))
       return
     }
@@ -242,7 +245,7 @@ final class TransactionDriver: ExchangeConsumer {
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      if request.traits.asksForLess { goAlone(.notForSharing) } else { leadAlone() }
+      if machine.traits.isBestAskedAsItIs { goAlone(.notForSharing) } else { leadAlone() }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
@@ -279,7 +282,8 @@ final class TransactionDriver: ExchangeConsumer {
     interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self,
-      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable)
+      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable,
+      variances: otherVariances)
     fillDriver = driver
     driver.start()
   }
@@ -339,7 +343,9 @@ final class TransactionDriver: ExchangeConsumer {
   func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
 
   private func mayShare(_ response: StoredResponse) -> Bool {
-    !isCollapsed || response.variance.matches(request.fields)
+    if !isCollapsed || response.variance.matches(request.fields) { return true }
+    otherVariances.append(response.variance)
+    return false
   }
 
   /// What others fetch is not for this request.

@@ -146,7 +146,15 @@ final class Worker: LoopObject {
     listeners.append(try ProxyListener(worker: self, role: role, trust: trust, socket: socket))
   }
 
+  #if DEBUG
+    /// To a worker: its wall clock is moved by `value` seconds.
+    static let clockStep: UInt32 = 99
+  #endif
+
   override func receive(_ letter: Letter) {
+    #if DEBUG
+      if letter.subject == Self.clockStep { loop.wallStep &+= Int64(letter.value) }
+    #endif
     switch LetterSubject(rawValue: letter.subject) {
     case .settings:
       guard let settings = letter.payload as? Settings else { return }

@@ -94,6 +94,8 @@ package enum Run {
     configuration.store.path = path
     configuration.store.size = .mib(scenario.resources % 2 == 0 ? 16 : 64)
     configuration.store.memory = .mib(1)
+    // The disk is real, and how full it is must not matter.
+    configuration.store.keepFree = .fixed(ByteCount(0))
     let ten = [IPNetwork(IPAddress(v4: 0x0A00_0000), prefixLength: 8)].compactMap(\.self)
     configuration.clients = ten
     configuration.destinations.privateNetworks = ten
