@@ -139,10 +139,18 @@ public final class EventLoop {
     format(wallSeconds, dateLine)
   }
 
+  #if DEBUG
+    /// Seconds by which the wall clock of this loop has been moved, for tests of what becomes of times then.
+    package var wallStep: Int64 = 0
+  #endif
+
   private func readClocks() {
     core.pointee.now = .now()
     let before = core.pointee.wall.seconds
     core.pointee.wall = .coarse()
+    #if DEBUG
+      core.pointee.wall.seconds &+= wallStep
+    #endif
     if core.pointee.wall.seconds != before, let dateFormatter {
       dateFormatter(core.pointee.wall.seconds, dateLine)
     }

@@ -14,7 +14,7 @@ final class Settings: Sendable {
   let headLimits: HeadLimits
   let contentLimit: UInt64
   /// Names that a fetch for the store may carry although its key does not tell them, in small letters.
-  let forwardFields: Set<[UInt8]>
+  let forwardFields: FieldNames
   let idleTimeout: TimeoutClass
   let headerTimeout: TimeoutClass
   let contentTimeout: TimeoutClass

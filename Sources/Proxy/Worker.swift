@@ -147,7 +147,15 @@ final class Worker: LoopObject {
     listeners.append(try ProxyListener(worker: self, role: role, trust: trust, socket: socket))
   }
 
+  #if DEBUG
+    /// To a worker: its wall clock is moved by `value` seconds.
+    static let clockStep: UInt32 = 99
+  #endif
+
   override func receive(_ letter: Letter) {
+    #if DEBUG
+      if letter.subject == Self.clockStep { loop.wallStep &+= Int64(letter.value) }
+    #endif
     switch LetterSubject(rawValue: letter.subject) {
     case .settings:
       guard let settings = letter.payload as? Settings else { return }
@@ -370,10 +378,14 @@ final class Worker: LoopObject {
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
     // Followers may collapse on it, so it must not be made with one client's credentials.
-    guard request.traits.mayFill, request.traits.mayCollapse else { return }
+    guard request.traits.mayFill, request.traits.mayCollapse,
+      !fills.remembers(.renewalGivenUp, hash: request.key.hash, now: loop.now)
+    else { return }
     switch fills.enter(request.key, now: loop.now) {
     case .lead(let fill):
-      FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
+      FillDriver(
+        worker: self, fill: fill, request: request, stale: entry, leader: nil, isRenewal: true
+      ).start()
       fill.release()
     case .joined(let fill): fill.release()
     case .alone: break
