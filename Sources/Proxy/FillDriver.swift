@@ -35,6 +35,8 @@ final class FillDriver: ExchangeConsumer {
   let stale: StoredEntry?
   /// What an earlier fill has left may be gone on with (FillCompletion.swift).
   let mayComplete: Bool
+  /// What goes along for being known to vary (VariedFields.swift).
+  private(set) var varied: VariedFields
   /// The beginning that was kept, as long as the origin has not said what it thinks of it.
   var kept: Incomplete?
   /// Where the content that is fetched begins.
@@ -68,12 +70,18 @@ final class FillDriver: ExchangeConsumer {
   ///   - stale: what a 304 would confirm.
   ///   - holdsVariants: other variants are stored for the key.
   ///   - isRenewal: nobody waits for it; it is to renew what is used though it is stale.
+  ///   - variances: of answers to the same target.
+  ///   - carrying: names that go along because the answer varies on them.
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
     leader: TransactionDriver?, holdsVariants: Bool = false, mayComplete: Bool = true,
-    isRenewal: Bool = false
+    isRenewal: Bool = false, variances: [Variance] = [], carrying: FieldNames = []
   ) {
     self.isRenewal = isRenewal
+    varied = VariedFields(
+      request.fields, allowed: worker.settings.forwardFields, carried: carrying)
+    for variance in variances { varied.learn(from: variance) }
+    if let stale { varied.learn(from: stale.response.variance) }
     self.holdsVariants = holdsVariants
     holdsGood = holdsVariants || stale.map { $0.response.status.kind != .serverError } ?? false
     self.mayComplete = mayComplete
@@ -94,15 +102,16 @@ final class FillDriver: ExchangeConsumer {
     fill.begin(watch)
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
     if mayComplete { kept = takeKept(watch) }
+    if let kept { varied.learn(from: kept.response.variance) }
     let exchange = Exchange(
       worker: worker,
       request: kept.map {
         Forwarding.completingRequest(
-          request, $0, via: worker.via, forwarding: worker.settings.forwardFields)
+          request, $0, via: worker.via, forwarding: varied.forwarded)
       }
         ?? Forwarding.fillRequest(
           request, validating: stale?.response, via: worker.via,
-          forwarding: worker.settings.forwardFields),
+          forwarding: varied.forwarded),
       consumer: self)
     self.exchange = exchange
     exchange.start()
@@ -138,6 +147,14 @@ final class FillDriver: ExchangeConsumer {
       }
     }
     if head.status == .notModified, let stale {
+      switch varied.judge(fields, isWhole: false) {
+      case .inOrder: break
+      case .askWith(let names): return beginAgain(stale: stale, carrying: names)
+      case .forOneClient:
+        // It varies on less than it did: only the whole says what is for all now.
+        worker.store.remove(fill.key)
+        return beginAgain(stale: nil)
+      }
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       freshen(stale, with: fields, now: now)
       return
@@ -159,8 +176,16 @@ final class FillDriver: ExchangeConsumer {
       serverFailed(exchange, head)
       return
     }
+    switch varied.judge(fields) {
+    case .inOrder: break
+    case .askWith(let names): return beginAgain(stale: stale, carrying: names)
+    case .forOneClient:
+      // What is stored says that it varies on a field, which holds no longer.
+      if holdsGood, head.status.kind == .successful { worker.store.remove(fill.key) }
+      return yield(exchange, head, reason: .response, why: "vary-unforwarded")
+    }
     let verdict = Storability.decide(
-      method: .get, request: request.fields, status: head.status, fields: fields,
+      method: .get, request: varied.selecting, status: head.status, fields: fields,
       requestTime: requestTime, responseTime: now, policy: request.policy,
       targets: worker.store.targets)
     switch verdict {
@@ -196,7 +221,7 @@ final class FillDriver: ExchangeConsumer {
 
   private func freshen(_ stale: StoredEntry, with fields: FieldSection, now: Int64) {
     let outcome = Validation.freshen(
-      stale.response, with: fields, request: request.fields, requestTime: requestTime,
+      stale.response, with: fields, request: varied.selecting, requestTime: requestTime,
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
@@ -212,16 +237,17 @@ final class FillDriver: ExchangeConsumer {
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)
-      beginAgain(stale: nil)
+      beginAgain(stale: nil, carrying: varied.carried)
     }
   }
 
   /// Asks once more, for all of it.
-  func beginAgain(stale: StoredEntry?) {
+  /// - Parameter names: of fields that go along this time.
+  func beginAgain(stale: StoredEntry?, carrying names: FieldNames = []) {
     exchange?.cancel()
     let again = FillDriver(
       worker: worker, fill: fill, request: request, stale: stale, leader: leader,
-      holdsVariants: holdsVariants, mayComplete: false, isRenewal: isRenewal)
+      holdsVariants: holdsVariants, mayComplete: false, isRenewal: isRenewal, carrying: names)
     state = .over
     worker.metrics.subtract(.fillsRunning)
     retire()

@@ -26,6 +26,11 @@ struct RequestTraits: Equatable {
   /// It wants a part, or sets conditions. A fetch for all goes without both; once it is known that the answer is
   /// not for all, it is sent as it is.
   var asksForLess = false
+  /// It has fields that stay behind when the store is filled (UnkeyedFields.swift).
+  var leavesFieldsBehind = false
+
+  /// A fetch for all would ask for something else than it does.
+  var isBestAskedAsItIs: Bool { asksForLess || leavesFieldsBehind }
 }
 
 struct Transaction {
@@ -192,7 +197,7 @@ struct Transaction {
         return goUpstream()
       case .notForSharing:
         mayFollow = false
-        guard traits.asksForLess else { return goUpstream() }
+        guard traits.isBestAskedAsItIs else { return goUpstream() }
         state = .awaitingOrigin
         return Effects(origin: .relay)
       case .failed(let error):

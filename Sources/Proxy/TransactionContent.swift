@@ -18,6 +18,8 @@ extension TransactionDriver {
       switch content.step(span, at: &position) {
       case .content(let range):
         let goesOn = exchange.sendContent(UnsafeRawBufferPointer(rebasing: bytes[range]))
+        // The origin may have failed in this call, and with the answer to that the connection's bytes are gone.
+        guard !isOver else { return bytes.count }
         if content.isFinished {
           exchange.finishContent()
           client.listenForContent(false)

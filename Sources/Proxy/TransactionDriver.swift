@@ -35,6 +35,8 @@ final class TransactionDriver: ExchangeConsumer {
   /// Fields of the answer that are for this client and not kept for others: set by the fill it leads.
   var ownFields = FieldSection()
   var fill: Fill?
+  /// Of answers to the same target that this request does not select.
+  var otherVariances: [Variance] = []
   /// Keeps the fill going.
   var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
@@ -174,6 +176,7 @@ final class TransactionDriver: ExchangeConsumer {
   private func judge(_ set: VariantSet) {
     guard let entry = select(set) else {
       validationReason = .varyMiss
+      otherVariances = set.entries.map(\.response.variance)
       carryOut(machine.storeAnswered(.otherVariant))
       return
     }

@@ -18,7 +18,7 @@ extension TransactionDriver {
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      if request.traits.asksForLess { goAlone(.notForSharing) } else { leadAlone() }
+      if machine.traits.isBestAskedAsItIs { goAlone(.notForSharing) } else { leadAlone() }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
@@ -55,7 +55,8 @@ extension TransactionDriver {
     interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self,
-      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable)
+      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable,
+      variances: otherVariances)
     fillDriver = driver
     driver.start()
   }
@@ -115,7 +116,9 @@ extension TransactionDriver {
   func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
 
   func mayShare(_ response: StoredResponse) -> Bool {
-    !isCollapsed || response.variance.matches(request.fields)
+    if !isCollapsed || response.variance.matches(request.fields) { return true }
+    otherVariances.append(response.variance)
+    return false
   }
 
   /// What others fetch is not for this request.

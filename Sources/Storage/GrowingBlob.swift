@@ -80,7 +80,7 @@ public final class GrowingBlob: Sendable {
     let noted = isResumable && expected >= IncompleteLimits.least ? Self.noteSpace : 0
     let (reserved, overflow) = Space.onDisk(expected).addingReportingOverflow(noted)
     guard !overflow, core.reserve(reserved) else {
-      core.troubles.note(.capReached)
+      core.noteNoRoom(for: reserved)
       throw .noSpace
     }
     do throws(Errno) {
@@ -114,7 +114,7 @@ public final class GrowingBlob: Sendable {
     let more = Space.onDisk(expectedLength) - Space.onDisk(taken.length)
     guard more >= 0, core.reserve(more) else {
       taken.remove(from: core.space)
-      core.troubles.note(.capReached)
+      core.noteNoRoom(for: more)
       throw .noSpace
     }
     guard let hasher = taken.surrender() else {
@@ -173,7 +173,7 @@ public final class GrowingBlob: Sendable {
     let needed = Space.onDisk(start + count) + noted - state.reserved
     if needed > 0 {
       guard core.reserve(needed) else {
-        core.troubles.note(.capReached)
+        core.noteNoRoom(for: needed)
         return .noSpace
       }
       state.reserved += needed

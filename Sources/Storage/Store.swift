@@ -133,6 +133,9 @@ public final class Store: Sendable {
     core.incompletesRecovered.pass()
   }
 
+  /// Leaves so much of the file system to others from now on. What is stored beyond that goes as new things come.
+  public func use(_ keepFree: KeepFree) { core.freeSpace.use(keepFree) }
+
   /// Which fields of a response say how it may be used, for responses that are to be saved here.
   public var targets: TargetedFields { core.options.targets }
 

@@ -8,7 +8,7 @@ import Support
 import Telemetry
 import Testing
 
-@Suite(.serialized) struct FaultSweepTests {
+@Suite struct FaultSweepTests {
   enum Transaction: String, CaseIterable, Sendable {
     case hitInline, hitBlob, missInline, missBlob, missChunkedBlob, relay, oldRelay, tunnel
 
@@ -53,7 +53,7 @@ import Testing
     var configuration = TestProxy.configuration()
     configuration.upstream.readTimeout = .seconds(2)
     configuration.limits.writeTimeout = .seconds(4)
-    let proxy = try TestProxy(script, configuration)
+    let proxy = try TestProxy(script, configuration, inMemory: true)
     var number = 0
     var fired = true
     while fired, number < 200 {
