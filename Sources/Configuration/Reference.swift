@@ -238,7 +238,7 @@ package enum Reference {
     Setting(
       "limits.connections", \.limits.connections, in: defaults, .reload, 1...1_000_000,
       example: "10000",
-      "Most connections from clients at a time; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well."
+      "Most connections from clients at a time, tunnels included; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well, and there a tunnel is two."
     ),
     Setting(
       "limits.connections-per-client", \.limits.connectionsPerClient, in: defaults, .reload,

@@ -331,8 +331,13 @@ public final class EventLoop {
 
   /// Has the object's `timerFired` called after this time, in place of any deadline it had.
   public func arm(_ object: LoopObject, after timeout: TimeoutClass) {
+    arm(object, at: deadline(after: timeout))
+  }
+
+  /// When a deadline of this length, set now, will come.
+  public func deadline(after timeout: TimeoutClass) -> Instant {
     let (sum, overflow) = core.pointee.now.nanoseconds.addingReportingOverflow(timeout.nanoseconds)
-    arm(object, at: overflow ? .distantFuture : Instant(nanoseconds: sum))
+    return overflow ? .distantFuture : Instant(nanoseconds: sum)
   }
 
   /// The same for a time that is used once.

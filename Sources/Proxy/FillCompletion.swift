@@ -43,7 +43,7 @@ extension FillDriver {
       worker.store.discard(kept)
       return .useless
     case 500..., 408, 425, 429:
-      worker.store.giveBack(kept, now: now)
+      giveBack(kept)
       return .other
     default:
       worker.store.discard(kept)

@@ -204,6 +204,8 @@ package final class Server: Sendable {
     for member in members { member.thread.join() }
     shared.resolver.shutdown()
     shared.authenticator.shutdown()
+    // Jobs of the disk threads may wait for the store's start-up scan.
+    store.endWaiting()
     shared.disk.shutdown()
     shared.accessLog?.close()
     store.close()
@@ -226,6 +228,18 @@ package final class Server: Sendable {
   /// The admin listener is nobody's destination either.
   package func protect(admin address: SocketAddress) { shared.own.add([address]) }
 
+  /// Turns that the loops of all workers have done, this question's included. Who has the answer knows as well that
+  /// what was ready before has been dealt with.
+  package func turns() -> UInt64 {
+    members.reduce(0) { sum, member in
+      let turns = Monitor<UInt64?>(nil)
+      let isAsked = member.thread.mailbox.perform { loop in
+        turns.withLock { $0 = loop.statistics.turns }
+        turns.wakeAll()
+      }
+      return sum + (isAsked ? turns.wait { $0 } : 0)
+    }
+  }
   #if DEBUG
     /// Moves the wall clock as all workers see it, as an administrator or NTP may: for tests.
     package func stepClock(by seconds: Int) {

@@ -83,8 +83,6 @@ final class Settings: Sendable {
   }
 
   var limits: Limits { configuration.limits }
-  /// Connections of clients at a time, over all workers.
-  var connectionLimit: Int { min(configuration.limits.connections, budget.clients) }
   var upstream: UpstreamSettings { configuration.upstream }
   var destinations: Destinations { configuration.destinations }
 }

@@ -47,6 +47,9 @@ struct Transaction {
     case stale
     /// Variants are stored, but none that this request selects (RFC 9111 §4.1).
     case otherVariant
+    /// Something is stored, but could not be read now. It is fetched like what is not there, but what comes does not
+    /// take its place so easily.
+    case unreadable
   }
 
   /// What a fill has to say to those who follow it.
@@ -283,8 +286,8 @@ struct Transaction {
   mutating func storedContentUnreadable() -> Effects {
     switch state {
     case .answering:
-      found = .nothing
-      return decide(.nothing)
+      found = .unreadable
+      return decide(.unreadable)
     case .finished:
       return Effects()
     case .idle, .lookingUp, .loading, .awaitingFill, .awaitingOrigin:
@@ -318,7 +321,7 @@ struct Transaction {
       state = .answering
       handling = .stale
       return Effects(client: .answerStored)
-    case .nothing, .stale, .otherVariant, .cold:
+    case .nothing, .stale, .otherVariant, .unreadable, .cold:
       // A record that is still cold after loading was lost on the way: a miss.
       guard !traits.onlyIfCached else {
         return fail(.nothingStored)

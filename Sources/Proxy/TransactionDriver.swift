@@ -110,8 +110,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   /// A record's way from the log to memory, on a pool thread.
   private final class Loaded: Sendable {
-    let set: VariantSet?
-    init(_ set: VariantSet?) { self.set = set }
+    let result: LoadResult
+    init(_ result: LoadResult) { self.result = result }
   }
 
   private func load() {
@@ -124,7 +124,7 @@ final class TransactionDriver: ExchangeConsumer {
         Letter(to: id, subject: LetterSubject.loaded.rawValue, payload: Loaded(store.load(key))))
     }
     // A disk that cannot keep up is no reason to fail: fetch it.
-    if !isTaken { carryOut(machine.storeAnswered(.nothing)) }
+    if !isTaken { carryOut(machine.storeAnswered(.unreadable)) }
   }
 
   override func receive(_ letter: Letter) {
@@ -132,7 +132,11 @@ final class TransactionDriver: ExchangeConsumer {
     switch subject {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
-      if let set = loaded.set { judge(set) } else { nothingWhole() }
+      switch loaded.result {
+      case .set(let set): judge(set)
+      case .nothing: nothingWhole()
+      case .failed: carryOut(machine.storeAnswered(.unreadable))
+      }
     case .firstPieceRead:
       guard let read = letter.payload as? FirstPiece else { return }
       firstPieceRead(read)
@@ -231,7 +235,9 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Fills
 
   private func followFill() {
-    switch worker.fills.enter(request.key, now: loop.now) {
+    switch worker.fills.enter(
+      request.key, now: loop.now, asksForLess: request.traits.asksForLess)
+    {
     case .joined(let fill):
       self.fill = fill
       interest = FillInterest(adopting: fill)
@@ -276,7 +282,8 @@ final class TransactionDriver: ExchangeConsumer {
     interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self,
-      holdsVariants: machine.found == .otherVariant, variances: otherVariances)
+      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable,
+      variances: otherVariances)
     fillDriver = driver
     driver.start()
   }
@@ -317,7 +324,7 @@ final class TransactionDriver: ExchangeConsumer {
       self.entry = entry
       isConfirmed = true
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
-    case .unshared:
+    case .unshared, .unkept:
       goAlone(.notForSharing)
     case .refused(let status):
       guard mayServeStale(.answered(status)) else { return goAlone() }
@@ -512,6 +519,7 @@ final class TransactionDriver: ExchangeConsumer {
       request, body.response, length: length, received: length == nil ? body.available : 0,
       isGrowing: true, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
+    if case .whole = plan.kind {} else { fill?.hasServedLess = true }
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
@@ -760,6 +768,8 @@ final class TransactionDriver: ExchangeConsumer {
       switch content.step(span, at: &position) {
       case .content(let range):
         let goesOn = exchange.sendContent(UnsafeRawBufferPointer(rebasing: bytes[range]))
+        // The origin may have failed in this call, and with the answer to that the connection's bytes are gone.
+        guard !isOver else { return bytes.count }
         if content.isFinished {
           exchange.finishContent()
           client.listenForContent(false)
@@ -822,7 +832,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   func storedContentFailed() {
     guard !isOver else { return }
-    if let fill, case .failed(let error) = fill.phase { record.error = error }
+    switch fill?.phase {
+    case .failed(let error), .unkept(let error): record.error = error
+    default: break
+    }
     carryOut(machine.storedContentFailed())
   }
 

@@ -52,12 +52,14 @@ package final class LogWriter {
       }
       writeBatch()
       examineSuspects()
+      removeSpoiledNotes()
       removeDiscarded()
       removeDoomed()
       makeRoom(for: work.roomWanted)
       for errand in work.errands { errand(self) }
       if work.isStopping {
         seal()
+        removeSpoiledNotes()
         removeDiscarded()
         removeDoomed()
         core.queue.done(work)
@@ -287,11 +289,12 @@ package final class LogWriter {
     footerLength = 0
   }
 
-  /// Waits until what was written is on the disk.
+  /// Waits until what was written is on the disk, and that what had begun of it is gone.
   func sync() {
-    guard let active else { return }
+    removeDiscarded()
     do throws(Errno) {
-      try File.fdatasync(active.descriptor)
+      if let active { try File.fdatasync(active.descriptor) }
+      try File.syncDirectory(core.options.path + "/partial")
     } catch {
       core.troubles.note(error)
     }

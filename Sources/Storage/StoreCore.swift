@@ -129,11 +129,11 @@ package final class StoreCore: Sendable {
   /// Removes all variants of a key.
   /// - Returns: how many there were.
   func remove(_ key: [UInt8], _ hash: UInt64) -> Int {
-    let removed = shard(hash).state.withLock {
-      $0.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
+    let removed = shard(hash).state.withLock { state in
+      _ = incompletes.discard(hash)
+      return state.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
     }
     release(removed)
-    discardIncomplete(hash)
     // Even when the index has nothing: the log may still have a record that reclaiming has passed.
     queue.insist(.tombstone(key: key, hash: hash))
     return removed.count
@@ -149,9 +149,9 @@ package final class StoreCore: Sendable {
   func reserve(_ bytes: Int64) -> Bool {
     areBlobsCounted.pass()
     if take(bytes) { return true }
-    // What can never fit evicts nothing.
-    guard couldTake(bytes) else { return false }
-    recovered.pass()
+    // What can never fit evicts nothing. And until the start-up scan is through nothing can be evicted: it may take
+    // long, and whoever wants the body is served without the store meanwhile.
+    guard couldTake(bytes), isRecovered.load(ordering: .acquiring) else { return false }
     for _ in 0..<Self.attemptsAtRoom {
       queue.makeRoom(for: bytes)
       if take(bytes) { return true }

@@ -22,6 +22,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   case unavailable(path: String, doing: String, Errno)
   /// It was opened for reading only.
   case readOnly(path: String)
+  /// Records that a purge is about may be left, because it could not look at them.
+  case notAllRead(path: String, Errno)
   /// A part of it is a link or a file.
   case notADirectory(path: String)
 
@@ -43,6 +45,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
       "Cannot \(doing) \(path): \(errno)."
     case .readOnly(let path):
       "The store \(path) is open for reading only."
+    case .notAllRead(let path, let errno):
+      "Not all of \(path) could be read (\(errno)), so something of what was to be purged may still be there. Purge again; if that fails too, see the kernel's log."
     case .notADirectory(let path):
       "\(path) is not a directory: links inside of a store are not followed. Remove it, or make the store itself a link."
     }

@@ -75,6 +75,8 @@ final class HoldfastProcess: Sendable {
     var drainTimeout = "60s"
     var clients = "[127.0.0.0/8]"
     var admin = "127.0.0.1:0"
+    /// Ports for CONNECT.
+    var connectPorts = "[443]"
     /// Whole lines.
     var more = ""
 
@@ -84,7 +86,7 @@ final class HoldfastProcess: Sendable {
       admin: \(admin)
       threads: 2
       clients: \(clients)
-      destinations: { private: [127.0.0.0/8] }
+      destinations: { private: [127.0.0.0/8], connect-ports: \(connectPorts) }
       store: { size: \(size), keep-free: \(keepFree), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: none, level: info }

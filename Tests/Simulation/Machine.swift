@@ -51,7 +51,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   /// Every connection has room for some hundred bytes on the way, and no more.
   package var hasSmallWindows = false
   /// Virtual nanoseconds since the machine began.
-  package private(set) var now: Int64 = 1_000_000_000
+  package internal(set) var now: Int64 = 1_000_000_000
   /// All that happened so far, as one number.
   package private(set) var trace: UInt64 = 0xCBF2_9CE4_8422_2325
   package private(set) var switches = 0
@@ -60,6 +60,8 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   /// Files that are open.
   package private(set) var files: Set<Int32> = []
   package internal(set) var faultsRaised = 0
+  /// A descriptor that a loop was told of again and again, and did nothing about.
+  package internal(set) var spinning: String?
   private var events = EventQueue()
   private var ready: [Fiber] = []
   private var parked: [ObjectIdentifier: [Fiber]] = [:]
@@ -194,6 +196,9 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     if precise { now += 100 }
     return now
   }
+
+  /// Virtual seconds since then.
+  func ago(_ time: Int64) -> Double { Double((now - time) / 1_000_000) / 1000 }
 
   package func wall() -> Int64 { Self.epoch * 1_000_000_000 + now }
 

@@ -64,7 +64,8 @@ package final class ModelClients {
     // The first ones are asked for most.
     let resource = world.resources[machine.random.oneIn(2) ? index / 8 : index]
     let kinds: [Ask.Kind] = [
-      .get, .get, .get, .get, .get, .get, .head, .range, .conditional, .post,
+      .get, .get, .get, .get, .get, .get, .get, .get, .head, .range, .range, .conditional,
+      .post, .put, .delete, .connect,
     ]
     let ask = Ask(
       world.takeAskNumber(), kind ?? machine.random.pick(kinds), resource,
@@ -75,7 +76,7 @@ package final class ModelClients {
       ask.range = first...(first + machine.random.below(30_000))
     case .conditional:
       ask.tag = tags[resource.number] ?? "\"unknown\""
-    case .post:
+    case .post, .put:
       ask.uploadLength = machine.random.below(machine.random.oneIn(4) ? 300_000 : 3000)
     default:
       break
@@ -108,6 +109,7 @@ final class ModelClient: WireEnd {
   private var hasEnded = false
   private var isLast = false
   private var isOld = false
+  private var tunnel: TunnelSide?
 
   // Reading.
   private var input: [UInt8] = []
@@ -141,10 +143,12 @@ final class ModelClient: WireEnd {
     world.count("client faults")
     switch trouble {
     case .leave:
+      tunnel?.abandon(byReset: false)
       end()
       wire.finish()
       wire.end = nil
     case .breakOff:
+      tunnel?.abandon(byReset: true)
       end()
       wire.reset()
     default:
@@ -163,12 +167,20 @@ final class ModelClient: WireEnd {
       left -= 1
       var kind: Ask.Kind?
       if trouble == .nonsense, left == 0 { kind = .nonsense }
-      let ask = clients.makeAsk(kind)
+      var ask = clients.makeAsk(kind)
+      if KnownGaps.tunnelDropsAnswers, ask.kind == .connect, !waiting.isEmpty {
+        ask = clients.makeAsk(.get)
+      }
       waiting.append(ask)
       account.asked += 1
-      isOld = machine.random.oneIn(20)
-      isLast = isOld || (left == 0 && machine.random.oneIn(3))
+      isOld = ask.kind != .connect && machine.random.oneIn(20)
+      isLast = isOld || ask.kind == .connect || (left == 0 && machine.random.oneIn(3))
       bytes += message(ask)
+      if ask.kind == .connect {
+        tunnel = TunnelSide(world, isNear: true)
+        // Who is in a hurry begins before there is a tunnel.
+        if machine.random.oneIn(4), let portion = tunnel?.takePortion() { bytes += portion }
+      }
       if isLast {
         left = 0
         break
@@ -188,7 +200,7 @@ final class ModelClient: WireEnd {
     }
     wire.send(bytes)
     // Whoever has said all may say so, and still wants its answers.
-    if left == 0, machine.random.oneIn(10) { wire.finish(closing: false) }
+    if left == 0, tunnel == nil, machine.random.oneIn(10) { wire.finish(closing: false) }
   }
 
   private func message(_ ask: Ask) -> [UInt8] {
@@ -199,6 +211,10 @@ final class ModelClient: WireEnd {
           "GET http://o0.test/r/0 HTTP/1.1\r\nHost: o0.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
           "GET http://o0.test/r/0 HTTP/1.1\r\nHost : o0.test\r\n\r\n",
         ]).utf8)
+    }
+    if ask.kind == .connect {
+      let target = "\(ask.resource.host):443"
+      return Array("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n".utf8)
     }
     let target =
       machine.random.oneIn(5)
@@ -215,7 +231,7 @@ final class ModelClient: WireEnd {
     }
     if ask.kind == .conditional, let tag = ask.tag { lines.append("If-None-Match: \(tag)") }
     var content: [UInt8] = []
-    if ask.kind == .post {
+    if ask.isUpload {
       let key = UInt64(bitPattern: Int64(ask.number))
       if isOld || machine.random.oneIn(2) {
         lines.append("Content-Length: \(ask.uploadLength)")
@@ -285,7 +301,9 @@ final class ModelClient: WireEnd {
     rest = nil
     chunks = nil
     if head.fields["connection"]?.lowercased().contains("close") == true { isLast = true }
-    if !ask.hasContent {
+    if ask.isTunnel {
+      beginTunnel(wire, ask)
+    } else if !ask.hasContent {
       answered(wire, ask)
     } else if head.fields["transfer-encoding"] != nil {
       chunks = ChunkReader()
@@ -296,6 +314,22 @@ final class ModelClient: WireEnd {
       isLast = true
     }
     return true
+  }
+
+  private func beginTunnel(_ wire: Wire, _ ask: Ask) {
+    guard let tunnel else { return }
+    current = nil
+    account.answered += 1
+    ask.finished(world)
+    world.count("tunnels")
+    tunnel.ended = { [self] in
+      self.tunnel = nil
+      end()
+    }
+    tunnel.begin(on: wire)
+    if !input.isEmpty { tunnel.received(wire, input) }
+    input = []
+    tunnel.goOn()
   }
 
   private func answered(_ wire: Wire, _ ask: Ask) {

@@ -33,6 +33,7 @@ package enum Run {
     let scenario = Scenario(kind: kind ?? chosen, transactions: transactions, &machine.random)
     let world = World(machine, scenario)
     ModelOrigin.serve(world)
+    TunnelSide.serve(world)
     let path = directory + "/\(seed)"
     let log = path + ".log"
     defer {
@@ -55,17 +56,20 @@ package enum Run {
       setFaults(machine, scenario)
       let everybody = ModelClients(world, address)
       everybody.begin()
+      let operations = Operator(world, everybody) { server.server }
+      operations.begin()
       // Stuck is who is not done an hour after the last could have been.
       let before = machine.switches
       if !machine.run(
         atMost: Int64(transactions) * 10 + 3600, turns: 100_000 + transactions * 200,
-        until: { everybody.isDone })
+        until: { everybody.isDone && operations.isDone })
       {
         world.violation(
           "\(everybody.open) clients are stuck after \(machine.switches - before) turns and"
             + " \(machine.now / 1_000_000_000) s")
       }
       end(machine, world, server)
+      if let spinning = machine.spinning { world.violation("\(spinning)") }
       // A line that the disk did not take is lost, and nothing else is.
       if scenario.diskFaults == 0 { AccountCheck.check(everybody.accounts, log: log, world) }
     }
@@ -102,6 +106,7 @@ package enum Run {
     configuration.upstream.connectTimeout = .seconds(3)
     configuration.upstream.readTimeout = .seconds(5)
     configuration.upstream.idleTimeout = .seconds(4)
+    configuration.upstream.orphans.finishBelow = ByteCount(Int64(scenario.finishBelow))
     configuration.log.access = .file(log)
     return configuration
   }

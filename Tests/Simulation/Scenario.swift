@@ -23,11 +23,17 @@ package struct Scenario: CustomStringConvertible {
   package var resources = 60
   package var workers = 1
   package var largest = 200_000
+  /// Of twenty resources.
+  package var large = 2
   /// Thousandths.
   package var originFaults = 0
   package var clientFaults = 0
   package var diskFaults = 0
   package var descriptorFaults = 0
+  /// Seconds between purges, about; nil for none.
+  package var purgeEvery: Int?
+  /// Bytes above which a fetch that nobody wants any more is given up.
+  package var finishBelow = 16 << 20
 
   package init(kind: Kind, transactions: Int, _ random: inout SeededGenerator) {
     self.kind = kind
@@ -36,6 +42,9 @@ package struct Scenario: CustomStringConvertible {
     resources = random.within(10...120)
     workers = random.within(1...2)
     largest = random.pick([60_000, 200_000, 600_000])
+    if random.oneIn(4) { large = 10 }
+    purgeEvery = random.pick([nil, 5, 60])
+    if random.oneIn(2) { finishBelow = 30_000 }
     if kind == .badOrigins || kind == .storm { originFaults = random.pick([20, 100, 300]) }
     if kind == .badClients || kind == .storm { clientFaults = random.pick([20, 100, 300]) }
     if kind == .badDisk || kind == .storm { diskFaults = random.pick([2, 20, 200]) }

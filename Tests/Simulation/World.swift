@@ -13,6 +13,12 @@ package final class Resource {
       silent
   }
 
+  struct Barrier {
+    var told: Int64
+    var from: Int64
+    var why: String
+  }
+
   package enum Framing { case length, chunked, untilClose }
 
   package let number: Int
@@ -29,6 +35,8 @@ package final class Resource {
   private let phase: Int64
   /// What an unsafe method has changed.
   private var bumps = 0
+  /// Who asks after `told` may get nothing that an origin said before `from`.
+  private var barriers: [Barrier] = []
 
   init(_ number: Int, _ random: inout SeededGenerator, _ scenario: Scenario) {
     self.number = number
@@ -36,11 +44,12 @@ package final class Resource {
     path = "/r/\(number)"
     policy = random.oneIn(3) ? .fresh : random.pick(Policy.allCases)
     framing = random.pick([.length, .length, .length, .chunked, .chunked, .untilClose])
-    switch random.below(20) {
+    switch random.below(20 - scenario.large) {
+    case _ where random.below(20) < scenario.large:
+      size = random.within(40_000...scenario.largest)
     case 0: size = 0
     case 1...13: size = random.within(1...4000)
-    case 14...17: size = random.within(4000...40_000)
-    default: size = random.within(40_000...scenario.largest)
+    default: size = random.within(4000...40_000)
     }
     hasETag = random.below(4) != 0
     hasModified = policy == .heuristic || random.oneIn(2)
@@ -54,6 +63,16 @@ package final class Resource {
   }
 
   func change() { bumps += 1 }
+
+  /// From now on everybody may expect what an origin has said since then.
+  func expect(since from: Int64, now: Int64, because why: String) {
+    barriers.append(Barrier(told: now, from: from, why: why))
+  }
+
+  /// Why what was said at `time` must not be given to who asks at `asked`.
+  func barrier(_ time: Int64, asked: Int64) -> Barrier? {
+    barriers.first { $0.told < asked && time < $0.from }
+  }
 
   /// When this version came to be, for Last-Modified.
   func modified(at second: Int64) -> Int64 {
@@ -126,6 +145,8 @@ package final class OriginAnswer {
   let time: Int64
   /// When the last of it was sent; nil while it is being sent.
   var endTime: Int64?
+  /// What the request has changed, if it was an unsafe one.
+  var changed: [Resource] = []
 
   init(
     _ serial: Int, _ resource: Resource, _ version: Int, _ language: String, ask: Int, time: Int64
@@ -144,6 +165,9 @@ package final class World {
   package let scenario: Scenario
   package let resources: [Resource]
   private(set) var answers: [OriginAnswer] = []
+  var tunnelSides: [TunnelSide] = []
+  /// The proxy was made to end in the middle of what it did.
+  var isInterrupted = false
   /// What an origin received of the uploads, by the number of the request.
   var uploads: [Int: Bool] = [:]
   package private(set) var violations: [String] = []
@@ -175,6 +199,14 @@ package final class World {
 
   func count(_ what: String) { tallies[what, default: 0] += 1 }
 
+  /// A client has heard that its unsafe request was carried out.
+  func wasChanged(by answer: OriginAnswer) {
+    for resource in answer.changed {
+      resource.expect(
+        since: answer.time, now: machine.now, because: "request \(answer.ask)")
+    }
+  }
+
   func violation(_ what: String) {
     if violations.count < 50 { violations.append(what) }
     machine.note(0xBAD, violations.count)
@@ -182,6 +214,21 @@ package final class World {
 
   /// Whether an answer of an origin may answer a request made at `asked`.
   func mayUse(_ answer: OriginAnswer, _ ask: Ask) -> Bool {
+    // Changed by somebody, or purged, and that was known to be done.
+    if let barrier = ask.resource.barrier(answer.time, asked: ask.time) {
+      if KnownGaps.incompleteOutlivesRemoval,
+        ask.status == 206 || ask.fields["cache-status"]?.contains("fwd=partial") == true,
+        scenario.originFaults + scenario.clientFaults > 0
+      {
+        count("incomplete outlived its removal")
+        return true
+      }
+      violation(
+        "\(ask.name): \(ask.status) from \(machine.ago(answer.time)) s ago, although \(barrier.why) changed it"
+          + " \(machine.ago(barrier.from)) s ago, known \(machine.ago(barrier.told)) s ago:"
+          + " \(ask.fields["cache-status"] ?? "")")
+      return true
+    }
     // Made for it, or joined while it was on its way.
     if answer.time >= ask.time { return true }
     if let end = answer.endTime, end < ask.time - 1_000_000_000 {

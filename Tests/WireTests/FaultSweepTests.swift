@@ -10,13 +10,14 @@ import Testing
 
 @Suite struct FaultSweepTests {
   enum Transaction: String, CaseIterable, Sendable {
-    case hitInline, hitBlob, missInline, missBlob, relay, oldRelay, tunnel
+    case hitInline, hitBlob, missInline, missBlob, missChunkedBlob, relay, oldRelay, tunnel
 
     func path(_ number: Int) -> String {
       switch self {
       case .hitInline, .missInline: "/inline/\(number)"
       case .hitBlob, .missBlob: "/blob/\(number)"
       case .relay, .tunnel: "/relay/\(number)"
+      case .missChunkedBlob: "/growing/\(number)"
       case .oldRelay: "/chunked/\(number)"
       }
     }
@@ -73,6 +74,8 @@ import Testing
       fired = plan.fired > 0
       let seen = try first.get()
       if !fired { #expect(seen == .whole, "call \(number) was not made") }
+      // A disk that fails takes away storing, not serving.
+      if fault.call == .open { #expect(seen == .whole, "file \(number) could not be opened") }
       // A pause of the listener is over soon, and what failed once does not fail again.
       #expect(
         try outcome(transaction, path, origin, proxy) == .whole,
