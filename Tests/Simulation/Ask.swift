@@ -153,7 +153,7 @@ package final class Ask {
       // Content that could not be kept and is gone from memory: nothing was sent yet, and this says so.
       break
     case 500, 502, 503, 504:
-      if !world.scenario.hasFailures {
+      if !world.scenario.hasFailures, !world.wasInterrupted(since: time) {
         world.violation(
           "\(name): \(status), though nothing failed: \(fields["proxy-status"] ?? "")")
       }

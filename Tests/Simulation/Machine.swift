@@ -62,6 +62,11 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   package internal(set) var faultsRaised = 0
   /// A descriptor that a loop was told of again and again, and did nothing about.
   package internal(set) var spinning: String?
+  /// The process has been killed: nothing it does from now on has an effect.
+  package private(set) var isDead = false
+  private var callsUntilDeath: Int?
+  /// What a power cut would take; nil where there is none in the run.
+  package var disk: DiskJournal?
   private var events = EventQueue()
   private var ready: [Fiber] = []
   private var parked: [ObjectIdentifier: [Fiber]] = [:]
@@ -239,9 +244,35 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     for fiber in fibers { makeReady(fiber) }
   }
 
+  // MARK: Kills
+
+  /// Kills the process in front of so many calls on files from now.
+  package func kill(afterCalls count: Int) { callsUntilDeath = count }
+
+  /// Kills the process now.
+  package func die() {
+    callsUntilDeath = nil
+    guard !isDead else { return }
+    isDead = true
+    note(8, 0)
+    breakConnections()
+  }
+
+  /// The place is free for another process.
+  package func revive() {
+    isDead = false
+    callsUntilDeath = nil
+  }
+
   // MARK: Files
 
   package func fault(in call: FaultPlan.Call) -> Errno? {
+    if let left = callsUntilDeath {
+      callsUntilDeath = left - 1
+      if left == 0 { die() }
+    }
+    // A process that is no more changes nothing.
+    if isDead { return .inputOutput }
     switch call {
     case .accept, .connect:
       guard random.chance(faults.descriptors) else { return nil }
@@ -261,6 +292,12 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
 
   package func fileOpened(_ fd: Int32) { files.insert(fd) }
   package func fileClosed(_ fd: Int32) { files.remove(fd) }
+
+  package func fileWillChange(_ fd: Int32, at offset: Int64, count: Int) {
+    disk?.willWrite(fd, at: offset, count: count)
+  }
+
+  package func fileSynced(_ fd: Int32) { disk?.synced(fd) }
 
   package func isResident() -> Bool? { !random.chance(faults.cold) }
 

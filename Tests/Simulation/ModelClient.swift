@@ -7,7 +7,7 @@ import Platform
 /// All clients of a run: as one leaves, another comes, until enough has been asked.
 package final class ModelClients {
   let world: World
-  let address: SocketAddress
+  private let subject: Subject
   private var asked = 0
   private(set) var open = 0
   private var connections = 0
@@ -16,9 +16,9 @@ package final class ModelClients {
   /// Tags that clients have seen, by resource.
   var tags: [Int: String] = [:]
 
-  package init(_ world: World, _ address: SocketAddress) {
+  init(_ world: World, _ subject: Subject) {
     self.world = world
-    self.address = address
+    self.subject = subject
   }
 
   package var isDone: Bool { asked >= world.scenario.transactions && open == 0 }
@@ -36,19 +36,32 @@ package final class ModelClients {
         open -= 1
         return
       }
+      guard let address = subject.address else { return }
       connections += 1
       let local = SocketAddress(
         IPAddress(v4: 0x0A80_0000 + UInt32(connections)), port: UInt16(1024 + connections % 60_000))
       guard let wire = world.machine.connectClient(from: local, to: address) else {
-        world.violation("nobody listens at \(address)")
-        open -= 1
-        return
+        guard world.wasInterrupted(since: world.machine.now) else {
+          world.violation("nobody listens at \(address)")
+          open -= 1
+          return
+        }
+        return next(after: 100_000_000)
       }
       let account = ClientAccount(local.ip)
       accounts.append(account)
       let client = ModelClient(self, account)
       wire.end = client
       client.begin(wire)
+    }
+  }
+
+  /// Lines of the access log that were not written when the proxy was killed.
+  func mayHaveLostLines() {
+    let limit = world.machine.now - 10_000_000_000
+    for account in accounts where account.endedAt.map({ $0 >= limit }) ?? true {
+      account.isExact = false
+      account.mayLoseLines = true
     }
   }
 
@@ -94,6 +107,8 @@ package final class ClientAccount {
   package var answered = 0
   /// Neither left nor was cut: then the two are the same, and the log has as many lines.
   package var isExact = true
+  package var mayLoseLines = false
+  var endedAt: Int64?
 
   init(_ address: IPAddress) { self.address = address }
 }
@@ -110,6 +125,7 @@ final class ModelClient: WireEnd {
   private var isLast = false
   private var isOld = false
   private var tunnel: TunnelSide?
+  private let born: Int64
 
   // Reading.
   private var input: [UInt8] = []
@@ -124,6 +140,7 @@ final class ModelClient: WireEnd {
     self.clients = clients
     self.account = account
     let machine = clients.world.machine
+    born = machine.now
     left = machine.random.oneIn(6) ? machine.random.within(10...30) : machine.random.within(1...5)
     if machine.random.chance(clients.world.scenario.clientFaults) {
       trouble = machine.random.pick([.leave, .breakOff, .stall, .trickle, .nonsense])
@@ -367,7 +384,7 @@ final class ModelClient: WireEnd {
 
   private func ended(_ wire: Wire) {
     guard !hasEnded else { return }
-    let isExcused = trouble != .none
+    let isExcused = trouble != .none || world.wasInterrupted(since: born)
     if let ask = current {
       current = nil
       account.isExact = false
@@ -384,6 +401,7 @@ final class ModelClient: WireEnd {
   private func end() {
     guard !hasEnded else { return }
     hasEnded = true
+    account.endedAt = machine.now
     if current != nil || !waiting.isEmpty { account.isExact = false }
     clients.ended()
   }

@@ -32,6 +32,8 @@ package struct Scenario: CustomStringConvertible {
   package var descriptorFaults = 0
   /// Seconds between purges, about; nil for none.
   package var purgeEvery: Int?
+  /// Seconds between restarts, about; nil for none.
+  package var restartEvery: Int?
   /// Bytes above which a fetch that nobody wants any more is given up.
   package var finishBelow = 16 << 20
 
@@ -44,6 +46,7 @@ package struct Scenario: CustomStringConvertible {
     largest = random.pick([60_000, 200_000, 600_000])
     if random.oneIn(4) { large = 10 }
     purgeEvery = random.pick([nil, 5, 60])
+    restartEvery = random.pick([nil, nil, nil, 10])
     if random.oneIn(2) { finishBelow = 30_000 }
     if kind == .badOrigins || kind == .storm { originFaults = random.pick([20, 100, 300]) }
     if kind == .badClients || kind == .storm { clientFaults = random.pick([20, 100, 300]) }
@@ -53,6 +56,8 @@ package struct Scenario: CustomStringConvertible {
 
   /// Whether fetching can fail.
   var hasFailures: Bool { originFaults > 0 || descriptorFaults > 0 }
+  /// Whether a fetch can end in the middle.
+  var mayBreakOff: Bool { originFaults + clientFaults > 0 || restartEvery != nil }
   /// Whether a whole answer can be out of the question for reasons that are not the client's.
   var mayCut: Bool { originFaults > 0 || diskFaults > 0 || descriptorFaults > 0 }
 
