@@ -57,6 +57,7 @@ final class ClientConnection: LoopObject, Throttled {
   private var waitsForSocket = false
   private var awaitsAuthentication = false
   private var throttle: Throttle?
+  private var deadlines = AnswerDeadlines()
   private var reading = ProgressMeter()
   private var writing = ProgressMeter()
   /// `sentBytes` when `writing` was last told.
@@ -119,11 +120,13 @@ final class ClientConnection: LoopObject, Throttled {
       phase = .waiting
       refuse(.authenticatorBusy)
     case .answering:
-      if let driver, driver.wantsContent {
+      if deadlines.takeContent(loop.now), let driver, driver.wantsContent {
         worker.metrics.add(.timeouts, .requestContent)
         driver.contentTimedOut()
-      } else if !output.isEmpty || content.isBlocked {
+      } else if deadlines.takeWrite(loop.now), !output.isEmpty || content.isBlocked {
         takesNothing()
+      } else {
+        armDeadlines()
       }
     case .lingering:
       close(.finished)
@@ -144,7 +147,20 @@ final class ClientConnection: LoopObject, Throttled {
       close(.clientStalled)
       return
     }
-    loop.arm(self, after: worker.settings.writeCheck)
+    deadlines.write = loop.deadline(after: worker.settings.writeCheck)
+    armDeadlines()
+  }
+
+  /// Sets the timer to what the client is to do next. Content that is wanted always has a time by which it has to come.
+  private func armDeadlines() {
+    if let driver, driver.wantsContent {
+      if !deadlines.hasContent {
+        deadlines.content = loop.deadline(after: worker.settings.contentTimeout)
+      }
+    } else {
+      deadlines.content = .distantFuture
+    }
+    if let next = deadlines.next { loop.arm(self, at: next) } else { loop.disarm(self) }
   }
 
   /// The content being sent has news: a growing body grew, or a cold piece of a file is in memory.
@@ -172,7 +188,7 @@ final class ClientConnection: LoopObject, Throttled {
       guard phase == .waiting, output.isEmpty, !input.isEmpty else { return }
       let used = process(input.bytes)
       input.consume(used)
-      if used == 0 { return }
+      if used == 0, output.isEmpty { return }
     }
   }
 
@@ -225,8 +241,14 @@ final class ClientConnection: LoopObject, Throttled {
         metered = 0
         if answerHit(rest) { continue }
         flushScratch()
-        // The request is read again once it is known whether its credentials are right.
-        if phase == .waiting, !beginTransaction(rest) { return used - consumed }
+        // The request is read again once the answers before it have gone (a tunnel's first bytes must not overtake
+        // them, and nothing is to pile up), or once it is known whether its credentials are right.
+        guard phase == .waiting else { continue }
+        guard output.isEmpty else {
+          requests &-= 1
+          return used - consumed
+        }
+        if !beginTransaction(rest) { return used - consumed }
       case .needsMoreBytes:
         flushScratch()
         return used
@@ -343,6 +365,7 @@ final class ClientConnection: LoopObject, Throttled {
     guard phase == .answering else { return }
     driver = nil
     content = ContentSource()
+    deadlines = AnswerDeadlines()
     // Often this comes from an origin or a fill, with nobody about to call `advance`, while the next request
     // waits here already, or the end of this answer waits for the socket.
     if !isAdvancing, !input.isEmpty || !output.isEmpty { loop.afterTurn(self) }
@@ -373,7 +396,11 @@ final class ClientConnection: LoopObject, Throttled {
     switch Socket.send(descriptor, window, more: more || allowed < bytes.count) {
     case .bytes(let count):
       sent(count)
-      if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
+      if count < bytes.count {
+        output.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
+      } else if !content.isActive {
+        throttle?.rest()
+      }
     case .wouldBlock:
       output.append(bytes)
     case .endOfStream, .failed:
@@ -423,7 +450,10 @@ final class ClientConnection: LoopObject, Throttled {
       return
     }
     if content.isActive { sendContent() }
-    if output.isEmpty, !content.isBlocked { settleInterest() }
+    if output.isEmpty, !content.isBlocked {
+      throttle?.rest()
+      settleInterest()
+    }
     if phase == .answering { driver?.clientCanTake() }
   }
 
@@ -438,7 +468,8 @@ final class ClientConnection: LoopObject, Throttled {
     loop.setInterest(self, driver?.wantsContent == true ? [.read, .write] : .write)
     unconfirmed = .max
     standstills = 0
-    loop.arm(self, after: worker.settings.writeCheck)
+    deadlines.write = loop.deadline(after: worker.settings.writeCheck)
+    armDeadlines()
   }
 
   // MARK: Bandwidth
@@ -450,12 +481,13 @@ final class ClientConnection: LoopObject, Throttled {
   }
 
   /// The socket could take more, but the rate does not allow it yet. Time runs for nobody meanwhile: it is
-  /// not the client that is slow.
+  /// not the client that is slow. It begins anew when all that waits has gone, or the socket is what is waited for.
   func waitForAllowance() {
     waitsForSocket = true
     writing.stop()
     metered = sentBytes
     loop.setInterest(self, driver?.wantsContent == true ? .read : [])
+    deadlines = AnswerDeadlines()
     loop.disarm(self)
   }
 
@@ -483,9 +515,12 @@ final class ClientConnection: LoopObject, Throttled {
     waitsForSocket = false
     writing.stop()
     loop.setInterest(self, phase == .waiting || driver?.wantsContent == true ? .read : [])
+    deadlines.write = .distantFuture
     if phase == .waiting {
       loop.arm(
         self, after: input.isEmpty ? worker.settings.idleTimeout : worker.settings.headerTimeout)
+    } else {
+      armDeadlines()
     }
   }
 
@@ -511,7 +546,8 @@ final class ClientConnection: LoopObject, Throttled {
       let used = driver.contentArrived(bytes)
       // The limit is for silence, not for the whole of a long upload.
       if phase == .answering, driver.wantsContent {
-        loop.arm(self, after: worker.settings.contentTimeout)
+        deadlines.content = loop.deadline(after: worker.settings.contentTimeout)
+        armDeadlines()
         if !reading.moved(count, loop.now, worker.settings.clientProgress) {
           worker.metrics.add(.timeouts, .requestTrickle)
           driver.contentTrickled()
@@ -542,12 +578,9 @@ final class ClientConnection: LoopObject, Throttled {
     var interest: Interest = wants ? [.read] : []
     if !output.isEmpty { interest.insert(.write) }
     loop.setInterest(self, interest)
-    if wants {
-      reading.begin(loop.now)
-      loop.arm(self, after: worker.settings.contentTimeout)
-    } else {
-      reading.stop()
-    }
+    deadlines.content = .distantFuture
+    if wants { reading.begin(loop.now) } else { reading.stop() }
+    armDeadlines()
   }
 
   // MARK: Ending

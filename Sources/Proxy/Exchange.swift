@@ -277,7 +277,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     }
     flush()
     awaitOrigin()
-    return output.count < Self.outputLimit
+    return canSendContent
   }
 
   func finishContent(trailers: FieldSection = FieldSection()) {
@@ -293,9 +293,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   }
 
   /// Sets the deadline for whatever the origin has to do next. While the client's content is what is waited
-  /// for, it has nothing to do, and the client has a deadline of its own.
+  /// for, it has nothing to do, and the client has a deadline of its own. A head that has begun has its time too.
   private func awaitOrigin() {
-    guard connection != nil, state == .awaitingHead else { return }
+    guard connection != nil, state == .awaitingHead, input.isEmpty else { return }
     if requestSent || !output.isEmpty {
       loop.arm(self, after: worker.settings.readTimeout)
     } else {
@@ -431,10 +431,12 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
       case .bytes(let count):
         worker.metrics.add(.upstreamReceived, UInt64(count))
         throttle?.spent(count)
+        if count < allowed { throttle?.rest() }
         received(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
         guard count == buffer.count, self.connection === connection, state == .content, !isPaused
         else { return }
       case .wouldBlock:
+        throttle?.rest()
         return
       case .endOfStream:
         ended(nil)
@@ -450,15 +452,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     gotBytes = true
     switch state {
     case .awaitingHead:
-      let heads = informationals
-      // The time for a complete head runs from its first byte.
-      let isHeadBegun = !input.isEmpty
-      defer {
-        if state == .content || state == .awaitingHead && (!isHeadBegun || heads != informationals)
-        {
-          if !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
-        }
-      }
+      let before = (isHeadBegun: !input.isEmpty, heads: informationals)
+      defer { headsRead(before.isHeadBegun, before.heads) }
       if input.isEmpty {
         let used = parseHeads(bytes)
         if state == .awaitingHead {
@@ -485,6 +480,25 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         worker.metrics.add(.timeouts, .upstreamTrickle)
         fail(.trickled(request.origin.authority, rule, isReading: false))
       }
+    case .idle, .queued, .resolving, .connecting, .done:
+      break
+    }
+  }
+
+  /// Sets the deadline after bytes came for a head.
+  /// - Parameters:
+  ///   - wasBegun: there was a part of a head before them.
+  ///   - heads: how many interim answers there were before them.
+  private func headsRead(_ wasBegun: Bool, _ heads: Int) {
+    switch state {
+    case .content:
+      if !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
+    case .awaitingHead where input.isEmpty:
+      // Interim answers and nothing else: what is waited for is what was waited for before.
+      awaitOrigin()
+    case .awaitingHead:
+      // The time for a complete head runs from its first byte.
+      if !wasBegun || heads != informationals { loop.arm(self, after: worker.settings.readTimeout) }
     case .idle, .queued, .resolving, .connecting, .done:
       break
     }
@@ -627,6 +641,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         worker.metrics.add(.upstreamRetries)
         releaseConnection(reusable: false)
         output.removeAll()
+        // The next connection's progress is its own.
+        sending.stop()
         proceed()
         return
       }

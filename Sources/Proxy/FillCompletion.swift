@@ -30,16 +30,20 @@ extension FillDriver {
       let announced: UInt64? = if case .length(let length) = head.framing { length } else { nil }
       let outcome = Completion.join(
         kept.response, keptUpTo: kept.length, with: fields, announced: announced,
-        request: request.fields, requestTime: requestTime, responseTime: now,
+        request: varied.selecting, requestTime: requestTime, responseTime: now,
         policy: request.policy)
-      if case .rest(let response, let length) = outcome { return .fits(response, length: length) }
+      if case .rest(let response, let length) = outcome,
+        varied.judge(fields, isWhole: false) == .inOrder
+      {
+        return .fits(response, length: length)
+      }
       worker.store.discard(kept)
       return .useless
     case 304, 416:
       worker.store.discard(kept)
       return .useless
     case 500..., 408, 425, 429:
-      worker.store.giveBack(kept, now: now)
+      giveBack(kept)
       return .other
     default:
       worker.store.discard(kept)

@@ -30,10 +30,10 @@ final class FillDriver: ExchangeConsumer {
   private let stale: StoredEntry?
   /// What an earlier fill has left may be gone on with (FillCompletion.swift).
   private let mayComplete: Bool
+  /// What goes along for being known to vary (VariedFields.swift).
+  private(set) var varied: VariedFields
   /// The beginning that was kept, as long as the origin has not said what it thinks of it.
   private var kept: Incomplete?
-  /// The same, once the rest of it is coming and until its file is open.
-  private var resumed: Incomplete?
   /// Where the content that is fetched begins.
   private var completedFrom: Int64 = 0
   private weak var leader: TransactionDriver?
@@ -54,6 +54,8 @@ final class FillDriver: ExchangeConsumer {
   private var gathered: [Piece] = []
   /// The file could not take everything.
   private var hasSpilled = false
+  /// There is no file at all, and those who read along get what comes.
+  private var isRelayingFromMemory = false
   /// Content that was given to the pool thread.
   private var handedOver: Int64 = 0
   /// Since when, and from how many bytes on, this goes on for nobody.
@@ -65,6 +67,7 @@ final class FillDriver: ExchangeConsumer {
   /// What others do to the key meanwhile.
   private var watch: Watch?
   private let holdsVariants: Bool
+  private let isRenewal: Bool
   /// Good answers are stored for this key, which a server error must not replace.
   private let holdsGood: Bool
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
@@ -76,10 +79,19 @@ final class FillDriver: ExchangeConsumer {
   /// - Parameters:
   ///   - stale: what a 304 would confirm.
   ///   - holdsVariants: other variants are stored for the key.
+  ///   - isRenewal: nobody waits for it; it is to renew what is used though it is stale.
+  ///   - variances: of answers to the same target.
+  ///   - carrying: names that go along because the answer varies on them.
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
-    leader: TransactionDriver?, holdsVariants: Bool = false, mayComplete: Bool = true
+    leader: TransactionDriver?, holdsVariants: Bool = false, mayComplete: Bool = true,
+    isRenewal: Bool = false, variances: [Variance] = [], carrying: FieldNames = []
   ) {
+    self.isRenewal = isRenewal
+    varied = VariedFields(
+      request.fields, allowed: worker.settings.forwardFields, carried: carrying)
+    for variance in variances { varied.learn(from: variance) }
+    if let stale { varied.learn(from: stale.response.variance) }
     self.holdsVariants = holdsVariants
     holdsGood = holdsVariants || stale.map { $0.response.status.kind != .serverError } ?? false
     self.mayComplete = mayComplete
@@ -99,16 +111,17 @@ final class FillDriver: ExchangeConsumer {
     self.watch = watch
     fill.begin(watch)
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
-    if mayComplete { kept = takeKept() }
+    if mayComplete { kept = takeKept(watch) }
+    if let kept { varied.learn(from: kept.response.variance) }
     let exchange = Exchange(
       worker: worker,
       request: kept.map {
         Forwarding.completingRequest(
-          request, $0, via: worker.via, forwarding: worker.settings.forwardFields)
+          request, $0, via: worker.via, forwarding: varied.forwarded)
       }
         ?? Forwarding.fillRequest(
           request, validating: stale?.response, via: worker.via,
-          forwarding: worker.settings.forwardFields),
+          forwarding: varied.forwarded),
       consumer: self)
     self.exchange = exchange
     exchange.start()
@@ -117,13 +130,19 @@ final class FillDriver: ExchangeConsumer {
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
 
-  private func takeKept() -> Incomplete? {
+  private func takeKept(_ watch: Watch) -> Incomplete? {
     let now = loop.wallSeconds
     guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
       // Older than what is stored whole: superseded.
-      found.response.responseTime >= stale?.response.responseTime ?? .min
+      found.response.responseTime >= stale?.response.responseTime ?? .min,
+      // A request whose answer nobody else may have (Authorization) can complete nothing, and is not to be the end
+      // of what others have begun.
+      case .storable = Storability.decide(
+        method: .get, request: request.fields, status: found.response.status,
+        fields: found.response.fields, requestTime: requestTime, responseTime: now,
+        policy: request.policy, targets: worker.store.targets)
     else { return nil }
-    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now)
+    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now, watch: watch)
   }
 
   // MARK: The origin's head
@@ -153,6 +172,14 @@ final class FillDriver: ExchangeConsumer {
       }
     }
     if head.status == .notModified, let stale {
+      switch varied.judge(fields, isWhole: false) {
+      case .inOrder: break
+      case .askWith(let names): return beginAgain(stale: stale, carrying: names)
+      case .forOneClient:
+        // It varies on less than it did: only the whole says what is for all now.
+        worker.store.remove(fill.key)
+        return beginAgain(stale: nil)
+      }
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       freshen(stale, with: fields, now: now)
       return
@@ -174,8 +201,16 @@ final class FillDriver: ExchangeConsumer {
       serverFailed(exchange, head)
       return
     }
+    switch varied.judge(fields) {
+    case .inOrder: break
+    case .askWith(let names): return beginAgain(stale: stale, carrying: names)
+    case .forOneClient:
+      // What is stored says that it varies on a field, which holds no longer.
+      if holdsGood, head.status.kind == .successful { worker.store.remove(fill.key) }
+      return yield(exchange, head, reason: .response, why: "vary-unforwarded")
+    }
     let verdict = Storability.decide(
-      method: .get, request: request.fields, status: head.status, fields: fields,
+      method: .get, request: varied.selecting, status: head.status, fields: fields,
       requestTime: requestTime, responseTime: now, policy: request.policy,
       targets: worker.store.targets)
     switch verdict {
@@ -211,7 +246,7 @@ final class FillDriver: ExchangeConsumer {
 
   private func freshen(_ stale: StoredEntry, with fields: FieldSection, now: Int64) {
     let outcome = Validation.freshen(
-      stale.response, with: fields, request: request.fields, requestTime: requestTime,
+      stale.response, with: fields, request: varied.selecting, requestTime: requestTime,
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
@@ -227,16 +262,17 @@ final class FillDriver: ExchangeConsumer {
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)
-      beginAgain(stale: nil)
+      beginAgain(stale: nil, carrying: varied.carried)
     }
   }
 
   /// Asks once more, for all of it.
-  private func beginAgain(stale: StoredEntry?) {
+  /// - Parameter names: of fields that go along this time.
+  private func beginAgain(stale: StoredEntry?, carrying names: FieldNames = []) {
     exchange?.cancel()
     let again = FillDriver(
       worker: worker, fill: fill, request: request, stale: stale, leader: leader,
-      holdsVariants: holdsVariants, mayComplete: false)
+      holdsVariants: holdsVariants, mayComplete: false, isRenewal: isRenewal, carrying: names)
     state = .over
     worker.metrics.subtract(.fillsRunning)
     retire()
@@ -251,7 +287,6 @@ final class FillDriver: ExchangeConsumer {
   ) {
     fill.isCompleting = true
     worker.metrics.add(.completedBytes, UInt64(clamping: kept.length))
-    resumed = kept
     completedFrom = kept.length
     received = kept.length
     handedOver = kept.length
@@ -316,7 +351,7 @@ final class FillDriver: ExchangeConsumer {
     // What a request that fetches for itself gets says nothing about what others would get.
     // And an outage says nothing about what the origin will answer once it is over.
     if worker.fills.leave(fill), head.status.kind != .serverError {
-      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.now)
+      worker.fills.remember(.unshared, hash: fill.key.hash, now: loop.now)
     }
     fill.enter(phase)
     worker.metrics.subtract(.fillsRunning)
@@ -359,7 +394,7 @@ final class FillDriver: ExchangeConsumer {
     let waited = loop.now - orphaned.at
     if worker.settings.orphanRule.goesOn(
       received: received, expected: body?.expectedLength, since: received - orphaned.received,
-      waited: waited)
+      waited: waited, isRenewal: isRenewal)
     {
       loop.arm(self, after: worker.settings.upstream.orphans.finishWithin - waited)
     } else {
@@ -378,10 +413,20 @@ final class FillDriver: ExchangeConsumer {
   }
 
   private func giveUp() {
+    switch state {
+    case .awaitingHead, .opening, .filling: break
+    // All of it is here: who comes until it is saved is to find it.
+    case .committing, .over: return
+    }
     // Who comes in this moment is not to hear of an end that has nothing to do with the origin.
     guard worker.fills.leaveIfDeserted(fill) else {
       adopted()
       return
+    }
+    // The next one would fare no better.
+    if isRenewal { worker.fills.remember(.renewalGivenUp, hash: fill.key.hash, now: loop.now) }
+    if fill.hasServedLess {
+      worker.fills.remember(.wholeUnwanted, hash: fill.key.hash, now: loop.now)
     }
     switch state {
     case .awaitingHead:
@@ -406,6 +451,10 @@ final class FillDriver: ExchangeConsumer {
     case .opening:
       gather(bytes)
       if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
+    case .filling where isRelayingFromMemory:
+      inFlight += bytes.count
+      guard body.spill(bytes, behind: 0, producer: tailProducer) else { return storeFailed() }
+      if inFlight > Self.inFlightLimit { exchange.pause() }
     case .filling where blob == nil:
       body.append(bytes)
       if received > Int64(Store.inlineLimit), !isOpeningFile {
@@ -444,13 +493,15 @@ final class FillDriver: ExchangeConsumer {
     let store = worker.store
     let key = fill.key
     let opened = self.opened
-    onPool { post in
+    let watch = self.watch
+    let isTaken = onPool { post in
       do throws(Errno) {
         let blob =
-          if let kept, let length = body.expectedLength {
-            try store.resume(kept, response: body.response, expectedLength: length)
+          if let kept, let watch, let length = body.expectedLength {
+            try store.resume(kept, response: body.response, expectedLength: length, watch: watch)
           } else {
-            try store.grow(key, response: body.response, expectedLength: body.expectedLength)
+            try store.grow(
+              key, response: body.response, expectedLength: body.expectedLength, watch: watch)
           }
         opened.blob = blob
         post(.opened, 0, nil)
@@ -458,12 +509,15 @@ final class FillDriver: ExchangeConsumer {
         post(.failed, 0, nil)
       }
     }
+    if !isTaken, let kept { giveBack(kept) }
   }
 
   /// Runs a job after all earlier ones of this fill.
+  /// - Returns: false when it will not run; then there is a letter that something failed.
+  @discardableResult
   private func onPool(
     _ job: @escaping @Sendable (_ post: (News, Int, (any AnyObject & Sendable)?) -> Void) -> Void
-  ) {
+  ) -> Bool {
     let mailbox = loop.mailbox
     let id = id
     let isTaken = worker.disk.submit(lane: fill.key.hash) {
@@ -476,6 +530,7 @@ final class FillDriver: ExchangeConsumer {
       hasGap = true
       mailbox.post(Letter(to: id, subject: News.failed.rawValue))
     }
+    return isTaken
   }
 
   /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
@@ -520,6 +575,25 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// The disk takes no more: the fill goes on as a relay for those who read along, and nobody may join.
+  /// No file could be made, and those who read along have begun: they get all of it from memory.
+  private func relayFromMemory() {
+    isOpeningFile = false
+    guard let body, body.spillAll(producer: tailProducer) else { return unkept() }
+    isRelayingFromMemory = true
+    spilled()
+    inFlight = Int(clamping: received)
+    if isContentComplete {
+      relayedFromMemory()
+    } else if inFlight <= Self.inFlightLimit {
+      exchange?.resume()
+    }
+  }
+
+  private func relayedFromMemory() {
+    body?.complete(length: received)
+    end(.unshared, .abandoned)
+  }
+
   private func spilled() {
     guard !hasSpilled else { return }
     hasSpilled = true
@@ -550,7 +624,7 @@ final class FillDriver: ExchangeConsumer {
       storeFailed()
     case .committed:
       guard let body, let finished = letter.payload as? FinishedBlob else {
-        breakOff(.notKept("its file could not be made permanent"))
+        unkept("its file could not be made permanent")
         return
       }
       let response = body.response.completed(length: finished.length)
@@ -565,7 +639,6 @@ final class FillDriver: ExchangeConsumer {
     guard let body else { return }
     switch state {
     case .opening, .filling:
-      resumed = nil
       self.blob = blob
       state = .filling
       let begun = body.moveToFile(blob)
@@ -593,22 +666,29 @@ final class FillDriver: ExchangeConsumer {
     switch state {
     case .opening where completedFrom > 0:
       // Its beginning is not to be had, and the rest alone is no answer.
-      if let resumed { worker.store.discard(resumed) }
       fill.isCompleting = false
       beginAgain(stale: stale)
     case .opening(let head):
       yield(exchange, head, reason: .space, why: "no-space")
+    case .filling where blob == nil && !isRelayingFromMemory:
+      relayFromMemory()
     case .filling, .committing:
-      breakOff(.notKept("the disk is full or fails"))
+      unkept()
     case .awaitingHead, .over:
       break
     }
+  }
+
+  private func unkept(_ why: String = "the disk is full or fails") {
+    let error = ProxyError.notKept(why)
+    breakOff(error, .unkept(error))
   }
 
   override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
     self.exchange = nil
     isContentComplete = true
     guard case .filling = state, !isOpeningFile || blob != nil, let body else { return }
+    if isRelayingFromMemory { return relayedFromMemory() }
     guard blob == nil else {
       commit()
       return
@@ -668,14 +748,22 @@ final class FillDriver: ExchangeConsumer {
 
   /// What was kept of the content has not been asked about: the next one may.
   private func giveBackKept() {
-    if let kept { worker.store.giveBack(kept, now: loop.wallSeconds) }
+    if let kept { giveBack(kept) }
     kept = nil
   }
 
+  func giveBack(_ taken: Incomplete) {
+    guard let watch else { return }
+    worker.store.giveBack(taken, watch: watch, now: loop.wallSeconds)
+  }
+
   /// The content will never be complete: those who read along are cut off where it ends.
-  /// - Parameter isKept: what has come is in order, and may be gone on with later.
+  /// - Parameters:
+  ///   - phase: what those hear who do not read along, if it is not that the fill has failed.
+  ///   - isKept: what has come is in order, and may be gone on with later.
   private func breakOff(
-    _ error: ProxyError, as outcome: FillOutcome = .failed, keeps isKept: Bool = false
+    _ error: ProxyError, _ phase: Fill.Phase? = nil, as outcome: FillOutcome = .failed,
+    keeps isKept: Bool = false
   ) {
     exchange?.cancel()
     exchange = nil
@@ -687,8 +775,11 @@ final class FillDriver: ExchangeConsumer {
         if isKept { blob.leave() } else { blob.abandon() }
       }
       if !isTaken {
+        // Not on the loop, where it would wait for whatever the disk is doing: when the last one lets go of it.
         body?.cut(error)
-        blob.abandon()
+        if !isKept { blob.giveUp() }
+        self.blob = nil
+        opened.blob = nil
       }
     } else {
       let begun = body?.memoryContent ?? []
@@ -706,7 +797,7 @@ final class FillDriver: ExchangeConsumer {
         }
       }
     }
-    end(.failed(error), outcome)
+    end(phase ?? .failed(error), outcome)
   }
 
   private func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
@@ -723,7 +814,7 @@ final class FillDriver: ExchangeConsumer {
   private func retire() {
     adopted()
     exchange = nil
-    if let watch { worker.store.unwatch(watch) }
+    watch = nil
     unregister()
   }
 }

@@ -20,8 +20,6 @@ final class HeadWatch {
     watch = store.watch(key, holding: entry)
   }
 
-  deinit { store.unwatch(watch) }
-
   func hear(_ head: ResponseHead, for request: ClientRequest, at now: Int64, via: Via) {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: via)

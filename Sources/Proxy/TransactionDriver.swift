@@ -32,6 +32,8 @@ final class TransactionDriver: ExchangeConsumer {
   /// Fields of the answer that are for this client and not kept for others: set by the fill it leads.
   var ownFields = FieldSection()
   private var fill: Fill?
+  /// Of answers to the same target that this request does not select.
+  private var otherVariances: [Variance] = []
   /// Keeps the fill going.
   private var interest: FillInterest?
   /// What the fill brought, as it was when it was decided upon.
@@ -108,8 +110,8 @@ final class TransactionDriver: ExchangeConsumer {
 
   /// A record's way from the log to memory, on a pool thread.
   private final class Loaded: Sendable {
-    let set: VariantSet?
-    init(_ set: VariantSet?) { self.set = set }
+    let result: LoadResult
+    init(_ result: LoadResult) { self.result = result }
   }
 
   private func load() {
@@ -122,7 +124,7 @@ final class TransactionDriver: ExchangeConsumer {
         Letter(to: id, subject: LetterSubject.loaded.rawValue, payload: Loaded(store.load(key))))
     }
     // A disk that cannot keep up is no reason to fail: fetch it.
-    if !isTaken { carryOut(machine.storeAnswered(.nothing)) }
+    if !isTaken { carryOut(machine.storeAnswered(.unreadable)) }
   }
 
   override func receive(_ letter: Letter) {
@@ -130,7 +132,11 @@ final class TransactionDriver: ExchangeConsumer {
     switch subject {
     case .loaded:
       guard let loaded = letter.payload as? Loaded else { return }
-      if let set = loaded.set { judge(set) } else { nothingWhole() }
+      switch loaded.result {
+      case .set(let set): judge(set)
+      case .nothing: nothingWhole()
+      case .failed: carryOut(machine.storeAnswered(.unreadable))
+      }
     case .firstPieceRead:
       guard let read = letter.payload as? FirstPiece else { return }
       firstPieceRead(read)
@@ -180,6 +186,7 @@ final class TransactionDriver: ExchangeConsumer {
   private func judge(_ set: VariantSet) {
     guard let entry = select(set) else {
       validationReason = .varyMiss
+      otherVariances = set.entries.map(\.response.variance)
       carryOut(machine.storeAnswered(.otherVariant))
       return
     }
@@ -228,7 +235,9 @@ final class TransactionDriver: ExchangeConsumer {
   // MARK: Fills
 
   private func followFill() {
-    switch worker.fills.enter(request.key, now: loop.now) {
+    switch worker.fills.enter(
+      request.key, now: loop.now, asksForLess: request.traits.asksForLess)
+    {
     case .joined(let fill):
       self.fill = fill
       interest = FillInterest(adopting: fill)
@@ -236,7 +245,7 @@ final class TransactionDriver: ExchangeConsumer {
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
     case .alone:
-      if request.traits.asksForLess { goAlone(.notForSharing) } else { leadAlone() }
+      if machine.traits.isBestAskedAsItIs { goAlone(.notForSharing) } else { leadAlone() }
     case .lead(let fill):
       // Between the look into the store and this moment another fill may have ended well.
       if let entry = storedMeanwhile() {
@@ -273,7 +282,8 @@ final class TransactionDriver: ExchangeConsumer {
     interest = FillInterest(adopting: fill)
     let driver = FillDriver(
       worker: worker, fill: fill, request: request, stale: entry, leader: self,
-      holdsVariants: machine.found == .otherVariant)
+      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable,
+      variances: otherVariances)
     fillDriver = driver
     driver.start()
   }
@@ -314,7 +324,7 @@ final class TransactionDriver: ExchangeConsumer {
       self.entry = entry
       isConfirmed = true
       carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
-    case .unshared:
+    case .unshared, .unkept:
       goAlone(.notForSharing)
     case .refused(let status):
       guard mayServeStale(.answered(status)) else { return goAlone() }
@@ -333,7 +343,9 @@ final class TransactionDriver: ExchangeConsumer {
   func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
 
   private func mayShare(_ response: StoredResponse) -> Bool {
-    !isCollapsed || response.variance.matches(request.fields)
+    if !isCollapsed || response.variance.matches(request.fields) { return true }
+    otherVariances.append(response.variance)
+    return false
   }
 
   /// What others fetch is not for this request.
@@ -507,6 +519,7 @@ final class TransactionDriver: ExchangeConsumer {
       request, body.response, length: length, received: length == nil ? body.available : 0,
       isGrowing: true, now: loop.wallSeconds)
     begin(plan, body.response, length: length, now: loop.wallSeconds)
+    if case .whole = plan.kind {} else { fill?.hasServedLess = true }
     guard let content = plan.content, client.phase == .answering else {
       client.flushScratch()
       answerSent()
@@ -755,6 +768,8 @@ final class TransactionDriver: ExchangeConsumer {
       switch content.step(span, at: &position) {
       case .content(let range):
         let goesOn = exchange.sendContent(UnsafeRawBufferPointer(rebasing: bytes[range]))
+        // The origin may have failed in this call, and with the answer to that the connection's bytes are gone.
+        guard !isOver else { return bytes.count }
         if content.isFinished {
           exchange.finishContent()
           client.listenForContent(false)
@@ -817,7 +832,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   func storedContentFailed() {
     guard !isOver else { return }
-    if let fill, case .failed(let error) = fill.phase { record.error = error }
+    switch fill?.phase {
+    case .failed(let error), .unkept(let error): record.error = error
+    default: break
+    }
     carryOut(machine.storedContentFailed())
   }
 

@@ -98,16 +98,16 @@ extension Store {
   public func purge(_ selection: Selection) throws(StoreError) -> Int {
     guard !core.options.readOnly else { throw .readOnly(path: core.options.path) }
     waitUntilRecovered()
+    guard isRecovered else {
+      throw .unavailable(path: core.options.path, doing: "read all of", .canceled)
+    }
     let purge = Purge()
     switch selection {
     case .exact(let bytes):
       let key = CacheKey(bytes, hasher: keyHasher)
       purge.add(core.remove(key.bytes, key.hash))
     case .prefix(let prefix):
-      spoilFetches(prefix: prefix)
-      for incomplete in core.incompletes.all where incomplete.key.starts(with: prefix) {
-        core.discardIncomplete(incomplete.keyHash)
-      }
+      core.spoilFetches(prefix: prefix)
       // On the log thread nothing is moved while we read.
       let core = core
       core.queue.run { _ in

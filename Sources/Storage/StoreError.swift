@@ -68,6 +68,8 @@ extension StoreError {
 public enum StoreTrouble: String, CaseIterable, Sendable {
   /// The size cap is reached and nothing can be evicted.
   case capReached
+  /// The disk has no more left than is to be kept free for others, and nothing can be evicted.
+  case keepFreeReached
   /// The disk or the quota is full.
   case diskFull
   /// The file system no longer takes writes: kernels do that to one they have found damaged.
@@ -85,6 +87,8 @@ public enum StoreTrouble: String, CaseIterable, Sendable {
     switch self {
     case .capReached:
       "The store is at its size cap and everything in it is in use; new bodies are relayed only."
+    case .keepFreeReached:
+      "The disk of the store has no more left than store.keep-free keeps for others; new bodies are relayed only. Make room on it, or lower store.keep-free."
     case .diskFull:
       "The disk of the store is full (or its quota, or its inodes); new bodies are relayed only."
     case .diskReadOnly:

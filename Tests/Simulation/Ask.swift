@@ -149,9 +149,6 @@ package final class Ask {
     case 502 where isUnsafe:
       // An upload that met the end of a kept connection must not be sent twice.
       break
-    case 500 where world.scenario.diskFaults > 0:
-      // Content that could not be kept and is gone from memory: nothing was sent yet, and this says so.
-      break
     case 500, 502, 503, 504:
       if !world.scenario.hasFailures, !world.wasInterrupted(since: time) {
         world.violation(

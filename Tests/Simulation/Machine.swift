@@ -29,7 +29,8 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
 
   final class Fiber {
     let name: String
-    let body: () -> Void
+    /// Until it has ended: what it holds goes with it.
+    var body: (() -> Void)?
     var raw: OpaquePointer?
     var isReady = false
     var hasEnded = false
@@ -65,6 +66,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   /// The process has been killed: nothing it does from now on has an effect.
   package private(set) var isDead = false
   private var callsUntilDeath: Int?
+  private var leftBehind: (descriptors: Int, files: Set<Int32>, objects: Int) = (0, [], 0)
   /// What a power cut would take; nil where there is none in the run.
   package var disk: DiskJournal?
   private var events = EventQueue()
@@ -124,6 +126,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     current = nil
     guard hasEnded else { return }
     fiber.hasEnded = true
+    fiber.body = nil
     fiber_free(fiber.raw)
     fiber.raw = nil
     fiberCount -= 1
@@ -138,7 +141,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
       { argument in
         guard let argument else { return }
         let fiber = Unmanaged<Fiber>.fromOpaque(argument).takeRetainedValue()
-        fiber.body()
+        fiber.body?()
       }, argument)
     precondition(fiber.raw != nil, "no memory for another thread")
     fiberCount += 1
@@ -258,10 +261,24 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     breakConnections()
   }
 
-  /// The place is free for another process.
-  package func revive() {
+  /// The process has ended; the place is free for another one. What it left open in the middle of something the
+  /// kernel closes, and nobody counts it.
+  package func forgetProcess() {
     isDead = false
     callsUntilDeath = nil
+    breakConnections()
+    leftBehind = (openDescriptors, files, objects)
+  }
+
+  /// What the process that runs has not let go of; nil if nothing.
+  package var leaks: String? {
+    let counts = [
+      (openDescriptors - leftBehind.descriptors, "descriptors"),
+      (files.subtracting(leftBehind.files).count, "files"),
+      (objects - leftBehind.objects, "objects of loops"),
+    ].filter { $0.0 != 0 }
+    return counts.isEmpty
+      ? nil : counts.map { "\($0.0) \($0.1)" }.joined(separator: ", ") + " are left"
   }
 
   // MARK: Files

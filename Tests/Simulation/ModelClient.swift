@@ -11,6 +11,7 @@ package final class ModelClients {
   private var asked = 0
   private(set) var open = 0
   private var connections = 0
+  private static let balancer = SocketAddress(IPAddress(v4: 0x0AC8_0001), port: 7777)
   /// What each connection's address can tell, for the access log.
   package private(set) var accounts: [ClientAccount] = []
   /// Tags that clients have seen, by resource.
@@ -36,11 +37,17 @@ package final class ModelClients {
         open -= 1
         return
       }
-      guard let address = subject.address else { return }
       connections += 1
+      let isBalanced = subject.addresses.count > 1 && world.machine.random.oneIn(3)
+      guard let address = isBalanced ? subject.addresses.last : subject.addresses.first else {
+        return
+      }
       let local = SocketAddress(
         IPAddress(v4: 0x0A80_0000 + UInt32(connections)), port: UInt16(1024 + connections % 60_000))
-      guard let wire = world.machine.connectClient(from: local, to: address) else {
+      guard
+        let wire = world.machine.connectClient(
+          from: isBalanced ? Self.balancer : local, to: address)
+      else {
         guard world.wasInterrupted(since: world.machine.now) else {
           world.violation("nobody listens at \(address)")
           open -= 1
@@ -51,6 +58,7 @@ package final class ModelClients {
       let account = ClientAccount(local.ip)
       accounts.append(account)
       let client = ModelClient(self, account)
+      if isBalanced { client.introduce(local, at: address) }
       wire.end = client
       client.begin(wire)
     }
@@ -125,6 +133,8 @@ final class ModelClient: WireEnd {
   private var isLast = false
   private var isOld = false
   private var tunnel: TunnelSide?
+  /// What goes before the first request.
+  private var preface: [UInt8] = []
   private let born: Int64
 
   // Reading.
@@ -146,6 +156,23 @@ final class ModelClient: WireEnd {
       trouble = machine.random.pick([.leave, .breakOff, .stall, .trickle, .nonsense])
       account.isExact = false
     }
+  }
+
+  /// It comes through a balancer, which says so in either version of its protocol.
+  func introduce(_ address: SocketAddress, at listener: SocketAddress) {
+    world.count("balanced clients")
+    guard machine.random.oneIn(2) else {
+      preface = Array(
+        "PROXY TCP4 \(address.ip) \(listener.ip) \(address.port) \(listener.port)\r\n".utf8)
+      return
+    }
+    func bytes(_ ip: IPAddress) -> [UInt8] {
+      "\(ip)".split(separator: ".").compactMap { UInt8($0) }
+    }
+    func bytes(_ port: UInt16) -> [UInt8] { [UInt8(port >> 8), UInt8(port & 0xFF)] }
+    preface =
+      [13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x21, 0x11, 0, 12]
+      + bytes(address.ip) + bytes(listener.ip) + bytes(address.port) + bytes(listener.port)
   }
 
   func begin(_ wire: Wire) {
@@ -179,15 +206,13 @@ final class ModelClient: WireEnd {
   private func ask(_ wire: Wire) {
     guard !hasEnded else { return }
     let burst = machine.random.oneIn(4) ? machine.random.within(2...6) : 1
-    var bytes: [UInt8] = []
+    var bytes = preface
+    preface = []
     for _ in 0..<min(burst, left) {
       left -= 1
       var kind: Ask.Kind?
       if trouble == .nonsense, left == 0 { kind = .nonsense }
-      var ask = clients.makeAsk(kind)
-      if KnownGaps.tunnelDropsAnswers, ask.kind == .connect, !waiting.isEmpty {
-        ask = clients.makeAsk(.get)
-      }
+      let ask = clients.makeAsk(kind)
       waiting.append(ask)
       account.asked += 1
       isOld = ask.kind != .connect && machine.random.oneIn(20)

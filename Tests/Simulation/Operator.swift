@@ -1,4 +1,4 @@
-// Who looks after the proxy while clients use it: purges now and then and starts it again, on a thread of its own, as the admin
+// Who looks after the proxy while clients use it: purges, reloads, starts it again, on a thread of its own, as the admin
 // listener would do it.
 
 import Platform
@@ -24,6 +24,9 @@ final class Operator {
 
   func begin() {
     if let seconds = world.scenario.purgeEvery { again(every: seconds) { [self] in purge() } }
+    if let seconds = world.scenario.reloadEvery {
+      again(every: seconds) { [self] in subject.reload() }
+    }
     if let seconds = world.scenario.restartEvery {
       again(every: seconds) { [self] in
         subject.restart(machine.random.pick(Subject.End.allCases))

@@ -1,5 +1,6 @@
 // What a run is like: how many of everything, and how often what goes wrong, all chosen by the seed.
 
+import Configuration
 import SeededRandom
 
 package struct Scenario: CustomStringConvertible {
@@ -34,6 +35,11 @@ package struct Scenario: CustomStringConvertible {
   package var purgeEvery: Int?
   /// Seconds between restarts, about; nil for none.
   package var restartEvery: Int?
+  package var rates = Rates()
+  /// Seconds between reloads that change the rates, about; nil for none.
+  package var reloadEvery: Int?
+  /// Some clients come through a load balancer that says who they are.
+  package var hasBalancer = false
   /// Bytes above which a fetch that nobody wants any more is given up.
   package var finishBelow = 16 << 20
 
@@ -47,6 +53,9 @@ package struct Scenario: CustomStringConvertible {
     if random.oneIn(4) { large = 10 }
     purgeEvery = random.pick([nil, 5, 60])
     restartEvery = random.pick([nil, nil, nil, 10])
+    if random.oneIn(4) { reloadEvery = 3 }
+    hasBalancer = random.oneIn(4)
+    if random.oneIn(4) { rates = Rates(&random) }
     if random.oneIn(2) { finishBelow = 30_000 }
     if kind == .badOrigins || kind == .storm { originFaults = random.pick([20, 100, 300]) }
     if kind == .badClients || kind == .storm { clientFaults = random.pick([20, 100, 300]) }
@@ -64,5 +73,31 @@ package struct Scenario: CustomStringConvertible {
   package var description: String {
     "\(kind.rawValue): \(transactions) transactions, \(clients) clients, \(resources) resources,"
       + " \(workers) workers, faults \(originFaults)/\(clientFaults)/\(diskFaults)/\(descriptorFaults)"
+  }
+}
+
+/// How fast bytes may pass; nil for as fast as can be.
+package struct Rates {
+  var connection: Rate?
+  var client: Rate?
+  var total: Rate?
+  var upstream: Rate?
+
+  init() {}
+
+  init(_ random: inout SeededGenerator) {
+    switch random.below(4) {
+    case 0: connection = .perSecond(.kib(Int64(random.pick([20, 100, 500]))))
+    case 1: client = .perSecond(.kib(Int64(random.pick([20, 100, 500]))))
+    case 2: total = .perSecond(.kib(Int64(random.pick([200, 1000]))))
+    default: upstream = .perSecond(.kib(Int64(random.pick([200, 1000]))))
+    }
+  }
+
+  func apply(to configuration: inout Configuration) {
+    configuration.rate.connection = connection
+    configuration.rate.client = client
+    configuration.rate.total = total
+    configuration.upstream.rate = upstream
   }
 }

@@ -23,13 +23,15 @@ final class Subject {
   private(set) var server: Server?
   private weak var remembered: Server?
   private(set) var failure: String?
-  /// Where clients find it.
-  private(set) var address: SocketAddress?
+  /// Where clients find it, and behind the balancer.
+  private(set) var addresses: [SocketAddress] = []
+  private var rates: Rates
 
   init(_ world: World, path: String, log: String) {
     self.world = world
     self.path = path
     self.log = log
+    rates = world.scenario.rates
   }
 
   private var machine: Machine { world.machine }
@@ -42,14 +44,23 @@ final class Subject {
     defer { machine.faults = faults }
     do {
       let server = try Server.start(
-        Self.configuration(world.scenario, path, log),
+        configuration(),
         logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() },
         lookup: Self.lookup(machine, world.scenario))
       self.server = server
-      address = server.addresses.first
+      addresses = server.addresses
     } catch {
       failure = "the proxy did not start: \(error)"
     }
+  }
+
+  /// Has it read its configuration again, which has other rates now.
+  func reload() {
+    guard let server else { return }
+    rates = machine.random.oneIn(3) ? Rates() : Rates(&machine.random)
+    world.count("reloads")
+    let kept = server.apply(configuration())
+    if !kept.isEmpty { world.violation("a reload would take a restart for \(kept)") }
   }
 
   /// - Returns: when nobody holds anything of it any more.
@@ -76,8 +87,10 @@ final class Subject {
       machine.die()
     }
     let died = machine.now
-    stopAndCheck()
-    machine.revive()
+    stop()
+    // Threads that were told to end do.
+    machine.sleep(nanoseconds: 1_000_000_000)
+    machine.forgetProcess()
     if end == .powerCut, let lost = machine.disk?.cutPower(in: path, &machine.random) {
       if lost > 0 { world.count("power cuts that lost something") }
     }
@@ -98,11 +111,7 @@ final class Subject {
     // Threads that were told to end do.
     machine.sleep(nanoseconds: 1_000_000_000)
     if remembered != nil { world.violation("somebody holds the server") }
-    if machine.openDescriptors > 0 {
-      world.violation("\(machine.openDescriptors) descriptors were not closed")
-    }
-    if !machine.files.isEmpty { world.violation("\(machine.files.count) files were not closed") }
-    if machine.objects != 0 { world.violation("\(machine.objects) objects of loops are left") }
+    if let leaks = machine.leaks { world.violation(leaks) }
   }
 
   /// The last time.
@@ -126,16 +135,21 @@ final class Subject {
 
   // MARK: Configuration
 
-  private static func configuration(
-    _ scenario: Scenario, _ path: String, _ log: String
-  ) -> Configuration {
+  private func configuration() -> Configuration {
+    let scenario = world.scenario
     var configuration = Configuration()
     configuration.listeners = [ListenerSettings(address: .loopback(port: 0))]
+    if scenario.hasBalancer {
+      configuration.listeners.append(
+        ListenerSettings(address: .loopback(port: 0), proxyProtocol: .on))
+    }
     configuration.admin = nil
     configuration.threads = .fixed(scenario.workers)
     configuration.store.path = path
     configuration.store.size = .mib(scenario.resources % 2 == 0 ? 16 : 64)
     configuration.store.memory = .mib(1)
+    // The disk is real, and how full it is must not matter.
+    configuration.store.keepFree = .fixed(ByteCount(0))
     let ten = [IPNetwork(IPAddress(v4: 0x0A00_0000), prefixLength: 8)].compactMap(\.self)
     configuration.clients = ten
     configuration.destinations.privateNetworks = ten
@@ -143,6 +157,7 @@ final class Subject {
     configuration.upstream.readTimeout = .seconds(5)
     configuration.upstream.idleTimeout = .seconds(4)
     configuration.upstream.orphans.finishBelow = ByteCount(Int64(scenario.finishBelow))
+    rates.apply(to: &configuration)
     configuration.log.access = .file(log)
     return configuration
   }

@@ -92,7 +92,7 @@ extension Store {
     switch find(key) {
     case .absent: return nil
     case .hot(let set): return set
-    case .cold: return load(key)
+    case .cold: return if case .set(let set) = load(key) { set } else { nil }
     }
   }
 
