@@ -46,7 +46,7 @@ final class TunnelSide: WireEnd {
     let machine = world.machine
     born = machine.now
     total =
-      Self.headerLength + machine.random.below(machine.random.oneIn(4) ? 400_000 : 5000)
+      Self.headerLength + machine.random.below(machine.random.oneIn(8) ? 300_000 : 5000)
     ending =
       switch machine.random.below(12) {
       case 0: .reset

@@ -50,7 +50,10 @@ package struct Scenario: CustomStringConvertible {
     resources = random.within(10...120)
     workers = random.within(1...2)
     largest = random.pick([60_000, 200_000, 600_000])
-    if random.oneIn(4) { large = 10 }
+    if random.oneIn(6) {
+      large = 8
+      largest = min(largest, 200_000)
+    }
     purgeEvery = random.pick([nil, 5, 60])
     restartEvery = random.pick([nil, nil, nil, 10])
     if random.oneIn(4) { reloadEvery = 3 }
