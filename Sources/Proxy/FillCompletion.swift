@@ -8,9 +8,38 @@
 import Caching
 import HTTP
 import Storage
-import Synchronization
 
 extension FillDriver {
+  // MARK: What was kept
+
+  func takeKept(_ watch: Watch) -> Incomplete? {
+    let now = loop.wallSeconds
+    guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
+      // Older than what is stored whole: superseded.
+      found.response.responseTime >= stale?.response.responseTime ?? .min,
+      // A request whose answer nobody else may have (Authorization) can complete nothing, and is not to be the end
+      // of what others have begun.
+      case .storable = Storability.decide(
+        method: .get, request: request.fields, status: found.response.status,
+        fields: found.response.fields, requestTime: requestTime, responseTime: now,
+        policy: request.policy, targets: worker.store.targets)
+    else { return nil }
+    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now, watch: watch)
+  }
+
+  /// What was kept of the content has not been asked about: the next one may.
+  func giveBackKept() {
+    if let kept { giveBack(kept) }
+    kept = nil
+  }
+
+  func giveBack(_ taken: Incomplete) {
+    guard let watch else { return }
+    worker.store.giveBack(taken, watch: watch, now: loop.wallSeconds)
+  }
+
+  // MARK: The rest of it
+
   /// What an answer to a request for the rest means.
   enum Rest {
     /// It is the rest; the response as it is from now on, and its whole length.
@@ -59,15 +88,5 @@ extension ProxyError {
     case .connectionTerminated, .responseIncomplete, .connectionReadTimeout, .responseTimeout: true
     default: false
     }
-  }
-}
-
-/// A file that a pool thread has opened for a fill: for the fill, or for who tidies up after it.
-final class OpenedBlob: Sendable {
-  private let held = Mutex<GrowingBlob?>(nil)
-
-  var blob: GrowingBlob? {
-    get { held.withLock { $0 } }
-    set { held.withLock { $0 = newValue } }
   }
 }

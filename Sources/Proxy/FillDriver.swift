@@ -1,6 +1,13 @@
 // Carries out one fill on the loop of the transaction that leads it: sends the request, decides what may
 // become of the answer, keeps it (small content in memory, the rest in a file that a pool thread writes
 // and hashes), and tells the followers. It outlives its leader: a client that leaves stops nothing.
+//
+//   awaitingHead ─▶ filling ─────────────────▶ committing ─▶ over: stored
+//      │  └─▶ opening ─▶ ▲ └─ small ─▶ over: stored
+//      │         └─▶ over: relayed by its leader, for want of a file
+//      └─▶ over: confirmed, refused, failed, or relayed by its leader      (from anywhere: failed, given up)
+//
+// FillFile.swift has the file, FillCompletion.swift what an earlier fill has left, FillOrphan.swift when it is given up.
 
 import Caching
 import HTTP
@@ -10,9 +17,7 @@ import Storage
 import Telemetry
 
 final class FillDriver: ExchangeConsumer {
-  /// Content on its way to the pool thread, above which the origin is asked to wait.
-  private static let inFlightLimit = 1 << 20
-  private enum State {
+  enum State {
     case awaitingHead
     /// The answer is to be kept, and a pool thread makes its file; nobody has been told yet.
     case opening(ResponseHead)
@@ -27,54 +32,39 @@ final class FillDriver: ExchangeConsumer {
   let fill: Fill
   let request: ClientRequest
   /// Stored, but to be confirmed: a 304 makes it fresh again.
-  private let stale: StoredEntry?
+  let stale: StoredEntry?
   /// What an earlier fill has left may be gone on with (FillCompletion.swift).
-  private let mayComplete: Bool
+  let mayComplete: Bool
   /// What goes along for being known to vary (VariedFields.swift).
   private(set) var varied: VariedFields
   /// The beginning that was kept, as long as the origin has not said what it thinks of it.
-  private var kept: Incomplete?
+  var kept: Incomplete?
   /// Where the content that is fetched begins.
-  private var completedFrom: Int64 = 0
-  private weak var leader: TransactionDriver?
-  private var exchange: Exchange?
-  private var state = State.awaitingHead
-  private var body: GrowingBody?
+  var completedFrom: Int64 = 0
+  weak var leader: TransactionDriver?
+  var exchange: Exchange?
+  private(set) var state = State.awaitingHead
+  var body: GrowingBody?
   private var isAnnounced = false
-  private var isOpeningFile = false
-  private var isContentComplete = false
-  /// A piece did not reach the file: nothing that comes after it may.
-  private var hasGap = false
-  private var blob: GrowingBlob?
-  /// Where the pool thread puts it.
-  private let opened = OpenedBlob()
+  var isContentComplete = false
+  /// What it is in, unless it is small.
+  var file = FillFile()
   /// Where the content ends that is here, what was kept of it included.
-  private var received: Int64 = 0
-  /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
-  private var gathered: [Piece] = []
-  /// The file could not take everything.
-  private var hasSpilled = false
-  /// There is no file at all, and those who read along get what comes.
-  private var isRelayingFromMemory = false
-  /// Content that was given to the pool thread.
-  private var handedOver: Int64 = 0
+  var received: Int64 = 0
   /// Since when, and from how many bytes on, this goes on for nobody.
-  private var orphaned: (at: Instant, received: Int64)?
-  /// Content has come in this turn.
-  private var hasGathered = false
-  private var inFlight = 0
+  var orphaned: (at: Instant, received: Int64)?
   let requestTime: Int64
   /// What others do to the key meanwhile.
-  private var watch: Watch?
+  var watch: Watch?
   private let holdsVariants: Bool
-  private let isRenewal: Bool
+  let isRenewal: Bool
   /// Good answers are stored for this key, which a server error must not replace.
   private let holdsGood: Bool
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
   /// breaks off.
   private var isHeldBack = false
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
-  private let largest: Int64
+  let largest: Int64
 
   /// - Parameters:
   ///   - stale: what a 304 would confirm.
@@ -129,21 +119,6 @@ final class FillDriver: ExchangeConsumer {
 
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
-
-  private func takeKept(_ watch: Watch) -> Incomplete? {
-    let now = loop.wallSeconds
-    guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
-      // Older than what is stored whole: superseded.
-      found.response.responseTime >= stale?.response.responseTime ?? .min,
-      // A request whose answer nobody else may have (Authorization) can complete nothing, and is not to be the end
-      // of what others have begun.
-      case .storable = Storability.decide(
-        method: .get, request: request.fields, status: found.response.status,
-        fields: found.response.fields, requestTime: requestTime, responseTime: now,
-        policy: request.policy, targets: worker.store.targets)
-    else { return nil }
-    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now, watch: watch)
-  }
 
   // MARK: The origin's head
 
@@ -268,7 +243,7 @@ final class FillDriver: ExchangeConsumer {
 
   /// Asks once more, for all of it.
   /// - Parameter names: of fields that go along this time.
-  private func beginAgain(stale: StoredEntry?, carrying names: FieldNames = []) {
+  func beginAgain(stale: StoredEntry?, carrying names: FieldNames = []) {
     exchange?.cancel()
     let again = FillDriver(
       worker: worker, fill: fill, request: request, stale: stale, leader: leader,
@@ -289,7 +264,7 @@ final class FillDriver: ExchangeConsumer {
     worker.metrics.add(.completedBytes, UInt64(clamping: kept.length))
     completedFrom = kept.length
     received = kept.length
-    handedOver = kept.length
+    file.handedOver = kept.length
     body = GrowingBody(response: response, expectedLength: length)
     state = .opening(head)
     openFile(resuming: kept)
@@ -311,7 +286,7 @@ final class FillDriver: ExchangeConsumer {
     body = GrowingBody(response: response, expectedLength: expected)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
-      // meanwhile is gathered.
+      // meanwhile is file.gathered.
       state = .opening(head)
       openFile()
     } else {
@@ -327,12 +302,12 @@ final class FillDriver: ExchangeConsumer {
     announce()
     // As long as content keeps coming only full pieces go to the file: writes that begin at even places let
     // the kernel keep the file in large pages, which makes every hit cheaper. A turn without any ends that.
-    handOver(fullOnly: hasGathered)
-    if hasGathered, !gathered.isEmpty { loop.afterTurn(self) }
-    hasGathered = false
+    handOver(fullOnly: file.hasGathered)
+    if file.hasGathered, !file.gathered.isEmpty { loop.afterTurn(self) }
+    file.hasGathered = false
   }
 
-  private func announce() {
+  func announce() {
     guard !isAnnounced, let body else { return }
     isAnnounced = true
     fill.enter(.growing(body))
@@ -340,12 +315,14 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// The answer is not for sharing: its leader takes it over, the others ask for themselves.
-  private func yield(
+  func yield(
     _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString,
     telling phase: Fill.Phase = .unshared
   ) {
     state = .over
-    let begun = gathered.reduce(into: body?.memoryContent ?? []) { $0.append(contentsOf: $1.bytes) }
+    let begun = file.gathered.reduce(into: body?.memoryContent ?? []) {
+      $0.append(contentsOf: $1.bytes)
+    }
     let isComplete = isContentComplete
     self.exchange = nil
     // What a request that fetches for itself gets says nothing about what others would get.
@@ -366,80 +343,8 @@ final class FillDriver: ExchangeConsumer {
     retire()
   }
 
-  // MARK: Going on for nobody
-
-  /// The last one who wanted the answer has left.
-  private func deserted() {
-    guard fill.isDeserted else { return }
-    switch state {
-    case .awaitingHead, .opening, .filling: break
-    case .committing, .over: return
-    }
-    if orphaned == nil {
-      guard worker.shared.orphans.enter(limit: worker.settings.upstream.orphans.finishAtMost) else {
-        giveUp()
-        return
-      }
-    }
-    orphaned = (loop.now, received)
-    reconsider()
-  }
-
-  private func reconsider() {
-    guard let orphaned else { return }
-    guard fill.isDeserted else {
-      adopted()
-      return
-    }
-    let waited = loop.now - orphaned.at
-    if worker.settings.orphanRule.goesOn(
-      received: received, expected: body?.expectedLength, since: received - orphaned.received,
-      waited: waited, isRenewal: isRenewal)
-    {
-      loop.arm(self, after: worker.settings.upstream.orphans.finishWithin - waited)
-    } else {
-      giveUp()
-    }
-  }
-
+  /// Nobody wants the answer, and that may have lasted long enough.
   override func timerFired() { reconsider() }
-
-  /// Somebody wants it, or it is over.
-  private func adopted() {
-    guard orphaned != nil else { return }
-    orphaned = nil
-    loop.disarm(self)
-    worker.shared.orphans.leave()
-  }
-
-  private func giveUp() {
-    switch state {
-    case .awaitingHead, .opening, .filling: break
-    // All of it is here: who comes until it is saved is to find it.
-    case .committing, .over: return
-    }
-    // Who comes in this moment is not to hear of an end that has nothing to do with the origin.
-    guard worker.fills.leaveIfDeserted(fill) else {
-      adopted()
-      return
-    }
-    // The next one would fare no better.
-    if isRenewal { worker.fills.remember(.renewalGivenUp, hash: fill.key.hash, now: loop.now) }
-    if fill.hasServedLess {
-      worker.fills.remember(.wholeUnwanted, hash: fill.key.hash, now: loop.now)
-    }
-    switch state {
-    case .awaitingHead:
-      exchange?.cancel()
-      giveBackKept()
-      end(.failed(.abandoned), .abandoned)
-    case .opening, .filling:
-      handOver()
-      breakOff(.abandoned, as: .abandoned, keeps: true)
-    case .committing, .over:
-      break
-    }
-  }
 
   // MARK: Content
 
@@ -451,13 +356,13 @@ final class FillDriver: ExchangeConsumer {
     case .opening:
       gather(bytes)
       if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
-    case .filling where isRelayingFromMemory:
-      inFlight += bytes.count
+    case .filling where file.isRelayingFromMemory:
+      file.inFlight += bytes.count
       guard body.spill(bytes, behind: 0, producer: tailProducer) else { return storeFailed() }
-      if inFlight > Self.inFlightLimit { exchange.pause() }
-    case .filling where blob == nil:
+      if file.inFlight > Self.inFlightLimit { exchange.pause() }
+    case .filling where file.blob == nil:
       body.append(bytes)
-      if received > Int64(Store.inlineLimit), !isOpeningFile {
+      if received > Int64(Store.inlineLimit), !file.isOpening {
         isHeldBack = false
         announce()
         openFile()
@@ -465,140 +370,11 @@ final class FillDriver: ExchangeConsumer {
       if received > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling:
       gather(bytes)
-      if gathered.count > 1 { handOver(fullOnly: true) }
+      if file.gathered.count > 1 { handOver(fullOnly: true) }
       loop.afterTurn(self)
     case .awaitingHead, .committing, .over:
       break
     }
-  }
-
-  private func gather(_ bytes: UnsafeRawBufferPointer) {
-    hasGathered = true
-    var rest = bytes
-    while !rest.isEmpty {
-      if gathered.last?.isFull != false { gathered.append(worker.pieces.take()) }
-      guard let taken = gathered.last?.append(rest) else { return }
-      rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
-    }
-  }
-
-  /// What a pool thread has to say.
-  private enum News: UInt32 {
-    case opened, written, spilled, failed, committed, relayed
-  }
-
-  private func openFile(resuming kept: Incomplete? = nil) {
-    guard let body else { return }
-    isOpeningFile = true
-    let store = worker.store
-    let key = fill.key
-    let opened = self.opened
-    let watch = self.watch
-    let isTaken = onPool { post in
-      do throws(Errno) {
-        let blob =
-          if let kept, let watch, let length = body.expectedLength {
-            try store.resume(kept, response: body.response, expectedLength: length, watch: watch)
-          } else {
-            try store.grow(
-              key, response: body.response, expectedLength: body.expectedLength, watch: watch)
-          }
-        opened.blob = blob
-        post(.opened, 0, nil)
-      } catch {
-        post(.failed, 0, nil)
-      }
-    }
-    if !isTaken, let kept { giveBack(kept) }
-  }
-
-  /// Runs a job after all earlier ones of this fill.
-  /// - Returns: false when it will not run; then there is a letter that something failed.
-  @discardableResult
-  private func onPool(
-    _ job: @escaping @Sendable (_ post: (News, Int, (any AnyObject & Sendable)?) -> Void) -> Void
-  ) -> Bool {
-    let mailbox = loop.mailbox
-    let id = id
-    let isTaken = worker.disk.submit(lane: fill.key.hash) {
-      job { news, value, payload in
-        mailbox.post(Letter(to: id, subject: news.rawValue, value: value, payload: payload))
-      }
-    }
-    if !isTaken {
-      // The letter comes in a later turn, and content in this one.
-      hasGap = true
-      mailbox.post(Letter(to: id, subject: News.failed.rawValue))
-    }
-    return isTaken
-  }
-
-  /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
-  /// - Parameter fullOnly: leave a piece that has room for more.
-  private func handOver(fullOnly: Bool = false) {
-    guard let blob, let body, !gathered.isEmpty, !hasGap else { return }
-    var pieces = gathered
-    gathered = []
-    if fullOnly, let last = pieces.last, !last.isFull {
-      gathered = [last]
-      pieces.removeLast()
-    }
-    let producer = tailProducer
-    for piece in pieces {
-      inFlight += piece.count
-      handedOver += Int64(piece.count)
-      let isTooMuch = handedOver > largest
-      onPool { post in
-        if !isTooMuch, case .appended = blob.append(piece.bytes) {
-          body.fileGrew()
-          post(.written, piece.count, piece)
-          return
-        }
-        // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all
-        // later pieces go the same way: to memory, for those who read along.
-        let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
-        post(isRead ? .spilled : .failed, piece.count, piece)
-      }
-    }
-    if inFlight > Self.inFlightLimit { exchange?.pause() }
-  }
-
-  /// What readers take out of the tail may be asked of the origin anew.
-  private var tailProducer: GrowingBody.Producer {
-    let mailbox = loop.mailbox
-    let id = id
-    return GrowingBody.Producer(
-      taken: { count in
-        mailbox.post(Letter(to: id, subject: News.written.rawValue, value: count))
-      },
-      deserted: { mailbox.post(Letter(to: id, subject: News.failed.rawValue)) })
-  }
-
-  /// The disk takes no more: the fill goes on as a relay for those who read along, and nobody may join.
-  /// No file could be made, and those who read along have begun: they get all of it from memory.
-  private func relayFromMemory() {
-    isOpeningFile = false
-    guard let body, body.spillAll(producer: tailProducer) else { return unkept() }
-    isRelayingFromMemory = true
-    spilled()
-    inFlight = Int(clamping: received)
-    if isContentComplete {
-      relayedFromMemory()
-    } else if inFlight <= Self.inFlightLimit {
-      exchange?.resume()
-    }
-  }
-
-  private func relayedFromMemory() {
-    body?.complete(length: received)
-    end(.unshared, .abandoned)
-  }
-
-  private func spilled() {
-    guard !hasSpilled else { return }
-    hasSpilled = true
-    worker.fills.leave(fill)
-    worker.metrics.add(.relays, .space)
   }
 
   override func receive(_ letter: Letter) {
@@ -609,12 +385,12 @@ final class FillDriver: ExchangeConsumer {
     guard let news = News(rawValue: letter.subject) else { return }
     switch news {
     case .opened:
-      guard let blob = opened.blob else { return }
+      guard let blob = file.opened.blob else { return }
       fileOpened(blob)
     case .written:
-      inFlight -= letter.value
+      file.inFlight -= letter.value
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
-      if inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
+      if file.inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
     case .spilled:
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
       spilled()
@@ -639,21 +415,21 @@ final class FillDriver: ExchangeConsumer {
     guard let body else { return }
     switch state {
     case .opening, .filling:
-      self.blob = blob
+      file.blob = blob
       state = .filling
       let begun = body.moveToFile(blob)
       if !begun.isEmpty {
         // Content of unknown length that was kept in memory so far: it comes before all that was gathered.
-        let later = gathered
-        gathered = []
+        let later = file.gathered
+        file.gathered = []
         begun.withUnsafeBytes { gather($0) }
-        gathered += later
+        file.gathered += later
       }
       announce()
       handOver()
       if isContentComplete {
         commit()
-      } else if inFlight <= Self.inFlightLimit {
+      } else if file.inFlight <= Self.inFlightLimit {
         exchange?.resume()
       }
     case .awaitingHead, .committing, .over:
@@ -662,7 +438,7 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// No file, no space, or a disk that fails.
-  private func storeFailed() {
+  func storeFailed() {
     switch state {
     case .opening where completedFrom > 0:
       // Its beginning is not to be had, and the rest alone is no answer.
@@ -670,7 +446,7 @@ final class FillDriver: ExchangeConsumer {
       beginAgain(stale: stale)
     case .opening(let head):
       yield(exchange, head, reason: .space, why: "no-space")
-    case .filling where blob == nil && !isRelayingFromMemory:
+    case .filling where file.blob == nil && !file.isRelayingFromMemory:
       relayFromMemory()
     case .filling, .committing:
       unkept()
@@ -679,17 +455,12 @@ final class FillDriver: ExchangeConsumer {
     }
   }
 
-  private func unkept(_ why: String = "the disk is full or fails") {
-    let error = ProxyError.notKept(why)
-    breakOff(error, .unkept(error))
-  }
-
   override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
     self.exchange = nil
     isContentComplete = true
-    guard case .filling = state, !isOpeningFile || blob != nil, let body else { return }
-    if isRelayingFromMemory { return relayedFromMemory() }
-    guard blob == nil else {
+    guard case .filling = state, !file.isOpening || file.blob != nil, let body else { return }
+    if file.isRelayingFromMemory { return relayedFromMemory() }
+    guard file.blob == nil else {
       commit()
       return
     }
@@ -702,31 +473,10 @@ final class FillDriver: ExchangeConsumer {
   }
 
   private func commit() {
-    guard let blob, let body else { return }
+    guard file.blob != nil, body != nil else { return }
     handOver()
     state = .committing
-    guard !hasGap else { return }
-    let length = received
-    let expected = body.expectedLength ?? length
-    onPool { post in
-      guard !body.isSpilling else {
-        body.complete(length: length)
-        blob.abandon()
-        post(.relayed, 0, nil)
-        return
-      }
-      guard blob.watermark == length else {
-        post(.committed, 0, nil)
-        return
-      }
-      // All readers may see the end as soon as the last byte is there; what follows is for those to come.
-      body.complete(length: length)
-      guard case .finished(let finished) = blob.finish(length: expected) else {
-        post(.committed, 0, nil)
-        return
-      }
-      post(.committed, 0, finished)
-    }
+    makePermanent()
   }
 
   override func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {
@@ -746,61 +496,7 @@ final class FillDriver: ExchangeConsumer {
 
   // MARK: Ending
 
-  /// What was kept of the content has not been asked about: the next one may.
-  private func giveBackKept() {
-    if let kept { giveBack(kept) }
-    kept = nil
-  }
-
-  func giveBack(_ taken: Incomplete) {
-    guard let watch else { return }
-    worker.store.giveBack(taken, watch: watch, now: loop.wallSeconds)
-  }
-
-  /// The content will never be complete: those who read along are cut off where it ends.
-  /// - Parameters:
-  ///   - phase: what those hear who do not read along, if it is not that the fill has failed.
-  ///   - isKept: what has come is in order, and may be gone on with later.
-  private func breakOff(
-    _ error: ProxyError, _ phase: Fill.Phase? = nil, as outcome: FillOutcome = .failed,
-    keeps isKept: Bool = false
-  ) {
-    exchange?.cancel()
-    exchange = nil
-    let body = self.body
-    if let blob {
-      // Behind whatever is still queued for it, so that readers get all there is.
-      let isTaken = worker.disk.submit(lane: fill.key.hash) {
-        body?.cut(error)
-        if isKept { blob.leave() } else { blob.abandon() }
-      }
-      if !isTaken {
-        // Not on the loop, where it would wait for whatever the disk is doing: when the last one lets go of it.
-        body?.cut(error)
-        if !isKept { blob.giveUp() }
-        self.blob = nil
-        opened.blob = nil
-      }
-    } else {
-      let begun = body?.memoryContent ?? []
-      let rest = gathered
-      body?.cut(error)
-      if isOpeningFile {
-        // The file is still being opened: what there is gets into it behind that.
-        let opened = self.opened
-        _ = worker.disk.submit(lane: fill.key.hash) {
-          guard let blob = opened.blob else { return }
-          guard isKept else { return blob.abandon() }
-          if !begun.isEmpty { _ = begun.withUnsafeBytes { blob.append($0) } }
-          for piece in rest { _ = blob.append(piece.bytes) }
-          blob.leave()
-        }
-      }
-    }
-    end(phase ?? .failed(error), outcome)
-  }
-
-  private func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
+  func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
     if case .over = state { return }
     state = .over
     worker.fills.leave(fill)

@@ -78,6 +78,9 @@ final class Throttle: LoopObject {
     return 0
   }
 
+  /// There is no allowance, and the owner will be told when there is.
+  var isShut: Bool { credit <= 0 && promised > 0 }
+
   /// So many bytes went.
   func spent(_ count: Int) { credit -= count }
 

@@ -22,8 +22,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
   /// For what goes to the client; it is held up by not reading the other side.
   private var throttle: Throttle?
   private var isOver = false
-  /// Counted among the descriptors that clients leave.
-  private var hasFarSide = false
+  /// Descriptors towards the host that are counted among those that clients leave.
+  private var farSides = 0
   private var lastActive: Instant
 
   init(worker: Worker, client: ClientConnection, authority: Authority, record: AccessRecord) {
@@ -41,12 +41,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
   // MARK: Connecting
 
   func start() {
-    hasFarSide = worker.takeFarSide()
-    guard hasFarSide else {
-      worker.metrics.add(.upstreamConnectFailures, .limit)
-      fail(.tooManyConnections(worker.settings.budget.clients, isBudget: true))
-      return
-    }
+    guard takeFarSides(1) else { return }
     lookup = HostLookup(
       loop: loop, resolver: worker.resolver, host: authority.bareHost,
       timeout: worker.settings.upstream.connectTimeout, delegate: self)
@@ -66,6 +61,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
       do throws(ProxyError) {
         let permitted = try worker.permitted(
           addresses, of: host, port: authority.port, isConfigured: false)
+        // As many as are tried side by side.
+        guard takeFarSides(min(permitted.count, ConnectionRace.sideBySide)) else { return }
         connector = Connector(
           loop: loop, addresses: permitted, timeout: worker.settings.upstream.connectTimeout,
           delegate: self)
@@ -83,6 +80,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     self.connector = nil
     guard !isOver else { return }
     worker.metrics.add(.upstreamConnects)
+    keepFarSides(1)
     open(socket.release())
   }
 
@@ -114,11 +112,27 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     leave()
   }
 
-  private func leave() {
-    if hasFarSide {
-      hasFarSide = false
-      worker.giveBackFarSide()
+  /// Counts descriptors up to as many.
+  /// - Returns: false when there are too few, which the client has been told then.
+  private func takeFarSides(_ count: Int) -> Bool {
+    guard count > farSides else { return true }
+    guard worker.takeFarSides(count - farSides) else {
+      worker.metrics.add(.upstreamConnectFailures, .limit)
+      fail(.tooManyConnections(worker.settings.budget.clients, isBudget: true))
+      return false
     }
+    farSides = count
+    return true
+  }
+
+  /// Gives descriptors back until as many are left.
+  private func keepFarSides(_ count: Int) {
+    worker.giveBackFarSides(farSides - count)
+    farSides = count
+  }
+
+  private func leave() {
+    keepFarSides(0)
     unregister()
   }
 

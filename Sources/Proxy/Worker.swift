@@ -31,7 +31,8 @@ final class Shared: Sendable {
   let rates = RateLimits()
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
-  /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor.
+  /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while
+  /// it is being connected.
   let farSideCount = Atomic<Int>(0)
   /// Told when a worker has nothing left to finish.
   let onDrained: @Sendable () -> Void
@@ -274,16 +275,17 @@ final class Worker: LoopObject {
     connections + shared.farSideCount.load(ordering: .relaxed) < settings.budget.clients
   }
 
-  /// Counts the second descriptor of a tunnel, unless that would take it from those who are being served.
-  func takeFarSide() -> Bool {
-    guard hasDescriptors(beside: shared.connectionCount.load(ordering: .relaxed)) else {
-      return false
-    }
-    shared.farSideCount.wrappingAdd(1, ordering: .relaxed)
+  /// Counts descriptors of a tunnel towards its host, unless that would take them from those who are being served.
+  func takeFarSides(_ count: Int) -> Bool {
+    let connections = shared.connectionCount.load(ordering: .relaxed)
+    guard hasDescriptors(beside: connections + count - 1) else { return false }
+    shared.farSideCount.wrappingAdd(count, ordering: .relaxed)
     return true
   }
 
-  func giveBackFarSide() { shared.farSideCount.wrappingSubtract(1, ordering: .relaxed) }
+  func giveBackFarSides(_ count: Int) {
+    shared.farSideCount.wrappingSubtract(count, ordering: .relaxed)
+  }
 
   /// Says why, without making a connection of it.
   /// - Parameter isBrief: the descriptor is needed: nothing is waited for.

@@ -83,10 +83,12 @@ extension StoreCore {
 
   /// How much has to go before a body can take `bytes`; zero or less when it can, or when nothing that goes would
   /// help: of a store that is all but empty the disk's shortage is not the fault.
-  func shortage(for bytes: Int64) -> Int64 {
+  /// - Parameter ahead: what is to be free beyond that. Where the disk sets the bound it is a small part of what is
+  ///   stored: the cap, which it was made for, may be many times what there ever will be.
+  func shortage(for bytes: Int64, ahead: Int64) -> Int64 {
     let used = space.used
-    let onDisk = freeSpace.shortage(for: bytes, used: used)
-    return max(space.shortage(for: bytes), min(onDisk, used - Int64(segmentSize)))
+    let onDisk = freeSpace.shortage(for: bytes + min(ahead, used / 16), used: used)
+    return max(space.shortage(for: bytes + ahead), min(onDisk, used - Int64(segmentSize)))
   }
 
   /// Whether a body could be stored if nothing else were.

@@ -317,8 +317,8 @@ package final class LogWriter {
   private func makeRoom(for bytes: Int64) {
     guard core.isRecovered.load(ordering: .acquiring) else { return }
     let ahead = min(core.space.limit / 64, 64 << 20)
-    guard core.shortage(for: bytes + ahead / 2) > 0 else { return }
-    reclaim { core.shortage(for: bytes + ahead) <= 0 }
+    guard core.shortage(for: bytes, ahead: ahead / 2) > 0 else { return }
+    reclaim { core.shortage(for: bytes, ahead: ahead) <= 0 }
   }
 }
 
