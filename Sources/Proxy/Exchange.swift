@@ -5,6 +5,9 @@
 //   queued ─▶ resolving ─▶ connecting ─▶ awaitingHead ─▶ content ─▶ done
 //    (gate)       └── a kept connection ──────▲  │
 //                           ▲─── gone before a byte of the answer, and safe to repeat
+//
+// Here are its state, its way to a connection, and its end; the rest is in ExchangeSending.swift and
+// ExchangeReceiving.swift.
 
 import HTTP
 import IO
@@ -25,18 +28,23 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   var connector: Connector?
   var lookup: HostLookup?
   var framing = MessageFraming.none
+  /// Bytes of content still to come, where the length is known.
   var remaining: UInt64 = 0
   var chunks = ChunkedDecoder(.response)
   var cursor = HeadCursor()
   var responseAllowsReuse = false
+  /// The part of a head that has come.
   var input = ByteQueue()
+  /// What the origin's socket has not taken yet.
   var output = ByteQueue()
   var informationals = 0
   var informationalBytes = 0
   var attempts = 0
   /// Counted by the gate.
   var hasPlace = false
+  /// Something of the answer has come on this connection.
   var gotBytes = false
+  /// The consumer can take no more now.
   var isPaused = false
   var throttle: Throttle?
   /// `upstream.rate` does not allow to read now.
