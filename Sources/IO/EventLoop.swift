@@ -452,3 +452,11 @@ public final class EventLoop {
     }
   }
 }
+
+extension EventLoop {
+  /// Unix seconds of an earlier moment, by the wall clock as it is set now. Between a moment told so and now, a step
+  /// of that clock is no time that has passed.
+  public func wallSeconds(of moment: Instant) -> Int64 {
+    wallSeconds &- (now - moment).wholeNanoseconds / 1_000_000_000
+  }
+}

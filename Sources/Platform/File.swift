@@ -89,6 +89,9 @@ public enum File {
     throws(Errno) -> Int
   {
     try fault(.write, fd)
+    #if DEBUG
+      StandIn.current?.fileWillChange(fd, at: offset, count: bytes.count)
+    #endif
     return try check(linux_pwrite(fd, bytes.baseAddress, bytes.count, off_t(offset)))
   }
 
@@ -98,6 +101,9 @@ public enum File {
     throws(Errno) -> Int
   {
     try fault(.write, fd)
+    #if DEBUG
+      StandIn.current?.fileWillChange(fd, at: offset, count: parts.reduce(0) { $0 + $1.iov_len })
+    #endif
     return try check(
       linux_pwritev(fd, parts.baseAddress, Int32(clamping: parts.count), off_t(offset)))
   }
@@ -126,6 +132,9 @@ public enum File {
   public static func fdatasync(_ fd: Int32) throws(Errno) {
     try fault(.sync, fd)
     try check(linux_fdatasync(fd))
+    #if DEBUG
+      StandIn.current?.fileSynced(fd)
+    #endif
   }
 
   /// Waits until bytes and attributes are on the disk; on a directory: until its names are.

@@ -53,7 +53,7 @@ final class FillDriver: ExchangeConsumer {
   var received: Int64 = 0
   /// Since when, and from how many bytes on, this goes on for nobody.
   var orphaned: (at: Instant, received: Int64)?
-  let requestTime: Int64
+  private let begunAt: Instant
   /// What others do to the key meanwhile.
   var watch: Watch?
   private let holdsVariants: Bool
@@ -90,7 +90,7 @@ final class FillDriver: ExchangeConsumer {
     self.request = request
     self.stale = stale
     self.leader = leader
-    requestTime = worker.loop.wallSeconds
+    begunAt = worker.loop.now
     largest = worker.settings.largestStored
     super.init(loop: worker.loop)
   }
@@ -116,6 +116,9 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = exchange
     exchange.start()
   }
+
+  /// When the request was made, in Unix seconds.
+  var requestTime: Int64 { loop.wallSeconds(of: begunAt) }
 
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }

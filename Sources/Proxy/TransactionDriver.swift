@@ -232,7 +232,7 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
     relayHead = head
     worker.invalidate(after: request, head)
-    headWatch?.hear(head, for: request, at: loop.wallSeconds, via: worker.via)
+    headWatch?.hear(head, for: request, on: loop, via: worker.via)
     if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
     {
       standIn(for: head.status)

@@ -12,7 +12,7 @@ extension TransactionDriver {
     worker.metrics.add(.relays, .request)
     if request.method == .head, let entry {
       headWatch = HeadWatch(
-        store: worker.store, key: request.key, entry: entry, sentAt: loop.wallSeconds)
+        store: worker.store, key: request.key, entry: entry, sentAt: loop.now)
     }
     // Why a miss is not stored, where the reason lies in who asks.
     if request.traits.isCacheable, UnkeyedFields.areInside(request.fields) {

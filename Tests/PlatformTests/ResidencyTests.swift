@@ -34,7 +34,9 @@ struct ResidencyTests {
       self.process = process
       var line = [CChar](repeating: 0, count: 32)
       guard fgets(&line, 32, process) != nil,
-        let id = Int32(String(cString: line).prefix { $0.isNumber })
+        let id = Int32(
+          String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self).prefix { $0.isNumber }
+        )
       else {
         path = ""
         return nil

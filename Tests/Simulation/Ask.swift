@@ -150,7 +150,7 @@ package final class Ask {
       // An upload that met the end of a kept connection must not be sent twice.
       break
     case 500, 502, 503, 504:
-      if !world.scenario.hasFailures {
+      if !world.scenario.hasFailures, !world.wasInterrupted(since: time) {
         world.violation(
           "\(name): \(status), though nothing failed: \(fields["proxy-status"] ?? "")")
       }

@@ -30,6 +30,7 @@ final class TunnelSide: WireEnd {
   /// It sent FIN before it had said all.
   private(set) var hasLeft = false
   private var isSaying = false
+  private let born: Int64
 
   private var header: [UInt8] = []
   private weak var other: TunnelSide?
@@ -43,8 +44,9 @@ final class TunnelSide: WireEnd {
     self.world = world
     self.isNear = isNear
     let machine = world.machine
+    born = machine.now
     total =
-      Self.headerLength + machine.random.below(machine.random.oneIn(4) ? 400_000 : 5000)
+      Self.headerLength + machine.random.below(machine.random.oneIn(8) ? 300_000 : 5000)
     ending =
       switch machine.random.below(12) {
       case 0: .reset
@@ -182,7 +184,7 @@ final class TunnelSide: WireEnd {
     otherFinished = true
     let isWhole = other.map { $0.hasFinished && received + Self.headerLength == $0.total } ?? false
     let hasLeft = other?.hasLeft ?? (world.scenario.clientFaults > 0)
-    if !isWhole, !hasLeft, !world.isInterrupted {
+    if !isWhole, !hasLeft, !world.wasInterrupted(since: born) {
       world.violation(
         "\(name): a proper end after \(received) bytes of side \(other?.number ?? -1), which"
           + " \(other?.hasBrokenOff == true ? "broke off" : "has more to say")")
@@ -193,7 +195,7 @@ final class TunnelSide: WireEnd {
   func broken(_ wire: Wire) {
     guard !isOver else { return }
     let isExcused =
-      other.map { $0.hasBrokenOff || $0.hasLeft } ?? true || world.isInterrupted
+      other.map { $0.hasBrokenOff || $0.hasLeft } ?? true || world.wasInterrupted(since: born)
       || world.scenario.mayCut || world.scenario.clientFaults > 0
     if !isExcused {
       world.violation("\(name): cut after \(received) bytes, though nothing failed")

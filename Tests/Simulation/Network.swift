@@ -133,6 +133,7 @@ extension Machine {
 
   package func connect(_ fd: Int32, to address: SocketAddress) -> Int {
     guard let socket = network.find(fd) as? StreamSocket else { return -Int(EBADF) }
+    if isDead { return -Int(ENETUNREACH) }
     socket.state = .connecting
     socket.address = SocketAddress(.loopbackV4, port: 1)
     let wire = Wire(self, local: SocketAddress(.loopbackV4, port: 1), peer: address)
@@ -282,6 +283,18 @@ extension Machine {
   }
 
   // MARK: Ending
+
+  /// All peers see the end of the process; what it does to its sockets goes nowhere.
+  func breakConnections() {
+    for socket in network.descriptors.compactMap({ $0 as? StreamSocket }) {
+      for waiting in socket.queue { waiting.resetByProgram() }
+      socket.queue = []
+      socket.wire?.socket = nil
+      socket.wire?.resetByProgram()
+      socket.wire = nil
+      if socket.state == .listening { socket.state = .fresh } else { fail(socket, ECONNRESET) }
+    }
+  }
 
   package func shutdownWrite(_ fd: Int32) -> Int {
     guard let socket = network.find(fd) as? StreamSocket else { return -Int(EBADF) }

@@ -107,6 +107,7 @@ struct FreeSpaceTests {
     #expect(store.text("http://c/") == "c")
     #expect(try fixture.onDisk() <= 64 << 10)
     // The operator gives in.
+    store.waitUntilRecovered()
     store.use(.bytes(1 << 18))
     try store.putBlob("http://b/", bytes(100_000))
     store.flush()
