@@ -12,8 +12,15 @@ extension TransactionDriver {
       request.key, now: loop.now, asksForLess: request.traits.asksForLess)
     {
     case .joined(let fill):
+      let interest = FillInterest(adopting: fill)
+      if case .growing(let body) = fill.phase, !mayJoin(body.response) {
+        // Its answer was there before this request was made. Who comes now follows this one; those who read
+        // along go on.
+        worker.fills.leave(fill)
+        return followFill()
+      }
       self.fill = fill
-      interest = FillInterest(adopting: fill)
+      self.interest = interest
       isCollapsed = true
       _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
       fillChanged()
@@ -31,6 +38,18 @@ extension TransactionDriver {
       } else {
         lead(fill)
       }
+    }
+  }
+
+  /// Whether an answer that has come, but not all of it, may be used for a request made later: if it could be, were
+  /// it stored already (RFC 9111 §4). What the client would like does not count here: who may have what is under
+  /// way is the origin's to say, and a request's directives are wishes (§5.2.1).
+  private func mayJoin(_ response: StoredResponse) -> Bool {
+    switch Reuse.decide(
+      response.freshness, RequestDirectives(), now: loop.wallSeconds, policy: request.policy)
+    {
+    case .fresh: true
+    case .stale, .mustValidate, .notAllowed: request.isOffline
     }
   }
 
