@@ -77,10 +77,19 @@ package struct StoreSettings: Sendable, Equatable {
   package var size: ByteCount = .gib(10)
   /// The largest share of `size` that one response may take, in percent.
   package var maxShare = 50
+  /// What of the disk is left to others.
+  package var keepFree = FreeSpaceFloor.automatic
   /// Memory for small answers kept ready to send.
   package var memory: ByteCount = .mib(256)
 
   package init() {}
+}
+
+/// How much of its file system the store leaves free.
+package enum FreeSpaceFloor: Sendable, Equatable {
+  /// A twentieth of it, and 1 GiB at most.
+  case automatic
+  case fixed(ByteCount)
 }
 
 /// Waiting for origins, and keeping connections to them.

@@ -46,6 +46,19 @@ extension ThreadCount: ConfigurationScalar {
   }
 }
 
+extension FreeSpaceFloor: ConfigurationScalar {
+  package static var form: String { "a size or auto" }
+  package init(reading text: String) throws(Misreading) {
+    self = text == "auto" ? .automatic : .fixed(try ByteCount(reading: text))
+  }
+  package var text: String {
+    switch self {
+    case .automatic: "auto"
+    case .fixed(let size): size.text
+    }
+  }
+}
+
 extension SocketAddress: ConfigurationScalar {
   package static var form: String { "an address with a port" }
   package init(reading text: String) throws(Misreading) {

@@ -19,7 +19,8 @@ package enum Reference {
     ),
     Setting(
       "admin", \.admin, in: defaults, .restart, example: "127.0.0.1:3129",
-      "Where metrics, health and the admin API are served; `none` turns them off. Anyone who can connect here can see and purge what is stored, unless there is a `token-file`: `{ address: 127.0.0.1:3129, token-file: /etc/holdfast/admin-token }`. A third key, `hosts`, lists names by which the listener may be asked, beside `localhost` and addresses."
+      "Where metrics, health and the admin API are served; `none` turns them off. Anyone who can connect here can see and purge what is stored, unless there is a `token-file`: `{ address: 127.0.0.1:3129, token-file: /etc/holdfast/admin-token }`. A third key, `hosts`, lists names by which the listener may be asked, beside `localhost` and addresses. Token and names change with a reload.",
+      boundToStart: { $0.map { "\($0.address)" } ?? "none" }
     ),
     Setting(
       "threads", \.threads, in: defaults, .restart, example: "2",
@@ -44,6 +45,11 @@ package enum Reference {
     Setting(
       "store.max-share", \.store.maxShare, in: defaults, .reload, 1...100, example: "25",
       "Largest share of `store.size`, in percent, that one response may take. A larger one is passed on to those who read it and not kept, so that no single answer, and none without end, drives out everything else."
+    ),
+
+    Setting(
+      "store.keep-free", \.store.keepFree, in: defaults, .reload, example: "20GiB",
+      "How much of its file system the store leaves free for others, whatever `store.size` allows: what was not used for longest is dropped first, and then new answers are passed on and not kept. `auto` is a twentieth of the file system, 1 GiB at most; `0B` leaves nothing."
     ),
 
     Setting(
@@ -98,7 +104,7 @@ package enum Reference {
     Setting(
       "cache.targeted-fields", \.cache.targetedFields, in: defaults, .restart,
       example: "[Mirror-Cache-Control, CDN-Cache-Control]",
-      "Response fields whose directives take the place of Cache-Control and Expires (RFC 9213). The first one that an answer has, well-formed, counts; `[]` for none."
+      "Response fields whose directives take the place of Cache-Control and Expires (RFC 9213). The first one that an answer has, well-formed, counts; `[]` for none. What is stored has been judged by them, down to the fields that were kept of it, so they hold for as long as the program runs."
     ),
 
     Setting(
@@ -242,7 +248,7 @@ package enum Reference {
     Setting(
       "limits.connections", \.limits.connections, in: defaults, .reload, 1...1_000_000,
       example: "10000",
-      "Most connections from clients at a time; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well."
+      "Most connections from clients at a time, tunnels included; the next ones are closed at once. The system's limit on descriptors (`ulimit -n`) counts as well, and there a tunnel is two."
     ),
     Setting(
       "limits.connections-per-client", \.limits.connectionsPerClient, in: defaults, .reload,
@@ -281,6 +287,12 @@ package enum Reference {
 
   /// The keys whose values differ but take effect only when the program is started anew.
   package static func restartKeys(from old: Configuration, to new: Configuration) -> [String] {
-    settings.filter { $0.application == .restart && $0.yaml(old) != $0.yaml(new) }.map(\.key)
+    settings.filter { $0.application == .restart && $0.boundToStart(old) != $0.boundToStart(new) }
+      .map(\.key)
+  }
+
+  /// Puts the values of such keys back to what they were when the program was started, for who goes on with `new`.
+  package static func keepStart(_ start: Configuration, in new: inout Configuration) {
+    for setting in settings where setting.application == .restart { setting.copy(start, &new) }
   }
 }

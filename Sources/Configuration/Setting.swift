@@ -65,16 +65,21 @@ package struct Setting<Root: Sendable>: Sendable {
   let read: @Sendable (Node, String, inout ConfigurationReader, inout Root) -> Void
   /// The value in a root, as YAML.
   package let yaml: @Sendable (Root) -> String
+  /// What of the value takes a new start to change, as YAML: all of it, as a rule.
+  let boundToStart: @Sendable (Root) -> String
+  /// Copies the value from one root to another.
+  let copy: @Sendable (Root, inout Root) -> Void
 
   /// A key that holds what is at `path`.
+  /// - Parameter boundToStart: what of a value takes a new start to change, if that is not all of it.
   init<Value: ConfigurationValue>(
     _ key: String, _ path: WritableKeyPath<Root, Value> & Sendable, in defaults: Root,
     _ application: Application, default defaultText: String? = nil, example: String,
-    _ meaning: String
+    _ meaning: String, boundToStart: (@Sendable (Value) -> String)? = nil
   ) {
     self.init(
       key, path, in: defaults, application, default: defaultText, example: example, bounds: nil,
-      meaning
+      meaning, boundToStart: boundToStart
     ) { _ in nil }
   }
 
@@ -97,7 +102,8 @@ package struct Setting<Root: Sendable>: Sendable {
   private init<Value: ConfigurationValue>(
     _ key: String, _ path: WritableKeyPath<Root, Value> & Sendable, in defaults: Root,
     _ application: Application, default defaultText: String?, example: String, bounds: String?,
-    _ meaning: String, check: @escaping @Sendable (Value) -> String?
+    _ meaning: String, boundToStart: (@Sendable (Value) -> String)? = nil,
+    check: @escaping @Sendable (Value) -> String?
   ) {
     self.key = key
     self.form = Value.form
@@ -108,6 +114,11 @@ package struct Setting<Root: Sendable>: Sendable {
     self.bounds = bounds
     self.application = application
     self.yaml = { $0[keyPath: path].yaml }
+    self.boundToStart = { root in
+      let value = root[keyPath: path]
+      return boundToStart?(value) ?? value.yaml
+    }
+    self.copy = { $1[keyPath: path] = $0[keyPath: path] }
     self.read = { node, key, reader, root in
       guard let value = Value.read(node, example: example, key: key, &reader) else { return }
       if let complaint = check(value) {

@@ -4,7 +4,8 @@
 //                └─────▶ lost (every address failed, or the time is over)
 //
 // The first address is tried at once. The next one follows when a head start of 250 ms has passed without an answer, or
-// at once when an attempt fails; attempts that were begun go on side by side, and the first that succeeds wins.
+// at once when an attempt fails; attempts that were begun go on side by side, and the first that succeeds wins. No more
+// than four do so: a host may have any number of addresses, and each attempt is a descriptor.
 
 import Platform
 
@@ -33,6 +34,8 @@ package struct ConnectionRace: Sendable {
   package enum Step: Equatable, Sendable {
     /// Begin the attempt with this number, then report how that went, or `began`.
     case begin(Int)
+    /// End the attempt with this number: it has had longest, and another address is to have its turn.
+    case abandon(Int)
     /// Nothing until the timer or an attempt tells.
     case wait(until: Instant)
     /// The race is over: abandon every attempt but this.
@@ -46,6 +49,9 @@ package struct ConnectionRace: Sendable {
     case won
     case lost
   }
+
+  /// Attempts that go on at a time.
+  package static let sideBySide = 4
 
   /// All addresses, in the order they are tried.
   package private(set) var attempts: [Attempt]
@@ -85,7 +91,7 @@ package struct ConnectionRace: Sendable {
     return result
   }
 
-  /// What to do now. Call after the start, after every report and when the time of `.wait` has come; and again after each `.begin`.
+  /// What to do now. Call after the start, after every report and when the time of `.wait` has come; and again after each `.begin` or `.abandon`.
   package mutating func step(_ now: Instant) -> Step {
     switch state {
     case .won:
@@ -98,6 +104,12 @@ package struct ConnectionRace: Sendable {
         return .lost
       }
       if next < attempts.count, now >= nextStart {
+        let underWay = attempts.indices.filter { attempts[$0].outcome == .underWay }
+        if underWay.count >= Self.sideBySide, let oldest = underWay.first {
+          attempts[oldest].outcome = .abandoned
+          attempts[oldest].ended = now - start
+          return .abandon(oldest)
+        }
         let index = next
         next += 1
         attempts[index].outcome = .underWay

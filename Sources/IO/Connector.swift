@@ -75,6 +75,9 @@ package final class Connector: LoopObject {
         } catch {
           race.failed(index, error, loop.now)
         }
+      case .abandon(let index):
+        running[index]?.unregister()
+        running[index] = nil
       case .wait(let moment):
         loop.arm(self, at: moment)
         return

@@ -139,10 +139,18 @@ public final class EventLoop {
     format(wallSeconds, dateLine)
   }
 
+  #if DEBUG
+    /// Seconds by which the wall clock of this loop has been moved, for tests of what becomes of times then.
+    package var wallStep: Int64 = 0
+  #endif
+
   private func readClocks() {
     core.pointee.now = .now()
     let before = core.pointee.wall.seconds
     core.pointee.wall = .coarse()
+    #if DEBUG
+      core.pointee.wall.seconds &+= wallStep
+    #endif
     if core.pointee.wall.seconds != before, let dateFormatter {
       dateFormatter(core.pointee.wall.seconds, dateLine)
     }
@@ -323,8 +331,13 @@ public final class EventLoop {
 
   /// Has the object's `timerFired` called after this time, in place of any deadline it had.
   public func arm(_ object: LoopObject, after timeout: TimeoutClass) {
+    arm(object, at: deadline(after: timeout))
+  }
+
+  /// When a deadline of this length, set now, will come.
+  public func deadline(after timeout: TimeoutClass) -> Instant {
     let (sum, overflow) = core.pointee.now.nanoseconds.addingReportingOverflow(timeout.nanoseconds)
-    arm(object, at: overflow ? .distantFuture : Instant(nanoseconds: sum))
+    return overflow ? .distantFuture : Instant(nanoseconds: sum)
   }
 
   /// The same for a time that is used once.
@@ -437,5 +450,13 @@ public final class EventLoop {
       }
       releaseUnregistered()
     }
+  }
+}
+
+extension EventLoop {
+  /// Unix seconds of an earlier moment, by the wall clock as it is set now. Between a moment told so and now, a step
+  /// of that clock is no time that has passed.
+  public func wallSeconds(of moment: Instant) -> Int64 {
+    wallSeconds &- (now - moment).wholeNanoseconds / 1_000_000_000
   }
 }

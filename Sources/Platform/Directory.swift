@@ -53,6 +53,12 @@ extension File {
     public let total: Int64
     /// How many more files can be created; nil where the file system has no such limit.
     public let availableFiles: Int64?
+
+    package init(available: Int64, total: Int64, availableFiles: Int64? = nil) {
+      self.available = available
+      self.total = total
+      self.availableFiles = availableFiles
+    }
   }
 
   // MARK: Asking

@@ -89,6 +89,9 @@ public enum File {
     throws(Errno) -> Int
   {
     try fault(.write, fd)
+    #if DEBUG
+      StandIn.current?.fileWillChange(fd, at: offset, count: bytes.count)
+    #endif
     return try check(linux_pwrite(fd, bytes.baseAddress, bytes.count, off_t(offset)))
   }
 
@@ -98,6 +101,9 @@ public enum File {
     throws(Errno) -> Int
   {
     try fault(.write, fd)
+    #if DEBUG
+      StandIn.current?.fileWillChange(fd, at: offset, count: parts.reduce(0) { $0 + $1.iov_len })
+    #endif
     return try check(
       linux_pwritev(fd, parts.baseAddress, Int32(clamping: parts.count), off_t(offset)))
   }
@@ -126,6 +132,9 @@ public enum File {
   public static func fdatasync(_ fd: Int32) throws(Errno) {
     try fault(.sync, fd)
     try check(linux_fdatasync(fd))
+    #if DEBUG
+      StandIn.current?.fileSynced(fd)
+    #endif
   }
 
   /// Waits until bytes and attributes are on the disk; on a directory: until its names are.
@@ -167,8 +176,9 @@ public enum File {
 
   /// Whether the bytes can be read without waiting for the disk.
   ///
-  /// Asks cachestat(2) where the kernel has it (6.5), else tries the first and the last byte with `RWF_NOWAIT`.
-  /// An answer, not a promise: the pages may be dropped before they are read.
+  /// Asks cachestat(2) where the kernel has it (6.5), else tries the first and the last byte with `RWF_NOWAIT`. A file
+  /// system that lies over another (overlayfs) has no pages of its own and cannot be tried: there a mapping tells, which
+  /// costs some microseconds. An answer, not a promise: the pages may be dropped before they are read.
   public static func isResident(_ fd: Int32, offset: Int64, count: Int) -> Bool {
     guard count > 0, offset >= 0 else { return true }
     #if DEBUG
@@ -182,10 +192,21 @@ public enum File {
       let last = (offset + Int64(count) - 1) / Int64(pageSize)
       // With pages larger than 4 KiB the count is smaller; the probe below then decides.
       if statistics.cached >= UInt64(last - first + 1) { return true }
-      if getpagesize() == pageSize { return false }
+      // Some are there, so that they are seen.
+      if statistics.cached > 0, getpagesize() == pageSize { return false }
     }
-    return linux_probe_cached(fd, off_t(offset)) == 1
-      && linux_probe_cached(fd, off_t(offset + Int64(count) - 1)) == 1
+    let probe = linux_probe_cached(fd, off_t(offset))
+    if probe == -Int(EOPNOTSUPP) { return isMappedResident(fd, offset: offset, count: count) }
+    return probe == 1 && linux_probe_cached(fd, off_t(offset + Int64(count) - 1)) == 1
+  }
+
+  private static func isMappedResident(_ fd: Int32, offset: Int64, count: Int) -> Bool {
+    // Pages behind the end of a file do not exist, and mincore(2) says nothing of them.
+    var status = stat()
+    guard linux_fstat(fd, &status) == 0, offset + Int64(count) <= Int64(status.st_size) else {
+      return false
+    }
+    return linux_mapped_cached(fd, off_t(offset), count) == 1
   }
 
   /// Asks the kernel to read these bytes into memory.

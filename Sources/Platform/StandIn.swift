@@ -59,6 +59,9 @@
     func fault(in call: FaultPlan.Call) -> Errno?
     func fileOpened(_ fd: Int32)
     func fileClosed(_ fd: Int32)
+    /// So many bytes are about to be written there, and are on the disk only after `fileSynced`.
+    func fileWillChange(_ fd: Int32, at offset: Int64, count: Int)
+    func fileSynced(_ fd: Int32)
     /// Nil to ask the kernel.
     func isResident() -> Bool?
     /// An object of a loop was made or let go of.

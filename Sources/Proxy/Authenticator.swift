@@ -46,7 +46,7 @@ final class Authenticator: Sendable {
     /// same again and again, short enough for somebody who was just added.
     var keepsRight: Duration = .seconds(600)
     var keepsWrong: Duration = .seconds(5)
-    /// Different credentials that may wait, in all and from one client.
+    /// Different credentials that may wait, in all and from one client (an IPv6 network of 64 bits is one).
     var lineLimit = 64
     var lineLimitPerClient = 8
     var cacheLimit = 4096
@@ -60,7 +60,7 @@ final class Authenticator: Sendable {
   private struct Job {
     var digest: Digest
     var credentials: BasicCredentials
-    var client: IPAddress
+    var client: IPNetwork
   }
 
   private struct Waiter {
@@ -112,6 +112,7 @@ final class Authenticator: Sendable {
     now: Instant, reply mailbox: Mailbox, _ id: ObjectID
   ) -> Outcome {
     guard let digest = digest(field) else { return .busy }
+    let client = ClientCounts.network(of: client)
     var starts = false
     let outcome = state.withLock { state -> Outcome in
       if let found = state.known[digest], now < found.until { return .known(found.verdict) }

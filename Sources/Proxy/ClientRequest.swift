@@ -18,6 +18,8 @@ struct ClientRequest {
   var key: CacheKey
   /// What is known of what was asked for, beyond what its origin says.
   var policy: ResourcePolicy
+  /// Some of its fields stay behind when the store is filled.
+  var leavesFieldsBehind = false
   /// The operator wants no request to leave this machine.
   var isOffline = false
   /// The client wants to go on using the connection (RFC 9112 §9.3).
@@ -44,7 +46,8 @@ struct ClientRequest {
       mayCollapse: !fields.contains(.authorization),
       onlyIfCached: directives.onlyIfCached, isOffline: isOffline,
       asksForLess: fields.contains(.range)
-        || !fields.names.isDisjoint(with: Preconditions.conditions))
+        || !fields.names.isDisjoint(with: Preconditions.conditions),
+      leavesFieldsBehind: leavesFieldsBehind)
   }
 
   /// The client will make something of trailers (RFC 9110 §6.5.1).

@@ -7,6 +7,7 @@
 //      ├─▶ confirmed   a 304: what was there is good again
 //      ├─▶ unshared    the answer is for its leader only
 //      ├─▶ refused     the origin answered that it cannot: whoever has a stale answer may use it
+//      ├─▶ unkept      the store failed: who does not read yet asks for himself
 //      └─▶ failed
 
 import Caching
@@ -44,6 +45,8 @@ final class Fill: Sendable {
     case unshared
     /// A server error, which does not replace what is stored (RFC 9111 §4.3.3).
     case refused(Status)
+    /// The store could not keep it. Who reads along is cut, and the others ask for themselves.
+    case unkept(ProxyError)
     case failed(ProxyError)
   }
 
@@ -60,6 +63,7 @@ final class Fill: Sendable {
     var phase = Phase.waiting
     var hints: [Hint] = []
     var isCompleting = false
+    var hasServedLess = false
     var waiting: [Follower] = []
     var watch: Watch?
     /// Transactions that want the answer.
@@ -88,6 +92,12 @@ final class Fill: Sendable {
   var isCompleting: Bool {
     get { state.withLock { $0.isCompleting } }
     set { state.withLock { $0.isCompleting = newValue } }
+  }
+
+  /// Somebody has had all that was asked for, and that was not the whole of the content.
+  var hasServedLess: Bool {
+    get { state.withLock { $0.hasServedLess } }
+    set { state.withLock { $0.hasServedLess = newValue } }
   }
 
   /// One more transaction wants the answer; `FillInterest` gives that back.

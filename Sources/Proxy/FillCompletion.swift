@@ -8,9 +8,38 @@
 import Caching
 import HTTP
 import Storage
-import Synchronization
 
 extension FillDriver {
+  // MARK: What was kept
+
+  func takeKept(_ watch: Watch) -> Incomplete? {
+    let now = loop.wallSeconds
+    guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
+      // Older than what is stored whole: superseded.
+      found.response.responseTime >= stale?.response.responseTime ?? .min,
+      // A request whose answer nobody else may have (Authorization) can complete nothing, and is not to be the end
+      // of what others have begun.
+      case .storable = Storability.decide(
+        method: .get, request: request.fields, status: found.response.status,
+        fields: found.response.fields, requestTime: requestTime, responseTime: now,
+        policy: request.policy, targets: worker.store.targets)
+    else { return nil }
+    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now, watch: watch)
+  }
+
+  /// What was kept of the content has not been asked about: the next one may.
+  func giveBackKept() {
+    if let kept { giveBack(kept) }
+    kept = nil
+  }
+
+  func giveBack(_ taken: Incomplete) {
+    guard let watch else { return }
+    worker.store.giveBack(taken, watch: watch, now: loop.wallSeconds)
+  }
+
+  // MARK: The rest of it
+
   /// What an answer to a request for the rest means.
   enum Rest {
     /// It is the rest; the response as it is from now on, and its whole length.
@@ -30,16 +59,20 @@ extension FillDriver {
       let announced: UInt64? = if case .length(let length) = head.framing { length } else { nil }
       let outcome = Completion.join(
         kept.response, keptUpTo: kept.length, with: fields, announced: announced,
-        request: request.fields, requestTime: requestTime, responseTime: now,
+        request: varied.selecting, requestTime: requestTime, responseTime: now,
         policy: request.policy)
-      if case .rest(let response, let length) = outcome { return .fits(response, length: length) }
+      if case .rest(let response, let length) = outcome,
+        varied.judge(fields, isWhole: false) == .inOrder
+      {
+        return .fits(response, length: length)
+      }
       worker.store.discard(kept)
       return .useless
     case 304, 416:
       worker.store.discard(kept)
       return .useless
     case 500..., 408, 425, 429:
-      worker.store.giveBack(kept, now: now)
+      giveBack(kept)
       return .other
     default:
       worker.store.discard(kept)
@@ -55,15 +88,5 @@ extension ProxyError {
     case .connectionTerminated, .responseIncomplete, .connectionReadTimeout, .responseTimeout: true
     default: false
     }
-  }
-}
-
-/// A file that a pool thread has opened for a fill: for the fill, or for who tidies up after it.
-final class OpenedBlob: Sendable {
-  private let held = Mutex<GrowingBlob?>(nil)
-
-  var blob: GrowingBlob? {
-    get { held.withLock { $0 } }
-    set { held.withLock { $0 = newValue } }
   }
 }

@@ -1,6 +1,13 @@
 // Carries out one fill on the loop of the transaction that leads it: sends the request, decides what may
 // become of the answer, keeps it (small content in memory, the rest in a file that a pool thread writes
 // and hashes), and tells the followers. It outlives its leader: a client that leaves stops nothing.
+//
+//   awaitingHead ─▶ filling ─────────────────▶ committing ─▶ over: stored
+//      │  └─▶ opening ─▶ ▲ └─ small ─▶ over: stored
+//      │         └─▶ over: relayed by its leader, for want of a file
+//      └─▶ over: confirmed, refused, failed, or relayed by its leader      (from anywhere: failed, given up)
+//
+// FillFile.swift has the file, FillCompletion.swift what an earlier fill has left, FillOrphan.swift when it is given up.
 
 import Caching
 import HTTP
@@ -10,9 +17,7 @@ import Storage
 import Telemetry
 
 final class FillDriver: ExchangeConsumer {
-  /// Content on its way to the pool thread, above which the origin is asked to wait.
-  private static let inFlightLimit = 1 << 20
-  private enum State {
+  enum State {
     case awaitingHead
     /// The answer is to be kept, and a pool thread makes its file; nobody has been told yet.
     case opening(ResponseHead)
@@ -27,59 +32,56 @@ final class FillDriver: ExchangeConsumer {
   let fill: Fill
   let request: ClientRequest
   /// Stored, but to be confirmed: a 304 makes it fresh again.
-  private let stale: StoredEntry?
+  let stale: StoredEntry?
   /// What an earlier fill has left may be gone on with (FillCompletion.swift).
-  private let mayComplete: Bool
+  let mayComplete: Bool
+  /// What goes along for being known to vary (VariedFields.swift).
+  private(set) var varied: VariedFields
   /// The beginning that was kept, as long as the origin has not said what it thinks of it.
-  private var kept: Incomplete?
-  /// The same, once the rest of it is coming and until its file is open.
-  private var resumed: Incomplete?
+  var kept: Incomplete?
   /// Where the content that is fetched begins.
-  private var completedFrom: Int64 = 0
-  private weak var leader: TransactionDriver?
-  private var exchange: Exchange?
-  private var state = State.awaitingHead
-  private var body: GrowingBody?
+  var completedFrom: Int64 = 0
+  weak var leader: TransactionDriver?
+  var exchange: Exchange?
+  private(set) var state = State.awaitingHead
+  var body: GrowingBody?
   private var isAnnounced = false
-  private var isOpeningFile = false
-  private var isContentComplete = false
-  /// A piece did not reach the file: nothing that comes after it may.
-  private var hasGap = false
-  private var blob: GrowingBlob?
-  /// Where the pool thread puts it.
-  private let opened = OpenedBlob()
+  var isContentComplete = false
+  /// What it is in, unless it is small.
+  var file = FillFile()
   /// Where the content ends that is here, what was kept of it included.
-  private var received: Int64 = 0
-  /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
-  private var gathered: [Piece] = []
-  /// The file could not take everything.
-  private var hasSpilled = false
-  /// Content that was given to the pool thread.
-  private var handedOver: Int64 = 0
+  var received: Int64 = 0
   /// Since when, and from how many bytes on, this goes on for nobody.
-  private var orphaned: (at: Instant, received: Int64)?
-  /// Content has come in this turn.
-  private var hasGathered = false
-  private var inFlight = 0
-  let requestTime: Int64
+  var orphaned: (at: Instant, received: Int64)?
+  private let begunAt: Instant
   /// What others do to the key meanwhile.
-  private var watch: Watch?
+  var watch: Watch?
   private let holdsVariants: Bool
+  let isRenewal: Bool
   /// Good answers are stored for this key, which a server error must not replace.
   private let holdsGood: Bool
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
   /// breaks off.
   private var isHeldBack = false
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
-  private let largest: Int64
+  let largest: Int64
 
   /// - Parameters:
   ///   - stale: what a 304 would confirm.
   ///   - holdsVariants: other variants are stored for the key.
+  ///   - isRenewal: nobody waits for it; it is to renew what is used though it is stale.
+  ///   - variances: of answers to the same target.
+  ///   - carrying: names that go along because the answer varies on them.
   init(
     worker: Worker, fill: Fill, request: ClientRequest, stale: StoredEntry?,
-    leader: TransactionDriver?, holdsVariants: Bool = false, mayComplete: Bool = true
+    leader: TransactionDriver?, holdsVariants: Bool = false, mayComplete: Bool = true,
+    isRenewal: Bool = false, variances: [Variance] = [], carrying: FieldNames = []
   ) {
+    self.isRenewal = isRenewal
+    varied = VariedFields(
+      request.fields, allowed: worker.settings.forwardFields, carried: carrying)
+    for variance in variances { varied.learn(from: variance) }
+    if let stale { varied.learn(from: stale.response.variance) }
     self.holdsVariants = holdsVariants
     holdsGood = holdsVariants || stale.map { $0.response.status.kind != .serverError } ?? false
     self.mayComplete = mayComplete
@@ -88,7 +90,7 @@ final class FillDriver: ExchangeConsumer {
     self.request = request
     self.stale = stale
     self.leader = leader
-    requestTime = worker.loop.wallSeconds
+    begunAt = worker.loop.now
     largest = worker.settings.largestStored
     super.init(loop: worker.loop)
   }
@@ -99,32 +101,27 @@ final class FillDriver: ExchangeConsumer {
     self.watch = watch
     fill.begin(watch)
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
-    if mayComplete { kept = takeKept() }
+    if mayComplete { kept = takeKept(watch) }
+    if let kept { varied.learn(from: kept.response.variance) }
     let exchange = Exchange(
       worker: worker,
       request: kept.map {
         Forwarding.completingRequest(
-          request, $0, via: worker.via, forwarding: worker.settings.forwardFields)
+          request, $0, via: worker.via, forwarding: varied.forwarded)
       }
         ?? Forwarding.fillRequest(
           request, validating: stale?.response, via: worker.via,
-          forwarding: worker.settings.forwardFields),
+          forwarding: varied.forwarded),
       consumer: self)
     self.exchange = exchange
     exchange.start()
   }
 
+  /// When the request was made, in Unix seconds.
+  var requestTime: Int64 { loop.wallSeconds(of: begunAt) }
+
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
-
-  private func takeKept() -> Incomplete? {
-    let now = loop.wallSeconds
-    guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
-      // Older than what is stored whole: superseded.
-      found.response.responseTime >= stale?.response.responseTime ?? .min
-    else { return nil }
-    return worker.store.takeIncomplete(fill.key, for: request.fields, now: now)
-  }
 
   // MARK: The origin's head
 
@@ -153,6 +150,14 @@ final class FillDriver: ExchangeConsumer {
       }
     }
     if head.status == .notModified, let stale {
+      switch varied.judge(fields, isWhole: false) {
+      case .inOrder: break
+      case .askWith(let names): return beginAgain(stale: stale, carrying: names)
+      case .forOneClient:
+        // It varies on less than it did: only the whole says what is for all now.
+        worker.store.remove(fill.key)
+        return beginAgain(stale: nil)
+      }
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       freshen(stale, with: fields, now: now)
       return
@@ -174,8 +179,16 @@ final class FillDriver: ExchangeConsumer {
       serverFailed(exchange, head)
       return
     }
+    switch varied.judge(fields) {
+    case .inOrder: break
+    case .askWith(let names): return beginAgain(stale: stale, carrying: names)
+    case .forOneClient:
+      // What is stored says that it varies on a field, which holds no longer.
+      if holdsGood, head.status.kind == .successful { worker.store.remove(fill.key) }
+      return yield(exchange, head, reason: .response, why: "vary-unforwarded")
+    }
     let verdict = Storability.decide(
-      method: .get, request: request.fields, status: head.status, fields: fields,
+      method: .get, request: varied.selecting, status: head.status, fields: fields,
       requestTime: requestTime, responseTime: now, policy: request.policy,
       targets: worker.store.targets)
     switch verdict {
@@ -211,7 +224,7 @@ final class FillDriver: ExchangeConsumer {
 
   private func freshen(_ stale: StoredEntry, with fields: FieldSection, now: Int64) {
     let outcome = Validation.freshen(
-      stale.response, with: fields, request: request.fields, requestTime: requestTime,
+      stale.response, with: fields, request: varied.selecting, requestTime: requestTime,
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
@@ -227,16 +240,17 @@ final class FillDriver: ExchangeConsumer {
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)
-      beginAgain(stale: nil)
+      beginAgain(stale: nil, carrying: varied.carried)
     }
   }
 
   /// Asks once more, for all of it.
-  private func beginAgain(stale: StoredEntry?) {
+  /// - Parameter names: of fields that go along this time.
+  func beginAgain(stale: StoredEntry?, carrying names: FieldNames = []) {
     exchange?.cancel()
     let again = FillDriver(
       worker: worker, fill: fill, request: request, stale: stale, leader: leader,
-      holdsVariants: holdsVariants, mayComplete: false)
+      holdsVariants: holdsVariants, mayComplete: false, isRenewal: isRenewal, carrying: names)
     state = .over
     worker.metrics.subtract(.fillsRunning)
     retire()
@@ -251,10 +265,9 @@ final class FillDriver: ExchangeConsumer {
   ) {
     fill.isCompleting = true
     worker.metrics.add(.completedBytes, UInt64(clamping: kept.length))
-    resumed = kept
     completedFrom = kept.length
     received = kept.length
-    handedOver = kept.length
+    file.handedOver = kept.length
     body = GrowingBody(response: response, expectedLength: length)
     state = .opening(head)
     openFile(resuming: kept)
@@ -276,7 +289,7 @@ final class FillDriver: ExchangeConsumer {
     body = GrowingBody(response: response, expectedLength: expected)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
-      // meanwhile is gathered.
+      // meanwhile is file.gathered.
       state = .opening(head)
       openFile()
     } else {
@@ -292,12 +305,12 @@ final class FillDriver: ExchangeConsumer {
     announce()
     // As long as content keeps coming only full pieces go to the file: writes that begin at even places let
     // the kernel keep the file in large pages, which makes every hit cheaper. A turn without any ends that.
-    handOver(fullOnly: hasGathered)
-    if hasGathered, !gathered.isEmpty { loop.afterTurn(self) }
-    hasGathered = false
+    handOver(fullOnly: file.hasGathered)
+    if file.hasGathered, !file.gathered.isEmpty { loop.afterTurn(self) }
+    file.hasGathered = false
   }
 
-  private func announce() {
+  func announce() {
     guard !isAnnounced, let body else { return }
     isAnnounced = true
     fill.enter(.growing(body))
@@ -305,18 +318,20 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// The answer is not for sharing: its leader takes it over, the others ask for themselves.
-  private func yield(
+  func yield(
     _ exchange: Exchange?, _ head: ResponseHead, reason: RelayReason, why: StaticString,
     telling phase: Fill.Phase = .unshared
   ) {
     state = .over
-    let begun = gathered.reduce(into: body?.memoryContent ?? []) { $0.append(contentsOf: $1.bytes) }
+    let begun = file.gathered.reduce(into: body?.memoryContent ?? []) {
+      $0.append(contentsOf: $1.bytes)
+    }
     let isComplete = isContentComplete
     self.exchange = nil
     // What a request that fetches for itself gets says nothing about what others would get.
     // And an outage says nothing about what the origin will answer once it is over.
     if worker.fills.leave(fill), head.status.kind != .serverError {
-      worker.fills.rememberUnshared(hash: fill.key.hash, now: loop.now)
+      worker.fills.remember(.unshared, hash: fill.key.hash, now: loop.now)
     }
     fill.enter(phase)
     worker.metrics.subtract(.fillsRunning)
@@ -331,70 +346,8 @@ final class FillDriver: ExchangeConsumer {
     retire()
   }
 
-  // MARK: Going on for nobody
-
-  /// The last one who wanted the answer has left.
-  private func deserted() {
-    guard fill.isDeserted else { return }
-    switch state {
-    case .awaitingHead, .opening, .filling: break
-    case .committing, .over: return
-    }
-    if orphaned == nil {
-      guard worker.shared.orphans.enter(limit: worker.settings.upstream.orphans.finishAtMost) else {
-        giveUp()
-        return
-      }
-    }
-    orphaned = (loop.now, received)
-    reconsider()
-  }
-
-  private func reconsider() {
-    guard let orphaned else { return }
-    guard fill.isDeserted else {
-      adopted()
-      return
-    }
-    let waited = loop.now - orphaned.at
-    if worker.settings.orphanRule.goesOn(
-      received: received, expected: body?.expectedLength, since: received - orphaned.received,
-      waited: waited)
-    {
-      loop.arm(self, after: worker.settings.upstream.orphans.finishWithin - waited)
-    } else {
-      giveUp()
-    }
-  }
-
+  /// Nobody wants the answer, and that may have lasted long enough.
   override func timerFired() { reconsider() }
-
-  /// Somebody wants it, or it is over.
-  private func adopted() {
-    guard orphaned != nil else { return }
-    orphaned = nil
-    loop.disarm(self)
-    worker.shared.orphans.leave()
-  }
-
-  private func giveUp() {
-    // Who comes in this moment is not to hear of an end that has nothing to do with the origin.
-    guard worker.fills.leaveIfDeserted(fill) else {
-      adopted()
-      return
-    }
-    switch state {
-    case .awaitingHead:
-      exchange?.cancel()
-      giveBackKept()
-      end(.failed(.abandoned), .abandoned)
-    case .opening, .filling:
-      handOver()
-      breakOff(.abandoned, as: .abandoned, keeps: true)
-    case .committing, .over:
-      break
-    }
-  }
 
   // MARK: Content
 
@@ -406,9 +359,13 @@ final class FillDriver: ExchangeConsumer {
     case .opening:
       gather(bytes)
       if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
-    case .filling where blob == nil:
+    case .filling where file.isRelayingFromMemory:
+      file.inFlight += bytes.count
+      guard body.spill(bytes, behind: 0, producer: tailProducer) else { return storeFailed() }
+      if file.inFlight > Self.inFlightLimit { exchange.pause() }
+    case .filling where file.blob == nil:
       body.append(bytes)
-      if received > Int64(Store.inlineLimit), !isOpeningFile {
+      if received > Int64(Store.inlineLimit), !file.isOpening {
         isHeldBack = false
         announce()
         openFile()
@@ -416,115 +373,11 @@ final class FillDriver: ExchangeConsumer {
       if received > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling:
       gather(bytes)
-      if gathered.count > 1 { handOver(fullOnly: true) }
+      if file.gathered.count > 1 { handOver(fullOnly: true) }
       loop.afterTurn(self)
     case .awaitingHead, .committing, .over:
       break
     }
-  }
-
-  private func gather(_ bytes: UnsafeRawBufferPointer) {
-    hasGathered = true
-    var rest = bytes
-    while !rest.isEmpty {
-      if gathered.last?.isFull != false { gathered.append(worker.pieces.take()) }
-      guard let taken = gathered.last?.append(rest) else { return }
-      rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
-    }
-  }
-
-  /// What a pool thread has to say.
-  private enum News: UInt32 {
-    case opened, written, spilled, failed, committed, relayed
-  }
-
-  private func openFile(resuming kept: Incomplete? = nil) {
-    guard let body else { return }
-    isOpeningFile = true
-    let store = worker.store
-    let key = fill.key
-    let opened = self.opened
-    onPool { post in
-      do throws(Errno) {
-        let blob =
-          if let kept, let length = body.expectedLength {
-            try store.resume(kept, response: body.response, expectedLength: length)
-          } else {
-            try store.grow(key, response: body.response, expectedLength: body.expectedLength)
-          }
-        opened.blob = blob
-        post(.opened, 0, nil)
-      } catch {
-        post(.failed, 0, nil)
-      }
-    }
-  }
-
-  /// Runs a job after all earlier ones of this fill.
-  private func onPool(
-    _ job: @escaping @Sendable (_ post: (News, Int, (any AnyObject & Sendable)?) -> Void) -> Void
-  ) {
-    let mailbox = loop.mailbox
-    let id = id
-    let isTaken = worker.disk.submit(lane: fill.key.hash) {
-      job { news, value, payload in
-        mailbox.post(Letter(to: id, subject: news.rawValue, value: value, payload: payload))
-      }
-    }
-    if !isTaken {
-      // The letter comes in a later turn, and content in this one.
-      hasGap = true
-      mailbox.post(Letter(to: id, subject: News.failed.rawValue))
-    }
-  }
-
-  /// Gives what has been gathered to the pool thread, which writes it and moves the watermark.
-  /// - Parameter fullOnly: leave a piece that has room for more.
-  private func handOver(fullOnly: Bool = false) {
-    guard let blob, let body, !gathered.isEmpty, !hasGap else { return }
-    var pieces = gathered
-    gathered = []
-    if fullOnly, let last = pieces.last, !last.isFull {
-      gathered = [last]
-      pieces.removeLast()
-    }
-    let producer = tailProducer
-    for piece in pieces {
-      inFlight += piece.count
-      handedOver += Int64(piece.count)
-      let isTooMuch = handedOver > largest
-      onPool { post in
-        if !isTooMuch, case .appended = blob.append(piece.bytes) {
-          body.fileGrew()
-          post(.written, piece.count, piece)
-          return
-        }
-        // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all
-        // later pieces go the same way: to memory, for those who read along.
-        let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
-        post(isRead ? .spilled : .failed, piece.count, piece)
-      }
-    }
-    if inFlight > Self.inFlightLimit { exchange?.pause() }
-  }
-
-  /// What readers take out of the tail may be asked of the origin anew.
-  private var tailProducer: GrowingBody.Producer {
-    let mailbox = loop.mailbox
-    let id = id
-    return GrowingBody.Producer(
-      taken: { count in
-        mailbox.post(Letter(to: id, subject: News.written.rawValue, value: count))
-      },
-      deserted: { mailbox.post(Letter(to: id, subject: News.failed.rawValue)) })
-  }
-
-  /// The disk takes no more: the fill goes on as a relay for those who read along, and nobody may join.
-  private func spilled() {
-    guard !hasSpilled else { return }
-    hasSpilled = true
-    worker.fills.leave(fill)
-    worker.metrics.add(.relays, .space)
   }
 
   override func receive(_ letter: Letter) {
@@ -535,12 +388,12 @@ final class FillDriver: ExchangeConsumer {
     guard let news = News(rawValue: letter.subject) else { return }
     switch news {
     case .opened:
-      guard let blob = opened.blob else { return }
+      guard let blob = file.opened.blob else { return }
       fileOpened(blob)
     case .written:
-      inFlight -= letter.value
+      file.inFlight -= letter.value
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
-      if inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
+      if file.inFlight <= Self.inFlightLimit / 2 { exchange?.resume() }
     case .spilled:
       if let piece = letter.payload as? Piece { worker.pieces.give(piece) }
       spilled()
@@ -550,7 +403,7 @@ final class FillDriver: ExchangeConsumer {
       storeFailed()
     case .committed:
       guard let body, let finished = letter.payload as? FinishedBlob else {
-        breakOff(.notKept("its file could not be made permanent"))
+        unkept("its file could not be made permanent")
         return
       }
       let response = body.response.completed(length: finished.length)
@@ -565,22 +418,21 @@ final class FillDriver: ExchangeConsumer {
     guard let body else { return }
     switch state {
     case .opening, .filling:
-      resumed = nil
-      self.blob = blob
+      file.blob = blob
       state = .filling
       let begun = body.moveToFile(blob)
       if !begun.isEmpty {
         // Content of unknown length that was kept in memory so far: it comes before all that was gathered.
-        let later = gathered
-        gathered = []
+        let later = file.gathered
+        file.gathered = []
         begun.withUnsafeBytes { gather($0) }
-        gathered += later
+        file.gathered += later
       }
       announce()
       handOver()
       if isContentComplete {
         commit()
-      } else if inFlight <= Self.inFlightLimit {
+      } else if file.inFlight <= Self.inFlightLimit {
         exchange?.resume()
       }
     case .awaitingHead, .committing, .over:
@@ -589,17 +441,18 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// No file, no space, or a disk that fails.
-  private func storeFailed() {
+  func storeFailed() {
     switch state {
     case .opening where completedFrom > 0:
       // Its beginning is not to be had, and the rest alone is no answer.
-      if let resumed { worker.store.discard(resumed) }
       fill.isCompleting = false
       beginAgain(stale: stale)
     case .opening(let head):
       yield(exchange, head, reason: .space, why: "no-space")
+    case .filling where file.blob == nil && !file.isRelayingFromMemory:
+      relayFromMemory()
     case .filling, .committing:
-      breakOff(.notKept("the disk is full or fails"))
+      unkept()
     case .awaitingHead, .over:
       break
     }
@@ -608,8 +461,9 @@ final class FillDriver: ExchangeConsumer {
   override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
     self.exchange = nil
     isContentComplete = true
-    guard case .filling = state, !isOpeningFile || blob != nil, let body else { return }
-    guard blob == nil else {
+    guard case .filling = state, !file.isOpening || file.blob != nil, let body else { return }
+    if file.isRelayingFromMemory { return relayedFromMemory() }
+    guard file.blob == nil else {
       commit()
       return
     }
@@ -622,31 +476,10 @@ final class FillDriver: ExchangeConsumer {
   }
 
   private func commit() {
-    guard let blob, let body else { return }
+    guard file.blob != nil, body != nil else { return }
     handOver()
     state = .committing
-    guard !hasGap else { return }
-    let length = received
-    let expected = body.expectedLength ?? length
-    onPool { post in
-      guard !body.isSpilling else {
-        body.complete(length: length)
-        blob.abandon()
-        post(.relayed, 0, nil)
-        return
-      }
-      guard blob.watermark == length else {
-        post(.committed, 0, nil)
-        return
-      }
-      // All readers may see the end as soon as the last byte is there; what follows is for those to come.
-      body.complete(length: length)
-      guard case .finished(let finished) = blob.finish(length: expected) else {
-        post(.committed, 0, nil)
-        return
-      }
-      post(.committed, 0, finished)
-    }
+    makePermanent()
   }
 
   override func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {
@@ -666,50 +499,7 @@ final class FillDriver: ExchangeConsumer {
 
   // MARK: Ending
 
-  /// What was kept of the content has not been asked about: the next one may.
-  private func giveBackKept() {
-    if let kept { worker.store.giveBack(kept, now: loop.wallSeconds) }
-    kept = nil
-  }
-
-  /// The content will never be complete: those who read along are cut off where it ends.
-  /// - Parameter isKept: what has come is in order, and may be gone on with later.
-  private func breakOff(
-    _ error: ProxyError, as outcome: FillOutcome = .failed, keeps isKept: Bool = false
-  ) {
-    exchange?.cancel()
-    exchange = nil
-    let body = self.body
-    if let blob {
-      // Behind whatever is still queued for it, so that readers get all there is.
-      let isTaken = worker.disk.submit(lane: fill.key.hash) {
-        body?.cut(error)
-        if isKept { blob.leave() } else { blob.abandon() }
-      }
-      if !isTaken {
-        body?.cut(error)
-        blob.abandon()
-      }
-    } else {
-      let begun = body?.memoryContent ?? []
-      let rest = gathered
-      body?.cut(error)
-      if isOpeningFile {
-        // The file is still being opened: what there is gets into it behind that.
-        let opened = self.opened
-        _ = worker.disk.submit(lane: fill.key.hash) {
-          guard let blob = opened.blob else { return }
-          guard isKept else { return blob.abandon() }
-          if !begun.isEmpty { _ = begun.withUnsafeBytes { blob.append($0) } }
-          for piece in rest { _ = blob.append(piece.bytes) }
-          blob.leave()
-        }
-      }
-    }
-    end(.failed(error), outcome)
-  }
-
-  private func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
+  func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
     if case .over = state { return }
     state = .over
     worker.fills.leave(fill)
@@ -723,7 +513,7 @@ final class FillDriver: ExchangeConsumer {
   private func retire() {
     adopted()
     exchange = nil
-    if let watch { worker.store.unwatch(watch) }
+    watch = nil
     unregister()
   }
 }

@@ -1,22 +1,39 @@
 // The fills that are running, by key: the one place where many requests for a cold object become one
-// upstream request (collapsed forwarding, RFC 9111 §4). Also remembers, for a short while, keys whose
-// answers turned out to be for one client only, so that a thousand such requests do not queue up behind
-// each other for nothing.
+// upstream request (collapsed forwarding, RFC 9111 §4). Also remembers, for a short while, what fills were begun for
+// nothing and why, so that a thousand requests do not repeat that.
 
 import Caching
 import Platform
 import Synchronization
 
 final class FillTable: Sendable {
-  /// For how long a key is taken to be unshared after an answer said so.
-  private static let unsharedTime: Duration = .seconds(30)
-  /// Keys remembered as unshared, per shard.
-  private static let unsharedLimit = 512
+  /// For how long something is remembered of a key.
+  private static let memoryTime: Duration = .seconds(30)
+  /// Keys remembered for one reason, per shard.
+  private static let memoryLimit = 512
   private static let shardCount = 64
+
+  /// What a fill has taught about its key.
+  enum Lesson: CaseIterable {
+    /// Its answers are for one client each: nobody waits for another's.
+    case unshared
+    /// All who were there wanted parts, and the whole was given up as too large: parts are asked for as they are.
+    case wholeUnwanted
+    /// It was to renew what is stored, for nobody in particular, and was given up.
+    case renewalGivenUp
+  }
 
   private struct Shard {
     var fills: [UInt64: [Fill]] = [:]
-    var unshared: [UInt64: Instant] = [:]
+    /// Until when it counts.
+    var lessons: [Lesson: [UInt64: Instant]] = [:]
+
+    mutating func remembers(_ lesson: Lesson, _ hash: UInt64, now: Instant) -> Bool {
+      guard let until = lessons[lesson]?[hash] else { return false }
+      if now < until { return true }
+      lessons[lesson]?[hash] = nil
+      return false
+    }
   }
 
   /// A `Mutex` cannot be an element of an array; a class around it can.
@@ -43,18 +60,18 @@ final class FillTable: Sendable {
   var running: Int { runningCount.load(ordering: .relaxed) }
 
   /// Whoever is given a fill is counted as interested in it, and says with `FillInterest` when that ends.
-  /// - Parameter now: of the monotonic clock, so that a step of the other one keeps no key apart for hours.
-  func enter(_ key: CacheKey, now: Instant) -> Entry {
+  /// - Parameters:
+  ///   - now: of the monotonic clock, so that a step of the other one keeps no key apart for hours.
+  ///   - asksForLess: a part would do, or a word that nothing has changed.
+  func enter(_ key: CacheKey, now: Instant, asksForLess: Bool = false) -> Entry {
     let hash = key.hash
     return shard(hash).state.withLock { shard in
       if let fill = shard.fills[hash]?.first(where: { $0.key == key && !$0.isSpoiled }) {
         fill.retain()
         return .joined(fill)
       }
-      if let until = shard.unshared[hash] {
-        if now < until { return .alone }
-        shard.unshared[hash] = nil
-      }
+      if shard.remembers(.unshared, hash, now: now) { return .alone }
+      if asksForLess, shard.remembers(.wholeUnwanted, hash, now: now) { return .alone }
       let fill = Fill(key)
       fill.retain()
       shard.fills[hash, default: []].append(fill)
@@ -91,14 +108,20 @@ final class FillTable: Sendable {
     }
   }
 
-  func rememberUnshared(hash: UInt64, now: Instant) {
+  func remember(_ lesson: Lesson, hash: UInt64, now: Instant) {
     shard(hash).state.withLock { shard in
-      if shard.unshared.count >= Self.unsharedLimit {
-        shard.unshared = shard.unshared.filter { now < $0.value }
-        if shard.unshared.count >= Self.unsharedLimit { shard.unshared.removeAll() }
+      var known = shard.lessons.removeValue(forKey: lesson) ?? [:]
+      if known.count >= Self.memoryLimit {
+        known = known.filter { now < $0.value }
+        if known.count >= Self.memoryLimit { known.removeAll() }
       }
-      shard.unshared[hash] = now + Self.unsharedTime
+      known[hash] = now + Self.memoryTime
+      shard.lessons[lesson] = known
     }
+  }
+
+  func remembers(_ lesson: Lesson, hash: UInt64, now: Instant) -> Bool {
+    shard(hash).state.withLock { $0.remembers(lesson, hash, now: now) }
   }
 
   private func shard(_ hash: UInt64) -> LockedShard {

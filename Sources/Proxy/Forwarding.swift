@@ -35,7 +35,7 @@ enum Forwarding {
   ///   - allowed: names that go along although the key does not tell them, in small letters.
   static func fillRequest(
     _ request: ClientRequest, validating stale: StoredResponse?, via: Via,
-    forwarding allowed: Set<[UInt8]> = []
+    forwarding allowed: FieldNames = []
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     if let stale { Validation.addConditions(for: stale, to: &fields) }
@@ -45,7 +45,7 @@ enum Forwarding {
   /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
   /// (RFC 9111 §3.4).
   static func completingRequest(
-    _ request: ClientRequest, _ kept: Incomplete, via: Via, forwarding allowed: Set<[UInt8]> = []
+    _ request: ClientRequest, _ kept: Incomplete, via: Via, forwarding allowed: FieldNames = []
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     Completion.ask(for: kept.response, from: kept.length, in: &fields)
@@ -54,14 +54,13 @@ enum Forwarding {
 
   /// What of a client's request may have a say in an answer for all.
   private static func fieldsForAll(
-    _ request: ClientRequest, forwarding allowed: Set<[UInt8]>
+    _ request: ClientRequest, forwarding allowed: FieldNames
   ) -> FieldSection {
     var fields = request.fields
     HopByHop.removeAll(from: &fields)
     fields.removeAll { known, name, _ in
       isAboutPart(known) || known == .expect
-        || UnkeyedFields.isLeftBehind(known, name)
-          && (allowed.isEmpty || !allowed.contains(name.map(\.lowercased)))
+        || UnkeyedFields.isLeftBehind(known, name, forwarding: allowed)
     }
     return fields
   }

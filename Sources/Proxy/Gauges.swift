@@ -27,6 +27,7 @@ enum Gauges {
   private static func kind(of trouble: StoreTrouble) -> StoreTroubleKind {
     switch trouble {
     case .capReached: .capReached
+    case .keepFreeReached: .keepFreeReached
     case .diskFull: .diskFull
     case .diskReadOnly: .diskReadOnly
     case .missing: .missing

@@ -3,7 +3,8 @@
 // a file that is readable up to its watermark. Nobody holds anybody up: a slow reader is just far behind.
 //
 // Only when the disk takes no more in the middle does that change: what comes behind the file's end is kept in
-// memory until the slowest of those who read along has it, and nobody new may join.
+// memory until the slowest of those who read along has it, and nobody new may join. The same where no file could be
+// made: then all of it is tail.
 //
 //   | file, up to its watermark | gone: everybody has it | tail, in memory | … to come
 //                                                          ▲ tailStart
@@ -120,6 +121,19 @@ final class GrowingBody: Sendable {
     return isRead
   }
 
+  /// No file could be made: what is in memory, and all that comes, goes only to those who read along.
+  /// - Returns: whether anybody does.
+  func spillAll(producer: Producer) -> Bool {
+    var isRead = false
+    wake { state in
+      state.producer = producer
+      state.tail = state.memory
+      state.memory = []
+      isRead = !state.readers.isEmpty
+    }
+    return isRead
+  }
+
   /// The file could not take everything.
   var isSpilling: Bool { state.withLock { $0.producer != nil } }
 
@@ -158,11 +172,13 @@ final class GrowingBody: Sendable {
   /// How much of the content is there.
   var available: Int64 { state.withLock { $0.available } }
 
-  /// Whether `count` bytes are there, or no more will come. If not, `follower` is written to when there is
-  /// more, and asks again.
+  /// Whether `count` bytes are there, or it is of no use to wait for them: no more will come, or nobody may join. If
+  /// not, `follower` is written to when there is more, and asks again.
   func has(_ count: Int64, orTell follower: Follower) -> Bool {
     state.withLock { state in
-      guard case .open = state.end, state.available < count else { return true }
+      guard case .open = state.end, state.available < count, state.producer == nil else {
+        return true
+      }
       state.hungry.append(follower)
       return false
     }

@@ -4,30 +4,30 @@
 
 import Caching
 import HTTP
+import IO
+import Platform
 import Storage
 
 final class HeadWatch {
   private let store: Store
   private let entry: StoredEntry
   private let watch: Watch
-  /// Unix seconds.
-  private let sentAt: Int64
+  private let sentAt: Instant
 
-  init(store: Store, key: CacheKey, entry: StoredEntry, sentAt: Int64) {
+  init(store: Store, key: CacheKey, entry: StoredEntry, sentAt: Instant) {
     self.store = store
     self.entry = entry
     self.sentAt = sentAt
     watch = store.watch(key, holding: entry)
   }
 
-  deinit { store.unwatch(watch) }
-
-  func hear(_ head: ResponseHead, for request: ClientRequest, at now: Int64, via: Via) {
+  func hear(_ head: ResponseHead, for request: ClientRequest, on loop: EventLoop, via: Via) {
+    let now = loop.wallSeconds
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: via)
     let news = Validation.hear(
       ofHead: head.status, fields, about: entry.response, request: request.fields,
-      requestTime: sentAt, responseTime: now, policy: request.policy)
+      requestTime: loop.wallSeconds(of: sentAt), responseTime: now, policy: request.policy)
     switch news {
     case .confirmed(let response):
       store.refresh(entry, response: response, watch: watch)

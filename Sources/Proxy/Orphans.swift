@@ -20,8 +20,13 @@ struct OrphanRule: Sendable {
   ///   - expected: of how many; nil while nobody knows, and before the head.
   ///   - since: bytes of content that came since the last client left.
   ///   - waited: how long ago that was.
-  func goesOn(received: Int64, expected: Int64?, since: Int64, waited: Duration) -> Bool {
+  ///   - isRenewal: it renews something stored that is being used, and nobody ever waited for it: its length is that
+  ///     of what was worth storing before.
+  func goesOn(
+    received: Int64, expected: Int64?, since: Int64, waited: Duration, isRenewal: Bool = false
+  ) -> Bool {
     guard waited < settings.finishWithin else { return false }
+    if isRenewal { return true }
     guard let expected else { return since <= settings.finishBelow.bytes }
     if expected &- received <= settings.finishBelow.bytes { return true }
     // Divided first, so that no length overflows.

@@ -82,7 +82,7 @@ struct ProxyError: Error, Sendable {
   static func tooManyConnections(_ limit: Int, isBudget: Bool) -> ProxyError {
     let reason =
       isBudget
-      ? "as many as the proxy's file descriptors allow: raise its `ulimit -n`"
+      ? "as many as the proxy's file descriptors allow, a tunnel being two: raise its `ulimit -n`"
       : "`limits.connections`"
     return ProxyError(
       .connectionLimitReached, "there are \(limit) connections already (\(reason))",

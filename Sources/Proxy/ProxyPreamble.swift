@@ -63,13 +63,17 @@ final class ProxyPreamble: LoopObject {
     }
   }
 
-  /// Takes bytes off the socket that were looked at; they are there.
+  /// Takes bytes off the socket that were looked at; they are there, though perhaps not in one piece.
   @discardableResult
   private func take(_ count: Int) -> Bool {
-    let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<count])
-    guard case .bytes(count) = Socket.receive(descriptor, into: buffer) else {
-      end()
-      return false
+    var left = count
+    while left > 0 {
+      let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<left])
+      guard case .bytes(let taken) = Socket.receive(descriptor, into: buffer) else {
+        end()
+        return false
+      }
+      left -= taken
     }
     return true
   }

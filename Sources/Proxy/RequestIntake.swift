@@ -107,6 +107,8 @@ enum RequestIntake {
       route: route, directives: RequestDirectives(head, of: bytes),
       key: CacheKey(route.target.key, hasher: worker.hasher),
       policy: worker.settings.rules.policy(of: route.target.key.span),
+      leavesFieldsBehind: VariedFields.areInside(
+        fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes),
       asksForServer: asksForServer(head, in: bytes))

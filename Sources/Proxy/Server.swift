@@ -30,6 +30,8 @@ package final class Server: Sendable {
   private let shared: Shared
   private let members: [Member]
   private let current: Mutex<Settings>
+  /// The configuration as it was at the start, for what is bound to that.
+  private let started: Configuration
   /// Descriptors that are open while nobody is connected.
   private let ownDescriptors: Int
   private let drained = Monitor(0)
@@ -48,6 +50,7 @@ package final class Server: Sendable {
   private init(
     _ configuration: Configuration, logger: Logger, lookup: Resolver.Lookup?
   ) throws(StartFailure) {
+    started = configuration
     _ = try? ProcessLimits.raiseDescriptors()
     let store: Store
     do {
@@ -55,6 +58,7 @@ package final class Server: Sendable {
         path: configuration.store.path, size: configuration.store.size.bytes,
         memory: Int(clamping: configuration.store.memory.bytes))
       options.openBlobs = DescriptorBudget.openBlobs(limit: ProcessLimits.maximumDescriptors())
+      options.keepFree = KeepFree(configuration.store.keepFree)
       options.targets = TargetedFields(configuration.cache.targetedFields.map(\.name))
       store = try Store.open(options)
     } catch {
@@ -165,19 +169,15 @@ package final class Server: Sendable {
   /// Uses another configuration from now on. What is bound to the start (listeners, threads, the store,
   /// the log's place) stays as it is; the names of such settings that differ are returned.
   package func apply(_ configuration: Configuration) -> [String] {
-    let old = settings
-    var kept: [String] = []
-    if configuration.listeners != old.listeners { kept.append("listen") }
-    if configuration.admin?.address != old.admin?.address { kept.append("admin") }
-    if configuration.threads != old.threads { kept.append("threads") }
-    if configuration.store != old.store { kept.append("store") }
-    if configuration.cache != old.cache { kept.append("cache") }
-    if configuration.log != old.log { kept.append("log") }
+    let kept = Reference.restartKeys(from: started, to: configuration)
+    var configuration = configuration
+    Reference.keepStart(started, in: &configuration)
     shared.accessLog?.reopen()
     shared.authenticator.use(configuration.auth.users)
     shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
     let settings = Self.settings(configuration, own: ownDescriptors, shared.logger)
     current.withLock { $0 = settings }
+    store.use(KeepFree(configuration.store.keepFree))
     shared.gate.change(GateLimits(configuration.upstream))
     for member in members {
       member.thread.mailbox.post(
@@ -204,6 +204,8 @@ package final class Server: Sendable {
     for member in members { member.thread.join() }
     shared.resolver.shutdown()
     shared.authenticator.shutdown()
+    // Jobs of the disk threads may wait for the store's start-up scan.
+    store.endWaiting()
     shared.disk.shutdown()
     shared.accessLog?.close()
     store.close()
@@ -225,6 +227,28 @@ package final class Server: Sendable {
 
   /// The admin listener is nobody's destination either.
   package func protect(admin address: SocketAddress) { shared.own.add([address]) }
+
+  /// Turns that the loops of all workers have done, this question's included. Who has the answer knows as well that
+  /// what was ready before has been dealt with.
+  package func turns() -> UInt64 {
+    members.reduce(0) { sum, member in
+      let turns = Monitor<UInt64?>(nil)
+      let isAsked = member.thread.mailbox.perform { loop in
+        turns.withLock { $0 = loop.statistics.turns }
+        turns.wakeAll()
+      }
+      return sum + (isAsked ? turns.wait { $0 } : 0)
+    }
+  }
+  #if DEBUG
+    /// Moves the wall clock as all workers see it, as an administrator or NTP may: for tests.
+    package func stepClock(by seconds: Int) {
+      for member in members {
+        member.thread.mailbox.post(
+          Letter(to: member.worker, subject: Worker.clockStep, value: seconds))
+      }
+    }
+  #endif
 
   /// Passwords that were hashed to be compared: what a test counts.
   package var passwordChecks: UInt64 { shared.authenticator.checks }
@@ -265,5 +289,16 @@ package final class Server: Sendable {
     status.add("store", disk)
     status.add("memory", Int64(ProcessLimits.residentMemory()))
     return status.line
+  }
+}
+
+extension KeepFree {
+  /// As it is configured.
+  init(_ floor: FreeSpaceFloor) {
+    self =
+      switch floor {
+      case .automatic: .automatic
+      case .fixed(let size): .bytes(size.bytes)
+      }
   }
 }

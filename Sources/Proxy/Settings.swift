@@ -14,7 +14,7 @@ final class Settings: Sendable {
   let headLimits: HeadLimits
   let contentLimit: UInt64
   /// Names that a fetch for the store may carry although its key does not tell them, in small letters.
-  let forwardFields: Set<[UInt8]>
+  let forwardFields: FieldNames
   let idleTimeout: TimeoutClass
   let headerTimeout: TimeoutClass
   let contentTimeout: TimeoutClass
@@ -86,8 +86,6 @@ final class Settings: Sendable {
   }
 
   var limits: Limits { configuration.limits }
-  /// Connections of clients at a time, over all workers.
-  var connectionLimit: Int { min(configuration.limits.connections, budget.clients) }
   var upstream: UpstreamSettings { configuration.upstream }
   var destinations: Destinations { configuration.destinations }
 }

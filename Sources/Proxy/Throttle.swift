@@ -78,8 +78,20 @@ final class Throttle: LoopObject {
     return 0
   }
 
+  /// There is no allowance, and the owner will be told when there is.
+  var isShut: Bool { credit <= 0 && promised > 0 }
+
   /// So many bytes went.
   func spent(_ count: Int) { credit -= count }
+
+  /// Nothing waits to go any more: what is left of the allowance goes back. Idle connections would have a share of
+  /// the rate otherwise, and the others wait for it.
+  func rest() {
+    guard credit > 0 else { return }
+    for bucket in shared { bucket.giveBack(credit) }
+    own?.giveBack(credit)
+    credit = 0
+  }
 
   override func timerFired() {
     credit += promised

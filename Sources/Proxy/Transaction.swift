@@ -26,6 +26,11 @@ struct RequestTraits: Equatable {
   /// It wants a part, or sets conditions. A fetch for all goes without both; once it is known that the answer is
   /// not for all, it is sent as it is.
   var asksForLess = false
+  /// It has fields that stay behind when the store is filled (UnkeyedFields.swift).
+  var leavesFieldsBehind = false
+
+  /// A fetch for all would ask for something else than it does.
+  var isBestAskedAsItIs: Bool { asksForLess || leavesFieldsBehind }
 }
 
 struct Transaction {
@@ -42,6 +47,9 @@ struct Transaction {
     case stale
     /// Variants are stored, but none that this request selects (RFC 9111 §4.1).
     case otherVariant
+    /// Something is stored, but could not be read now. It is fetched like what is not there, but what comes does not
+    /// take its place so easily.
+    case unreadable
   }
 
   /// What a fill has to say to those who follow it.
@@ -189,7 +197,7 @@ struct Transaction {
         return goUpstream()
       case .notForSharing:
         mayFollow = false
-        guard traits.asksForLess else { return goUpstream() }
+        guard traits.isBestAskedAsItIs else { return goUpstream() }
         state = .awaitingOrigin
         return Effects(origin: .relay)
       case .failed(let error):
@@ -278,8 +286,8 @@ struct Transaction {
   mutating func storedContentUnreadable() -> Effects {
     switch state {
     case .answering:
-      found = .nothing
-      return decide(.nothing)
+      found = .unreadable
+      return decide(.unreadable)
     case .finished:
       return Effects()
     case .idle, .lookingUp, .loading, .awaitingFill, .awaitingOrigin:
@@ -313,7 +321,7 @@ struct Transaction {
       state = .answering
       handling = .stale
       return Effects(client: .answerStored)
-    case .nothing, .stale, .otherVariant, .cold:
+    case .nothing, .stale, .otherVariant, .unreadable, .cold:
       // A record that is still cold after loading was lost on the way: a miss.
       guard !traits.onlyIfCached else {
         return fail(.nothingStored)

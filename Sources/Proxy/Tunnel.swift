@@ -1,6 +1,6 @@
 // CONNECT: bytes both ways between a client and the host it named, none of them looked at (RFC 9110 §9.3.6).
 // Each direction ends for itself: a FIN is passed on once everything before it is, and the other direction
-// goes on (half-close); a RST on either side is passed on as RST.
+// goes on (half-close); a RST on either side is passed on as RST. Its sockets are two TunnelEnds.
 //
 //   connecting ─▶ open ─▶ one direction finished ─▶ closed
 //        └─ failed: an answer that says why
@@ -22,7 +22,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
   /// For what goes to the client; it is held up by not reading the other side.
   private var throttle: Throttle?
   private var isOver = false
-  fileprivate var lastActive: Instant
+  /// Descriptors towards the host that are counted among those that clients leave.
+  private var farSides = 0
+  private var lastActive: Instant
 
   init(worker: Worker, client: ClientConnection, authority: Authority, record: AccessRecord) {
     self.worker = worker
@@ -39,6 +41,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
   // MARK: Connecting
 
   func start() {
+    guard takeFarSides(1) else { return }
     lookup = HostLookup(
       loop: loop, resolver: worker.resolver, host: authority.bareHost,
       timeout: worker.settings.upstream.connectTimeout, delegate: self)
@@ -58,6 +61,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
       do throws(ProxyError) {
         let permitted = try worker.permitted(
           addresses, of: host, port: authority.port, isConfigured: false)
+        // As many as are tried side by side.
+        guard takeFarSides(min(permitted.count, ConnectionRace.sideBySide)) else { return }
         connector = Connector(
           loop: loop, addresses: permitted, timeout: worker.settings.upstream.connectTimeout,
           delegate: self)
@@ -75,6 +80,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     self.connector = nil
     guard !isOver else { return }
     worker.metrics.add(.upstreamConnects)
+    keepFarSides(1)
     open(socket.release())
   }
 
@@ -91,7 +97,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     isOver = true
     record.error = error
     record.status = error.status
-    unregister()
+    leave()
     client.tunnelFailed(error, record)
   }
 
@@ -103,6 +109,30 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     connector?.cancel()
     record.ending = .clientLeft
     worker.log(record)
+    leave()
+  }
+
+  /// Counts descriptors up to as many.
+  /// - Returns: false when there are too few, which the client has been told then.
+  private func takeFarSides(_ count: Int) -> Bool {
+    guard count > farSides else { return true }
+    guard worker.takeFarSides(count - farSides) else {
+      worker.metrics.add(.upstreamConnectFailures, .limit)
+      fail(.tooManyConnections(worker.settings.budget.clients, isBudget: true))
+      return false
+    }
+    farSides = count
+    return true
+  }
+
+  /// Gives descriptors back until as many are left.
+  private func keepFarSides(_ count: Int) {
+    worker.giveBackFarSides(farSides - count)
+    farSides = count
+  }
+
+  private func leave() {
+    keepFarSides(0)
     unregister()
   }
 
@@ -141,20 +171,25 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
   func ratesChanged() {
     guard !isOver else { return }
     makeThrottle()
-    far?.updateInterest()
+    far?.readAgain()
   }
 
-  func throttleOpened() { far?.updateInterest() }
+  func throttleOpened() { far?.readAgain() }
 
-  /// How many bytes may be read from this end now.
-  fileprivate func allowance(_ count: Int, from end: TunnelEnd) -> Int {
+  /// How many bytes may be read from this end now; with 0 `readAgain` follows.
+  func allowance(_ count: Int, from end: TunnelEnd) -> Int {
     guard end === far, let throttle else { return count }
     return min(count, throttle.allowance())
   }
 
+  /// There was no more to be read from this end.
+  func rests(_ end: TunnelEnd) {
+    if end === far { throttle?.rest() }
+  }
+
   // MARK: Passing on
 
-  fileprivate func passed(_ count: Int, from end: TunnelEnd) {
+  func passed(_ count: Int, from end: TunnelEnd) {
     lastActive = loop.now
     if end === far { throttle?.spent(count) }
     if end === near {
@@ -179,11 +214,11 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     }
   }
 
-  fileprivate func ended() {
+  func ended() {
     if near?.isDone == true, far?.isDone == true { close(aborting: false) }
   }
 
-  fileprivate func broke() { close(aborting: true) }
+  func broke() { close(aborting: true) }
 
   override func loopEnding() {
     record.ending = .shutdown
@@ -199,143 +234,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     far?.close(aborting: aborting)
     worker.log(record)
     worker.tunnelClosed(self)
-    unregister()
+    leave()
   }
-}
-
-/// One socket of a tunnel: what is read from it goes to the other one.
-private final class TunnelEnd: LoopObject {
-  /// Bytes waiting for this socket, above which the other one is not read.
-  private static let limit = 256 << 10
-
-  private unowned(unsafe) let tunnel: Tunnel
-  unowned(unsafe) var other: TunnelEnd!
-  private let descriptor: Int32
-  private var output = ByteQueue()
-  private var isOpen = true
-  /// The peer has sent its FIN.
-  private var hasFinished = false
-  /// Our FIN follows what waits in `output`.
-  private var finishesAfterOutput = false
-  private var isShut = false
-
-  init(tunnel: Tunnel, loop: EventLoop, descriptor: Int32) {
-    self.tunnel = tunnel
-    self.descriptor = descriptor
-    super.init(loop: loop)
-  }
-
-  func start() -> Bool { (try? loop.watch(descriptor, self, .read)) != nil }
-
-  var isDone: Bool { hasFinished && isShut }
-
-  override func ready(_ readiness: Readiness) {
-    if readiness.contains(.write), !output.isEmpty { flush() }
-    guard isOpen else { return }
-    if readiness.contains(.error) {
-      tunnel.broke()
-      return
-    }
-    if isDone, readiness.contains(.hangUp) {
-      // Nothing is left to be done here, but the kernel says so again and again, while the other side takes
-      // its time over what it was sent.
-      loop.unwatch(self)
-      return
-    }
-    guard !hasFinished, !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp]) else { return }
-    let allowed = tunnel.allowance(loop.receiveBuffer.count, from: self)
-    guard allowed > 0 else {
-      updateInterest()
-      return
-    }
-    let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<allowed])
-    switch Socket.receive(descriptor, into: buffer) {
-    case .bytes(let count):
-      tunnel.passed(count, from: self)
-      other.send(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
-    case .wouldBlock:
-      return
-    case .endOfStream:
-      hasFinished = true
-      other.finish()
-    case .failed:
-      tunnel.broke()
-      return
-    }
-    if isOpen { updateInterest() }
-  }
-
-  func send(_ bytes: UnsafeRawBufferPointer) {
-    guard isOpen else { return }
-    if !output.isEmpty {
-      output.append(bytes)
-    } else {
-      switch Socket.send(descriptor, bytes) {
-      case .bytes(let count):
-        if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
-      case .wouldBlock:
-        output.append(bytes)
-      case .endOfStream, .failed:
-        tunnel.broke()
-        return
-      }
-    }
-    updateInterest()
-  }
-
-  private func flush() {
-    while !output.isEmpty {
-      switch Socket.send(descriptor, output.bytes) {
-      case .bytes(let count):
-        output.consume(count)
-      case .wouldBlock:
-        return
-      case .endOfStream, .failed:
-        tunnel.broke()
-        return
-      }
-    }
-    if finishesAfterOutput { shut() }
-    guard isOpen else { return }
-    updateInterest()
-    other.updateInterest()
-  }
-
-  /// The other side has finished: so do we, behind what waits.
-  func finish() {
-    finishesAfterOutput = true
-    if output.isEmpty { shut() }
-  }
-
-  private func shut() {
-    guard !isShut else { return }
-    isShut = true
-    Socket.shutdownWrite(descriptor)
-    tunnel.ended()
-  }
-
-  func updateInterest() {
-    guard isOpen else { return }
-    var interest: Interest = []
-    if !hasFinished, other.output.count < Self.limit, tunnel.allowance(1, from: self) > 0 {
-      interest.insert(.read)
-    }
-    if !output.isEmpty { interest.insert(.write) }
-    loop.setInterest(self, interest)
-  }
-
-  func close(aborting: Bool) {
-    guard isOpen else { return }
-    isOpen = false
-    unregister()
-    if aborting {
-      Socket.abort(raw: descriptor)
-    } else {
-      FileDescriptor.close(raw: descriptor)
-    }
-  }
-
-  override func loopEnding() { close(aborting: true) }
 }
 
 extension String {

@@ -10,6 +10,9 @@
 
 import HTTP
 
+/// Names of fields, in small letters.
+typealias FieldNames = Set<[UInt8]>
+
 enum UnkeyedFields {
   // MARK: Left behind
 
@@ -22,6 +25,13 @@ enum UnkeyedFields {
         || others.contains { name.span.equalsIgnoringCase($0.span) }
     default: false
     }
+  }
+
+  /// The same, where the configuration, or what is known of the answers, lets some through.
+  static func isLeftBehind(
+    _ known: FieldName, _ name: ArraySlice<UInt8>, forwarding allowed: FieldNames
+  ) -> Bool {
+    isLeftBehind(known, name) && (allowed.isEmpty || !allowed.contains(name.map(\.lowercased)))
   }
 
   private static func isAmongPrefixes(_ name: ArraySlice<UInt8>) -> Bool {

@@ -44,6 +44,11 @@ final class UpstreamGate: Sendable {
   private struct Line {
     var inUse = 0
     var waiting: [Follower] = []
+    /// Is among those that wait for a place of the proxy.
+    var isHeld = false
+
+    /// Nothing has to be remembered.
+    var isIdle: Bool { inUse == 0 && waiting.isEmpty }
   }
 
   private struct State {
@@ -52,6 +57,23 @@ final class UpstreamGate: Sendable {
     var lines: [Origin: Line] = [:]
     /// Origins whose next in line waits for a place of the proxy, not for one of the origin.
     var held: [Origin] = []
+
+    mutating func hold(_ origin: Origin, _ line: inout Line) {
+      guard !line.isHeld else { return }
+      line.isHeld = true
+      held.append(origin)
+    }
+
+    /// Keeps what there is to remember of an origin, and nothing of one that nobody asks for: clients choose the
+    /// names.
+    mutating func keep(_ line: Line, of origin: Origin) {
+      guard line.isIdle else {
+        lines[origin] = line
+        return
+      }
+      lines[origin] = nil
+      if line.isHeld { held.removeAll { $0 == origin } }
+    }
   }
 
   private let state: Mutex<State>
@@ -76,19 +98,18 @@ final class UpstreamGate: Sendable {
   func enter(_ origin: Origin, _ follower: Follower) -> Entry {
     state.withLock { state in
       var line = state.lines[origin] ?? Line()
-      defer { state.lines[origin] = line }
       if line.waiting.isEmpty, line.inUse < state.limits.perOrigin,
         state.total < state.limits.total
       {
         line.inUse += 1
         state.total += 1
+        state.lines[origin] = line
         return .admitted
       }
       guard line.waiting.count < state.limits.waitingPerOrigin else { return .full }
       line.waiting.append(follower)
-      if line.inUse < state.limits.perOrigin, !state.held.contains(origin) {
-        state.held.append(origin)
-      }
+      if line.inUse < state.limits.perOrigin { state.hold(origin, &line) }
+      state.lines[origin] = line
       return .waiting
     }
   }
@@ -101,7 +122,7 @@ final class UpstreamGate: Sendable {
         let index = line.waiting.firstIndex(where: { $0.id == id })
       else { return false }
       line.waiting.remove(at: index)
-      state.lines[origin] = line.inUse == 0 && line.waiting.isEmpty ? nil : line
+      state.keep(line, of: origin)
       return true
     }
   }
@@ -112,11 +133,13 @@ final class UpstreamGate: Sendable {
       guard var line = state.lines[origin] else { return [Follower]() }
       line.inUse -= 1
       state.total -= 1
-      state.lines[origin] = line.inUse == 0 && line.waiting.isEmpty ? nil : line
+      state.keep(line, of: origin)
       var admitted: [Follower] = []
       // Others have waited for a place of the proxy for longer than this origin's next.
       while state.total < state.limits.total, !state.held.isEmpty {
-        if let next = Self.admitNext(state.held.removeFirst(), &state) { admitted.append(next) }
+        let first = state.held.removeFirst()
+        state.lines[first]?.isHeld = false
+        if let next = Self.admitNext(first, &state) { admitted.append(next) }
       }
       if let next = Self.admitNext(origin, &state) { admitted.append(next) }
       return admitted
@@ -130,18 +153,20 @@ final class UpstreamGate: Sendable {
     else { return nil }
     guard state.total < state.limits.total else {
       // Takes its turn behind the others.
-      if !state.held.contains(origin) { state.held.append(origin) }
+      state.hold(origin, &line)
+      state.lines[origin] = line
       return nil
     }
     let next = line.waiting.removeFirst()
     line.inUse += 1
     state.total += 1
+    if !line.waiting.isEmpty, line.inUse < state.limits.perOrigin { state.hold(origin, &line) }
     state.lines[origin] = line
-    if !line.waiting.isEmpty, line.inUse < state.limits.perOrigin, !state.held.contains(origin) {
-      state.held.append(origin)
-    }
     return next
   }
+
+  /// Origins that something is remembered of, and those of them that wait for a place of the proxy.
+  var remembered: (lines: Int, held: Int) { state.withLock { ($0.lines.count, $0.held.count) } }
 
   /// Places taken, and how many wait, over all origins.
   var counts: (inUse: Int, waiting: Int) {

@@ -31,6 +31,9 @@ final class Shared: Sendable {
   let rates = RateLimits()
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
+  /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while
+  /// it is being connected.
+  let farSideCount = Atomic<Int>(0)
   /// Told when a worker has nothing left to finish.
   let onDrained: @Sendable () -> Void
 
@@ -146,7 +149,15 @@ final class Worker: LoopObject {
     listeners.append(try ProxyListener(worker: self, role: role, trust: trust, socket: socket))
   }
 
+  #if DEBUG
+    /// To a worker: its wall clock is moved by `value` seconds.
+    static let clockStep: UInt32 = 99
+  #endif
+
   override func receive(_ letter: Letter) {
+    #if DEBUG
+      if letter.subject == Self.clockStep { loop.wallStep &+= Int64(letter.value) }
+    #endif
     switch LetterSubject(rawValue: letter.subject) {
     case .settings:
       guard let settings = letter.payload as? Settings else { return }
@@ -212,7 +223,7 @@ final class Worker: LoopObject {
       admit(descriptor, peer: peer, role: role)
       return
     }
-    guard shared.connectionCount.load(ordering: .relaxed) < settings.connectionLimit else {
+    guard fullness == nil else {
       metrics.add(.connectionsRefused, .limit)
       FileDescriptor.close(raw: descriptor)
       return
@@ -236,13 +247,9 @@ final class Worker: LoopObject {
       turnAway(descriptor, .notAllowedClient(peer))
       return
     }
-    guard shared.connectionCount.load(ordering: .relaxed) < settings.connectionLimit else {
+    if let fullness {
       metrics.add(.connectionsRefused, .limit)
-      turnAway(
-        descriptor,
-        .tooManyConnections(
-          settings.connectionLimit, isBudget: settings.connectionLimit < settings.limits.connections
-        ))
+      turnAway(descriptor, fullness)
       return
     }
     let ofClient = settings.limits.connectionsPerClient
@@ -261,6 +268,33 @@ final class Worker: LoopObject {
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
     metrics.add(.connectionsOpen, .downstream)
     connections[ObjectIdentifier(connection)] = connection
+  }
+
+  /// What keeps another connection out, if anything does.
+  private var fullness: ProxyError? {
+    let count = shared.connectionCount.load(ordering: .relaxed)
+    guard count < settings.limits.connections else {
+      return .tooManyConnections(settings.limits.connections, isBudget: false)
+    }
+    return hasDescriptors(beside: count)
+      ? nil : .tooManyConnections(settings.budget.clients, isBudget: true)
+  }
+
+  /// Whether there is a descriptor for another client, or for the far side of a tunnel.
+  private func hasDescriptors(beside connections: Int) -> Bool {
+    connections + shared.farSideCount.load(ordering: .relaxed) < settings.budget.clients
+  }
+
+  /// Counts descriptors of a tunnel towards its host, unless that would take them from those who are being served.
+  func takeFarSides(_ count: Int) -> Bool {
+    let connections = shared.connectionCount.load(ordering: .relaxed)
+    guard hasDescriptors(beside: connections + count - 1) else { return false }
+    shared.farSideCount.wrappingAdd(count, ordering: .relaxed)
+    return true
+  }
+
+  func giveBackFarSides(_ count: Int) {
+    shared.farSideCount.wrappingSubtract(count, ordering: .relaxed)
   }
 
   /// Says why, without making a connection of it.
@@ -298,6 +332,7 @@ final class Worker: LoopObject {
     shared.clients.leave(tunnel.peer.ip)
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
     metrics.subtract(.tunnelsOpen)
+    for listener in listeners where listener.isPaused { listener.descriptorFreed() }
     tellIfDrained()
   }
 
@@ -353,10 +388,14 @@ final class Worker: LoopObject {
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
     // Followers may collapse on it, so it must not be made with one client's credentials.
-    guard request.traits.mayFill, request.traits.mayCollapse else { return }
+    guard request.traits.mayFill, request.traits.mayCollapse,
+      !fills.remembers(.renewalGivenUp, hash: request.key.hash, now: loop.now)
+    else { return }
     switch fills.enter(request.key, now: loop.now) {
     case .lead(let fill):
-      FillDriver(worker: self, fill: fill, request: request, stale: entry, leader: nil).start()
+      FillDriver(
+        worker: self, fill: fill, request: request, stale: entry, leader: nil, isRenewal: true
+      ).start()
       fill.release()
     case .joined(let fill): fill.release()
     case .alone: break

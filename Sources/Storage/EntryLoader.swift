@@ -6,10 +6,19 @@
 import Caching
 import Platform
 
+/// What came of loading a cold key.
+public enum LoadResult: Sendable {
+  case set(VariantSet)
+  /// Nothing is there any more, or nothing is good.
+  case nothing
+  /// Something is there, and could not be read now. Another time it may be.
+  case failed
+}
+
 struct EntryLoader {
   let core: StoreCore
 
-  func load(_ key: CacheKey) -> VariantSet? {
+  func load(_ key: CacheKey) -> LoadResult {
     var last: VariantSet?
     for _ in 0..<4 {
       let candidates = core.shard(key.hash).state.withLock { $0.candidates(key.hash) }
@@ -38,10 +47,10 @@ struct EntryLoader {
       }
       // It may be better next time: what could be read is handed out, and the index left as it is.
       if hasFailed {
-        return entries.isEmpty ? nil : set(key, entries)
+        return entries.isEmpty ? .failed : .set(set(key, entries))
       }
       guard !entries.isEmpty else {
-        if good.count == candidates.count { return nil }
+        if good.count == candidates.count { return .nothing }
         // Something was dropped or moved: once more with what is there now.
         last = nil
         continue
@@ -50,14 +59,19 @@ struct EntryLoader {
       let isInstalled = core.shard(key.hash).state.withLock {
         $0.install(set, loadedFrom: good)
       }
-      if isInstalled { return set }
+      if isInstalled { return .set(set) }
       last = set
     }
-    return last
+    // Never the same twice: whatever is there, it is not nothing.
+    return last.map { .set($0) } ?? .failed
   }
 
   private func set(_ key: CacheKey, _ entries: [StoredEntry]) -> VariantSet {
-    VariantSet(key: key.bytes, hash: key.hash, entries: entries, blobCost: core.blobCost)
+    // Not as they lie in the log, where reclaiming puts what was used behind what is newer.
+    VariantSet(
+      key: key.bytes, hash: key.hash,
+      entries: entries.sorted { $0.response.responseTime > $1.response.responseTime },
+      blobCost: core.blobCost)
   }
 
   enum Read {

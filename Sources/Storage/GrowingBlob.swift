@@ -41,11 +41,14 @@ public final class GrowingBlob: Sendable {
     var failure: AppendResult?
     /// What the note beside the file says, if there is one; of its space, `reserved` has a part.
     var noted: Int64?
+    /// What others do to the key while it grows, and until what has come of it is kept.
+    var watch: Watch?
   }
 
   /// For readers: `sendfile` and `pread` below the watermark. Valid as long as this object.
   public let descriptor: Int32
   private let published: Atomic<Int64>
+  private let isGivenUp = Atomic<Bool>(false)
   private let state: Mutex<State>
   private let file: OpenFile
   private let path: String
@@ -64,7 +67,8 @@ public final class GrowingBlob: Sendable {
   /// - Throws: `ENOSPC` when a body of the expected length finds no room. It is set aside here, so that a body
   ///   whose length is known does not fail for want of it in the middle, when it can no longer do without the store.
   init(
-    core: StoreCore, key: CacheKey, response: StoredResponse, expectedLength: Int64?
+    core: StoreCore, key: CacheKey, response: StoredResponse, expectedLength: Int64?,
+    watch: Watch?
   ) throws(Errno) {
     self.core = core
     self.key = key
@@ -76,7 +80,7 @@ public final class GrowingBlob: Sendable {
     let noted = isResumable && expected >= IncompleteLimits.least ? Self.noteSpace : 0
     let (reserved, overflow) = Space.onDisk(expected).addingReportingOverflow(noted)
     guard !overflow, core.reserve(reserved) else {
-      core.troubles.note(.capReached)
+      core.noteNoRoom(for: reserved)
       throw .noSpace
     }
     do throws(Errno) {
@@ -88,14 +92,15 @@ public final class GrowingBlob: Sendable {
     }
     descriptor = file.rawValue
     published = Atomic(0)
-    state = Mutex(State(hasher: Hasher256(), reserved: reserved))
+    state = Mutex(State(hasher: Hasher256(), reserved: reserved, watch: watch))
     core.openBodies.add(self)
     try allocate(expected)
   }
 
   /// Goes on where another body of the same response broke off.
   init(
-    core: StoreCore, resuming taken: Incomplete, response: StoredResponse, expectedLength: Int64
+    core: StoreCore, resuming taken: Incomplete, response: StoredResponse, expectedLength: Int64,
+    watch: Watch
   ) throws(Errno) {
     self.core = core
     key = CacheKey(taken.key, hasher: KeyHasher(seed: core.seed))
@@ -109,7 +114,7 @@ public final class GrowingBlob: Sendable {
     let more = Space.onDisk(expectedLength) - Space.onDisk(taken.length)
     guard more >= 0, core.reserve(more) else {
       taken.remove(from: core.space)
-      core.troubles.note(.capReached)
+      core.noteNoRoom(for: more)
       throw .noSpace
     }
     guard let hasher = taken.surrender() else {
@@ -117,7 +122,8 @@ public final class GrowingBlob: Sendable {
       throw .noSuchFile
     }
     state = Mutex(
-      State(hasher: consume hasher, reserved: taken.reserved + more, noted: taken.length))
+      State(
+        hasher: consume hasher, reserved: taken.reserved + more, noted: taken.length, watch: watch))
     core.openBodies.add(self)
     try allocate(expectedLength)
   }
@@ -147,7 +153,9 @@ public final class GrowingBlob: Sendable {
   public func append(_ bytes: UnsafeRawBufferPointer) -> AppendResult {
     let borrowed = Borrowed(bytes)
     return state.withLock { state in
-      guard state.isOpen else { return .failed(.noSuchFile) }
+      guard state.isOpen, !isGivenUp.load(ordering: .acquiring) else {
+        return .failed(.noSuchFile)
+      }
       if let failure = state.failure { return failure }
       let result = append(borrowed, &state)
       if case .appended = result { return result }
@@ -165,7 +173,7 @@ public final class GrowingBlob: Sendable {
     let needed = Space.onDisk(start + count) + noted - state.reserved
     if needed > 0 {
       guard core.reserve(needed) else {
-        core.troubles.note(.capReached)
+        core.noteNoRoom(for: needed)
         return .noSpace
       }
       state.reserved += needed
@@ -221,6 +229,7 @@ public final class GrowingBlob: Sendable {
         state.isOpen = false
         state.reserved = 0
         removeNote(state.noted != nil)
+        state.watch = nil
         StoreCore.Counters.add(core.counters.blobsCommitted)
         if file !== self.file { StoreCore.Counters.add(core.counters.blobsDeduplicated) }
         return .finished(
@@ -242,13 +251,17 @@ public final class GrowingBlob: Sendable {
     }
   }
 
+  /// The same for event loops: nothing is added any more, and its file goes when the last one lets go of it.
+  public func giveUp() { isGivenUp.store(true, ordering: .releasing) }
+
   /// Ends the body without completing it: what is there is kept as an incomplete response if the rest of it could be
-  /// asked for, else given up. Harmless after the end. Blocks.
+  /// asked for and it was not overtaken, else given up. Harmless after the end. Blocks.
   public func leave() {
     state.withLock { state in
       guard state.isOpen else { return }
       let watermark = published.load(ordering: .relaxed)
-      guard isResumable, state.failure == nil, watermark >= IncompleteLimits.least,
+      guard isResumable, !isGivenUp.load(ordering: .acquiring), state.failure == nil,
+        watermark >= IncompleteLimits.least,
         watermark != expectedLength, let note = writeNote(&state), let hasher = state.hasher.take()
       else { return end(&state) }
       do throws(Errno) {
@@ -262,10 +275,10 @@ public final class GrowingBlob: Sendable {
       let kept = Space.onDisk(watermark) + Self.noteSpace
       core.space.release(state.reserved - kept)
       state.reserved = 0
-      core.incompletes.add(
+      core.keep(
         Incomplete(note, path: path, openFile: file, hasher: consume hasher, reserved: kept),
-        now: note.writtenAt)
-      core.queue.nudge()
+        watch: state.watch, now: note.writtenAt)
+      state.watch = nil
     }
   }
 
@@ -275,18 +288,25 @@ public final class GrowingBlob: Sendable {
     removeNote(state.noted != nil)
     core.space.release(state.reserved)
     state.reserved = 0
+    state.watch = nil
   }
 
-  private var notePath: String { path + ".about" }
+  private var notePath: String { Incomplete.notePath(path) }
 
   /// Writes down how far it has come, with the proof. A body without a note is dropped by the next start, which is
   /// all that can come of a failure here.
   @discardableResult
   private func writeNote(_ state: inout State) -> PartialNote? {
+    let target = state.watch?.target
+    guard target?.isSpoiled != true else { return nil }
+    // From here on whoever removes the key sees to it that the note goes too.
+    target?.note = notePath
     guard let digest = state.hasher?.soFar() else { return nil }
+    let variance = VarianceCoding.encode(response.variance)
     let note = PartialNote(
-      key: key.bytes, keyHash: key.hash, response: response, expectedLength: expectedLength,
-      length: published.load(ordering: .relaxed), digest: digest,
+      key: key.bytes, keyHash: key.hash,
+      variantHash: VarianceCoding.hash(variance, seed: core.seed), response: response,
+      expectedLength: expectedLength, length: published.load(ordering: .relaxed), digest: digest,
       writtenAt: WallTime.now().seconds)
     // A head that does not fit into the room set aside is unusual enough to do without.
     guard let bytes = note.encode(seed: core.seed), bytes.count <= Int(Self.noteSpace) else {
@@ -296,6 +316,11 @@ public final class GrowingBlob: Sendable {
       let file = try File.open(notePath, [.write, .create, .truncate])
       state.noted = note.length
       try File.writeFully(file.rawValue, bytes, at: 0)
+      if target?.isSpoiled == true {
+        // Removed before the name was there to be removed, perhaps.
+        removeNote(true)
+        return nil
+      }
       return note
     } catch {
       core.troubles.note(error)

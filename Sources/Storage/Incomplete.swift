@@ -16,6 +16,7 @@ import Synchronization
 public final class Incomplete: Sendable {
   public let key: [UInt8]
   let keyHash: UInt64
+  let variantHash: UInt32
   public let response: StoredResponse
   /// Of the whole content, if it was announced.
   public let expectedLength: Int64?
@@ -38,6 +39,7 @@ public final class Incomplete: Sendable {
   ) {
     key = note.key
     keyHash = note.keyHash
+    variantHash = note.variantHash
     response = note.response
     expectedLength = note.expectedLength
     brokenOffAt = note.writtenAt
@@ -48,6 +50,9 @@ public final class Incomplete: Sendable {
     self.hasher = Mutex(consume hasher)
   }
 
+  /// Where the note beside a body is.
+  static func notePath(_ path: String) -> String { path + ".about" }
+
   /// Gives the file and its space away, with the computation of the digest so far; `nil` the second time.
   func surrender() -> Hasher256? { hasher.withLock { $0.take() } }
 
@@ -55,7 +60,7 @@ public final class Incomplete: Sendable {
   func remove(from space: Space) {
     guard surrender() != nil else { return }
     try? File.unlink(path)
-    try? File.unlink(path + ".about")
+    try? File.unlink(Self.notePath(path))
     space.release(reserved)
   }
 }
@@ -189,19 +194,25 @@ extension Store {
   }
 
   /// The same, taken out: the caller completes it (`resume`), gives it back, or discards it. For event loops.
+  /// - Parameter watch: of the fetch that is to complete it.
   public func takeIncomplete(
-    _ key: CacheKey, for request: FieldSection, now: Int64
+    _ key: CacheKey, for request: FieldSection, now: Int64, watch: Watch
   ) -> Incomplete? {
-    guard !core.options.readOnly, let found = incomplete(key, for: request, now: now),
-      core.incompletes.take(found)
-    else { return nil }
-    return found
+    guard !core.options.readOnly, let found = incomplete(key, for: request, now: now) else {
+      return nil
+    }
+    let isTaken = core.shard(key.hash).state.withLock { _ in
+      guard !watch.isSpoiled, core.incompletes.take(found) else { return false }
+      watch.target.note = Incomplete.notePath(found.path)
+      return true
+    }
+    return isTaken ? found : nil
   }
 
   /// Nothing has become of it: the next one may try. For event loops.
-  public func giveBack(_ taken: Incomplete, now: Int64) {
-    core.incompletes.add(taken, now: now)
-    core.queue.nudge()
+  /// - Parameter watch: of the fetch that took it. What was removed since is discarded.
+  public func giveBack(_ taken: Incomplete, watch: Watch, now: Int64) {
+    core.keep(taken, watch: watch, now: now)
   }
 
   /// It belongs to something that is no more. For event loops.
@@ -214,17 +225,42 @@ extension Store {
   /// - Parameters:
   ///   - response: its head as it is from now on.
   ///   - expectedLength: of the whole content. Room for the rest is set aside.
+  ///   - watch: of the fetch that took it.
   public func resume(
-    _ taken: Incomplete, response: StoredResponse, expectedLength: Int64
+    _ taken: Incomplete, response: StoredResponse, expectedLength: Int64, watch: Watch
   ) throws(Errno) -> GrowingBlob {
-    try GrowingBlob(core: core, resuming: taken, response: response, expectedLength: expectedLength)
+    try GrowingBlob(
+      core: core, resuming: taken, response: response, expectedLength: expectedLength, watch: watch)
   }
 }
 
 extension StoreCore {
-  /// Lets go of what is kept for a key. For event loops.
+  /// Keeps the beginning of a response, unless the fetch that brought it was overtaken: then its files go. Asked and
+  /// done in one step, like a removal, which lets go of what is kept under the same lock. For event loops.
+  /// - Parameter watch: of that fetch; nil when nobody else has the store.
+  func keep(_ incomplete: Incomplete, watch: Watch?, now: Int64) {
+    let hash = incomplete.keyHash
+    shard(hash).state.withLock { _ in
+      if watch?.target.permitsKeeping(variant: incomplete.variantHash) ?? true {
+        incompletes.add(incomplete, now: now)
+      } else {
+        incompletes.discard(incomplete)
+      }
+    }
+    queue.nudge()
+  }
+
+  /// Lets go of what is kept for a key.
   func discardIncomplete(_ hash: UInt64) {
     if incompletes.discard(hash) { queue.nudge() }
+  }
+
+  /// Lets go of what is kept for all keys of a shard that begin so, under the lock of that shard.
+  func discardIncompletes(prefix: [UInt8], in shard: Shard) {
+    for incomplete in incompletes.all
+    where self.shard(incomplete.keyHash) === shard && incomplete.key.starts(with: prefix) {
+      _ = incompletes.discard(incomplete.keyHash)
+    }
   }
 }
 

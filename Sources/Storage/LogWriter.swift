@@ -52,12 +52,14 @@ package final class LogWriter {
       }
       writeBatch()
       examineSuspects()
+      removeSpoiledNotes()
       removeDiscarded()
       removeDoomed()
       makeRoom(for: work.roomWanted)
       for errand in work.errands { errand(self) }
       if work.isStopping {
         seal()
+        removeSpoiledNotes()
         removeDiscarded()
         removeDoomed()
         core.queue.done(work)
@@ -224,15 +226,20 @@ package final class LogWriter {
     guard nextSegment < IndexEntry.pendingSegment else { return false }
     let size = Int64(core.segmentSize)
     // The last free segment is for reclaiming: without it, what is worth keeping could not be copied.
-    if isReclaiming || !core.space.reserve(size) {
+    if isReclaiming || !core.take(size) {
       if !isReclaiming {
         makeRoom(for: size)
         // Reclaiming may have begun a segment for what it kept.
         if active != nil { return true }
       }
-      // Growing bodies may hold all the rest; then this is what there is.
-      guard core.space.reserveForLog(size) else {
-        core.troubles.note(.capReached)
+      // Growing bodies may hold all the rest; then this is what there is. On a disk without room to spare there is
+      // a segment at least, for removals have to be written down.
+      guard
+        isReclaiming || core.segments.oldest == nil
+          || core.freeSpace.shortage(for: size, used: core.space.used) <= 0,
+        core.space.reserveForLog(size)
+      else {
+        core.noteNoRoom(for: size)
         return false
       }
     }
@@ -282,11 +289,12 @@ package final class LogWriter {
     footerLength = 0
   }
 
-  /// Waits until what was written is on the disk.
+  /// Waits until what was written is on the disk, and that what had begun of it is gone.
   func sync() {
-    guard let active else { return }
+    removeDiscarded()
     do throws(Errno) {
-      try File.fdatasync(active.descriptor)
+      if let active { try File.fdatasync(active.descriptor) }
+      try File.syncDirectory(core.options.path + "/partial")
     } catch {
       core.troubles.note(error)
     }
@@ -309,8 +317,8 @@ package final class LogWriter {
   private func makeRoom(for bytes: Int64) {
     guard core.isRecovered.load(ordering: .acquiring) else { return }
     let ahead = min(core.space.limit / 64, 64 << 20)
-    guard core.space.shortage(for: bytes + ahead / 2) > 0 else { return }
-    reclaim { core.space.shortage(for: bytes + ahead) <= 0 }
+    guard core.shortage(for: bytes, ahead: ahead / 2) > 0 else { return }
+    reclaim { core.shortage(for: bytes, ahead: ahead) <= 0 }
   }
 }
 

@@ -16,6 +16,7 @@ package struct PartialNote {
 
   package var key: [UInt8]
   package var keyHash: UInt64
+  package var variantHash: UInt32
   package var response: StoredResponse
   /// Of the whole body, when it was announced.
   package var expectedLength: Int64?
@@ -32,7 +33,7 @@ package struct PartialNote {
     content.keyHash = keyHash
     content.key = key
     content.variance = VarianceCoding.encode(response.variance)
-    content.variantHash = VarianceCoding.hash(content.variance, seed: seed)
+    content.variantHash = variantHash
     content.status = response.status.rawValue
     content.requestTime = response.requestTime
     content.responseTime = response.responseTime
@@ -61,7 +62,8 @@ package struct PartialNote {
       length > 0, expected == -1 || length <= expected
     else { return nil }
     return PartialNote(
-      key: Array(bytes[record.key]), keyHash: record.keyHash, response: response,
+      key: Array(bytes[record.key]), keyHash: record.keyHash, variantHash: record.variantHash,
+      response: response,
       expectedLength: expected == -1 ? nil : expected, length: length, digest: digest,
       writtenAt: writtenAt)
   }

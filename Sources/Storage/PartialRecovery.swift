@@ -3,6 +3,7 @@
 //
 // A note says how many bytes there are and what their digest is. They are read and compared: neither a killed process nor a
 // power cut can so pass off anything for what it is not, and the digest's computation can go on from there.
+// What is removed, or saved whole, before that is done is dropped.
 
 import Caching
 import Platform
@@ -15,6 +16,8 @@ struct PartialRecovery {
     var note: PartialNote
     var path: String
     var reserved: Int64
+    /// What happens to the key until it can be kept: requests are served already.
+    var watch: Watch
   }
 
   private var directory: String { core.options.path + "/partial" }
@@ -38,7 +41,7 @@ struct PartialRecovery {
       begun.removeFirst(begun.count - IncompleteLimits.count)
     }
     guard !core.options.readOnly else { return begun }
-    let kept = Set(begun.flatMap { [$0.path, $0.path + ".about"] })
+    let kept = Set(begun.flatMap { [$0.path, Incomplete.notePath($0.path)] })
     for name in names where !kept.contains(directory + "/" + name) {
       do throws(Errno) {
         try File.unlink(directory + "/" + name)
@@ -53,7 +56,7 @@ struct PartialRecovery {
   private func read(_ name: String, now: Int64) -> Begun? {
     let path = directory + "/" + name
     do throws(Errno) {
-      let about = try File.open(path + ".about")
+      let about = try File.open(Incomplete.notePath(path))
       let bytes = try File.readFully(about.rawValue, count: LogLimits.longestRecord, at: 0)
       guard
         let note = bytes.withUnsafeBytes({ PartialNote.decode($0, seed: core.seed) }),
@@ -72,7 +75,10 @@ struct PartialRecovery {
       }
       return Begun(
         note: note, path: path,
-        reserved: Space.onDisk(note.length) + Space.onDisk(Int64(bytes.count)))
+        reserved: Space.onDisk(note.length) + Space.onDisk(Int64(bytes.count)),
+        watch: core.watchLeftBehind(
+          key: note.key, hash: note.keyHash, variant: note.variantHash,
+          note: Incomplete.notePath(path)))
     } catch {
       return nil
     }
@@ -83,6 +89,10 @@ struct PartialRecovery {
   func adopt(_ begun: [Begun]) {
     for found in begun {
       if core.isStopping { return }
+      guard !found.watch.isSpoiled else {
+        drop(found)
+        continue
+      }
       do throws(Errno) {
         let file = OpenFile(
           try File.open(found.path, core.options.readOnly ? .read : .readWrite))
@@ -102,10 +112,10 @@ struct PartialRecovery {
           drop(found)
           continue
         }
-        core.incompletes.add(
+        core.keep(
           Incomplete(
             found.note, path: found.path, openFile: file, hasher: consume hasher,
-            reserved: found.reserved), now: WallTime.now().seconds)
+            reserved: found.reserved), watch: found.watch, now: WallTime.now().seconds)
       } catch {
         core.troubles.note(error)
         drop(found)
@@ -116,7 +126,7 @@ struct PartialRecovery {
   private func drop(_ found: Begun) {
     guard !core.options.readOnly else { return }
     try? File.unlink(found.path)
-    try? File.unlink(found.path + ".about")
+    try? File.unlink(Incomplete.notePath(found.path))
     core.space.release(found.reserved)
   }
 }

@@ -32,7 +32,9 @@ struct ShardState: ~Copyable {
   /// Keys removed while the start-up scan runs: what it still finds for them does not count.
   var removedWhileRecovering: Set<UInt64> = []
   /// Fetches under way, by the hash of their key (Watch.swift).
-  var watches: [UInt64: [Watch]] = [:]
+  var watches: [UInt64: [WatchedKey]] = [:]
+  /// Notes of what was removed while it was fetched, until the log thread has removed them too.
+  var spoiledNotes: [String] = []
   let blobCost: Int
 
   var hotHits = 0

@@ -100,13 +100,10 @@ public final class Store: Sendable {
     guard !isClosed.exchange(true, ordering: .relaxed) else { return }
     defer { core.format.unlock() }
     if core.options.readOnly { return }
-    core.isStopping = true
+    endWaiting()
     core.openBodies.leaveAll()
     core.queue.stop()
     for thread in threads.withLock({ $0 }) { thread.join() }
-    core.areBlobsCounted.open()
-    core.recovered.open()
-    core.incompletesRecovered.open()
     // What was not checked in this run must not be trusted in the next.
     // Nor must what the disk does not have yet.
     let isComplete =
@@ -121,11 +118,23 @@ public final class Store: Sendable {
     }
   }
 
-  /// Waits until everything on disk at the start has been found.
+  /// The process is about to end: nobody waits for the start-up scan any longer, which ends where it is.
+  /// `close` is still to be called.
+  public func endWaiting() {
+    core.isStopping = true
+    core.areBlobsCounted.open()
+    core.recovered.open()
+    core.incompletesRecovered.open()
+  }
+
+  /// Waits until everything on disk at the start has been found, or the store is to be closed.
   public func waitUntilRecovered() {
     core.recovered.pass()
     core.incompletesRecovered.pass()
   }
+
+  /// Leaves so much of the file system to others from now on. What is stored beyond that goes as new things come.
+  public func use(_ keepFree: KeepFree) { core.freeSpace.use(keepFree) }
 
   /// Which fields of a response say how it may be used, for responses that are to be saved here.
   public var targets: TargetedFields { core.options.targets }
@@ -147,8 +156,7 @@ public final class Store: Sendable {
   }
 
   /// Reads all variants of a cold key and makes them hot. Blocks: for a thread of a pool.
-  /// - Returns: `nil` when nothing is there any more, or nothing is good.
-  public func load(_ key: CacheKey) -> VariantSet? {
+  public func load(_ key: CacheKey) -> LoadResult {
     EntryLoader(core: core).load(key)
   }
 
@@ -222,8 +230,10 @@ public final class Store: Sendable {
       hash: entry.hash, variant: entry.variantHash, ticket: ticket, blob: blob)
     let shard = core.shard(entry.hash)
     let displaced = shard.state.withLock { state -> [IndexEntry]? in
-      guard watch?.permits(entry, isFreshened: isFreshened) ?? true else { return nil }
+      guard watch?.target.permits(entry, isFreshened: isFreshened) ?? true else { return nil }
       state.noteSaved(entry, by: watch)
+      // Whatever was begun before, this is newer and whole.
+      _ = core.incompletes.discard(entry.hash)
       return state.save(entry, as: pending, ticket: ticket)
     }
     guard let displaced else {
@@ -231,8 +241,6 @@ public final class Store: Sendable {
       return
     }
     core.release(displaced)
-    // Whatever was begun before, this is newer and whole.
-    core.discardIncomplete(entry.hash)
     if core.queue.offer(.save(entry, pending: pending), bytes: entry.memoryCost) {
       StoreCore.Counters.add(core.counters.saved)
     } else {
@@ -250,11 +258,13 @@ public final class Store: Sendable {
   /// - Parameters:
   ///   - key, response, expectedLength: what is needed to go on with it after a restart. Room for the expected
   ///     length is set aside.
+  ///   - watch: of the fetch that brings it. What is removed meanwhile is not kept when it breaks off.
   /// - Throws: `ENOSPC` when there is no such room, for one.
   public func grow(
-    _ key: CacheKey, response: StoredResponse, expectedLength: Int64?
+    _ key: CacheKey, response: StoredResponse, expectedLength: Int64?, watch: Watch? = nil
   ) throws(Errno) -> GrowingBlob {
-    try GrowingBlob(core: core, key: key, response: response, expectedLength: expectedLength)
+    try GrowingBlob(
+      core: core, key: key, response: response, expectedLength: expectedLength, watch: watch)
   }
 
   // MARK: Removing

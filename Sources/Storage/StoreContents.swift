@@ -93,20 +93,21 @@ extension Store {
 
   /// Removes what is selected, and returns when that is on the disk.
   /// - Returns: how many stored responses went.
+  /// - Throws: when the log could not be read to its end, so that something that is selected may still be there.
   @discardableResult
   public func purge(_ selection: Selection) throws(StoreError) -> Int {
     guard !core.options.readOnly else { throw .readOnly(path: core.options.path) }
     waitUntilRecovered()
+    guard isRecovered else {
+      throw .unavailable(path: core.options.path, doing: "read all of", .canceled)
+    }
     let purge = Purge()
     switch selection {
     case .exact(let bytes):
       let key = CacheKey(bytes, hasher: keyHasher)
       purge.add(core.remove(key.bytes, key.hash))
     case .prefix(let prefix):
-      spoilFetches(prefix: prefix)
-      for incomplete in core.incompletes.all where incomplete.key.starts(with: prefix) {
-        core.discardIncomplete(incomplete.keyHash)
-      }
+      core.spoilFetches(prefix: prefix)
       // On the log thread nothing is moved while we read.
       let core = core
       core.queue.run { _ in
@@ -114,7 +115,10 @@ extension Store {
           let key = bytes[record.key]
           if key.starts(with: prefix) { purge.add(core.remove(Array(key), record.keyHash)) }
           return true
-        }
+        }.map { purge.fail($0) }
+      }
+      if let error = purge.failure {
+        throw .notAllRead(path: core.options.path + "/log", error)
       }
     }
     core.queue.run { $0.sync() }
@@ -123,6 +127,11 @@ extension Store {
 
   private final class Purge: Sendable {
     private let removed = Atomic<Int>(0)
+    private let failed = Mutex<Errno?>(nil)
+
+    var failure: Errno? { failed.withLock { $0 } }
+
+    func fail(_ error: Errno) { failed.withLock { $0 = error } }
 
     func add(_ count: Int) { removed.wrappingAdd(count, ordering: .relaxed) }
 
@@ -135,17 +144,32 @@ struct LogReader {
   let core: StoreCore
 
   /// Calls `body` for every record the index means; stops when it answers false.
-  func forEachLive(_ body: (RecordView, UnsafeRawBufferPointer) -> Bool) {
+  /// - Returns: why some records could not be read, if so; a damaged one hides those behind it.
+  @discardableResult
+  func forEachLive(_ body: (RecordView, UnsafeRawBufferPointer) -> Bool) -> Errno? {
+    var failure: Errno?
     for segment in core.segments.all {
       var scan = SegmentScan(segment, end: segment.end, seed: core.seed)
-      while case .record(let record, let offset) = scan.next() {
-        guard record.kind == .response else { continue }
-        let here = IndexEntry(
-          hash: record.keyHash, variant: record.variantHash, segment: segment.id, offset: offset,
-          length: record.length, blob: nil)
-        let isLive = core.shard(record.keyHash).state.withLock { $0.isLive(here) != nil }
-        if isLive, !scan.withRecord({ body(record, $0) }) { return }
+      reading: while true {
+        switch scan.next() {
+        case .record(let record, let offset):
+          guard record.kind == .response else { continue }
+          let here = IndexEntry(
+            hash: record.keyHash, variant: record.variantHash, segment: segment.id, offset: offset,
+            length: record.length, blob: nil)
+          let isLive = core.shard(record.keyHash).state.withLock { $0.isLive(here) != nil }
+          if isLive, !scan.withRecord({ body(record, $0) }) { return failure }
+        case .end:
+          break reading
+        case .damaged:
+          failure = .inputOutput
+          break reading
+        case .failed(let error):
+          failure = error
+          break reading
+        }
       }
     }
+    return failure
   }
 }

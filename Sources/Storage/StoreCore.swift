@@ -15,6 +15,8 @@ public struct StoreOptions: Sendable {
   public var size: Int64
   /// For sets that are ready to be sent, in bytes.
   public var memory: Int
+  /// What is left of the file system to others, whatever `size` allows.
+  public var keepFree = KeepFree.bytes(0)
   /// How many blobs to keep open at most.
   public var openBlobs = 1024
   /// Which fields of a stored response say how it may be used.
@@ -29,6 +31,7 @@ public struct StoreOptions: Sendable {
   package var segmentSize: Int?
   package var queueLimit = LogLimits.queue
   package var shardCount: Int?
+  package var measure: FreeSpace.Measure?
 
   public init(path: String, size: Int64 = 50 << 30, memory: Int = 256 << 20) {
     self.path = path
@@ -47,6 +50,7 @@ package final class StoreCore: Sendable {
   let segments = SegmentTable()
   let blobs: BlobTable
   let space: Space
+  let freeSpace: FreeSpace
   let troubles = TroubleLog()
   let queue: LogQueue
   /// Blobs nobody refers to any more, until the log thread removes their files.
@@ -86,6 +90,12 @@ package final class StoreCore: Sendable {
     let queue = LogQueue(limit: options.queueLimit)
     let doomed = DigestQueue()
     self.space = space
+    freeSpace =
+      if let measure = options.measure {
+        FreeSpace(path: options.path, options.keepFree, measure: measure)
+      } else {
+        FreeSpace(path: options.path, options.keepFree)
+      }
     self.queue = queue
     self.doomed = doomed
     blobs = BlobTable(directory: options.path + "/blobs", space: space) { digest in
@@ -119,11 +129,11 @@ package final class StoreCore: Sendable {
   /// Removes all variants of a key.
   /// - Returns: how many there were.
   func remove(_ key: [UInt8], _ hash: UInt64) -> Int {
-    let removed = shard(hash).state.withLock {
-      $0.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
+    let removed = shard(hash).state.withLock { state in
+      _ = incompletes.discard(hash)
+      return state.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
     }
     release(removed)
-    discardIncomplete(hash)
     // Even when the index has nothing: the log may still have a record that reclaiming has passed.
     queue.insist(.tombstone(key: key, hash: hash))
     return removed.count
@@ -138,13 +148,13 @@ package final class StoreCore: Sendable {
   /// Takes space for a body; reclaims if there is none. Blocks.
   func reserve(_ bytes: Int64) -> Bool {
     areBlobsCounted.pass()
-    if space.reserve(bytes) { return true }
-    // What can never fit evicts nothing.
-    guard bytes <= space.largestBody else { return false }
-    recovered.pass()
+    if take(bytes) { return true }
+    // What can never fit evicts nothing. And until the start-up scan is through nothing can be evicted: it may take
+    // long, and whoever wants the body is served without the store meanwhile.
+    guard couldTake(bytes), isRecovered.load(ordering: .acquiring) else { return false }
     for _ in 0..<Self.attemptsAtRoom {
       queue.makeRoom(for: bytes)
-      if space.reserve(bytes) { return true }
+      if take(bytes) { return true }
     }
     return false
   }

@@ -22,6 +22,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   case unavailable(path: String, doing: String, Errno)
   /// It was opened for reading only.
   case readOnly(path: String)
+  /// Records that a purge is about may be left, because it could not look at them.
+  case notAllRead(path: String, Errno)
   /// A part of it is a link or a file.
   case notADirectory(path: String)
 
@@ -43,6 +45,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
       "Cannot \(doing) \(path): \(errno)."
     case .readOnly(let path):
       "The store \(path) is open for reading only."
+    case .notAllRead(let path, let errno):
+      "Not all of \(path) could be read (\(errno)), so something of what was to be purged may still be there. Purge again; if that fails too, see the kernel's log."
     case .notADirectory(let path):
       "\(path) is not a directory: links inside of a store are not followed. Remove it, or make the store itself a link."
     }
@@ -64,6 +68,8 @@ extension StoreError {
 public enum StoreTrouble: String, CaseIterable, Sendable {
   /// The size cap is reached and nothing can be evicted.
   case capReached
+  /// The disk has no more left than is to be kept free for others, and nothing can be evicted.
+  case keepFreeReached
   /// The disk or the quota is full.
   case diskFull
   /// The file system no longer takes writes: kernels do that to one they have found damaged.
@@ -81,6 +87,8 @@ public enum StoreTrouble: String, CaseIterable, Sendable {
     switch self {
     case .capReached:
       "The store is at its size cap and everything in it is in use; new bodies are relayed only."
+    case .keepFreeReached:
+      "The disk of the store has no more left than store.keep-free keeps for others; new bodies are relayed only. Make room on it, or lower store.keep-free."
     case .diskFull:
       "The disk of the store is full (or its quota, or its inodes); new bodies are relayed only."
     case .diskReadOnly:

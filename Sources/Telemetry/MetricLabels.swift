@@ -233,6 +233,8 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
 @frozen public enum StoreTroubleKind: UInt8, MetricLabel {
   /// The cap is reached and nothing can be evicted.
   case capReached
+  /// The disk has no more left than is kept free for others.
+  case keepFreeReached
   /// The disk, its quota or its inodes.
   case diskFull
   case diskReadOnly
@@ -245,10 +247,11 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   case damaged
 
   public static var labelName: String { "trouble" }
-  @inlinable public static var valueCount: Int { 7 }
+  @inlinable public static var valueCount: Int { 8 }
   public var labelValue: String {
     switch self {
     case .capReached: "cap_reached"
+    case .keepFreeReached: "keep_free_reached"
     case .diskFull: "disk_full"
     case .diskReadOnly: "disk_read_only"
     case .missing: "missing"

@@ -80,4 +80,17 @@ struct ReferenceTests {
     changed.store.size = .gib(1)
     #expect(Reference.restartKeys(from: Configuration(), to: changed) == ["threads", "store.size"])
   }
+
+  @Test("the token of the admin listener changes with a reload, its address does not")
+  func adminKeys() throws {
+    let start = Configuration()
+    var changed = start
+    changed.admin?.hosts = [try HostPattern(reading: "admin.test")]
+    #expect(Reference.restartKeys(from: start, to: changed).isEmpty)
+    changed.admin = .loopback(port: 1)
+    changed.limits.fields = 50
+    #expect(Reference.restartKeys(from: start, to: changed) == ["admin"])
+    Reference.keepStart(start, in: &changed)
+    #expect(changed.admin == start.admin && changed.limits.fields == 50)
+  }
 }

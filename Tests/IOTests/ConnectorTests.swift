@@ -56,6 +56,25 @@ struct ConnectionRaceTests {
     #expect(race.step(after(301)) == .won(0))
   }
 
+  @Test(
+    "no more than four go on side by side: the one that has had longest makes room for the next")
+  func crowd() {
+    var race = race((1...6).map { Self.address("192.0.2.\($0):80") })
+    for number in 0..<4 {
+      #expect(race.step(after(250 * number)) == .begin(number))
+    }
+    #expect(race.step(after(999)) == .wait(until: after(1000)))
+    #expect(race.step(after(1000)) == .abandon(0))
+    #expect(race.step(after(1000)) == .begin(4))
+    // One that failed has made room already.
+    race.failed(2, .connectionRefused, after(1100))
+    #expect(race.step(after(1100)) == .begin(5))
+    #expect(race.step(after(1100)) == .wait(until: after(10_000)))
+    race.connected(0, after(1200))
+    race.connected(1, after(1200))
+    #expect(race.step(after(1200)) == .won(1))
+  }
+
   @Test("a failure lets the next address begin at once")
   func failure() {
     var race = race(Self.four)

@@ -61,6 +61,54 @@ extension WholeProgram {
       }
     }
 
+    @Test("tunnels take two descriptors each, and none from those who are being served")
+    func tunnels() throws {
+      let directory = try TemporaryDirectory()
+      let origin = try ScriptedOrigin()
+      defer { origin.stop() }
+      let holdfast = try HoldfastProcess(
+        store: directory.path + "/store", configuration: .init(connectPorts: "[\(origin.port)]"),
+        wrapper: Self.withDescriptors(64))
+      defer { holdfast.process.end() }
+      let early = try Client(port: holdfast.port)
+      let kept = Resource(.length, 3000, "kept")
+      #expect(try early.get(kept, of: origin).isRight(kept))
+
+      var tunnels: [Client] = []
+      var refused: [Client] = []
+      for _ in 0..<60 {
+        let client = try Client(port: holdfast.port)
+        let authority = "127.0.0.1:\(origin.port)"
+        try client.send("CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\r\n")
+        let head = try client.readHead()
+        if head.status == 200 {
+          tunnels.append(client)
+        } else {
+          #expect(head.status == 503)
+          #expect(head.fields["proxy-status"]?.contains("raise its `ulimit -n`") == true)
+          refused.append(client)
+        }
+      }
+      #expect(!tunnels.isEmpty && !refused.isEmpty)
+      // There are descriptors for origins, and for files of what is fetched.
+      for number in 0..<5 {
+        let fresh = Resource(.length, 100_000, "fresh-\(number)")
+        #expect(try early.get(fresh, of: origin).isRight(fresh))
+      }
+      // When tunnels end there is room for as many again.
+      let count = tunnels.count
+      tunnels = []
+      refused = []
+      try poll("end of the others") { try holdfast.status()["connections"] as? Int == 1 }
+      for _ in 0..<count {
+        let client = try Client(port: holdfast.port)
+        let authority = "127.0.0.1:\(origin.port)"
+        try client.send("CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\r\n")
+        #expect(try client.readHead().status == 200)
+        tunnels.append(client)
+      }
+    }
+
     @Test("a drain ends when its time is over, whoever does not read, send or answer")
     func stuckPeers() throws {
       let directory = try TemporaryDirectory()

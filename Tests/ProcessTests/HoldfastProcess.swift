@@ -71,9 +71,12 @@ final class HoldfastProcess: Sendable {
   /// Settings all tests agree on, and what one of them needs besides.
   struct Configuration {
     var size = "10GiB"
+    var keepFree = "0B"
     var drainTimeout = "60s"
     var clients = "[127.0.0.0/8]"
     var admin = "127.0.0.1:0"
+    /// Ports for CONNECT.
+    var connectPorts = "[443]"
     /// Whole lines.
     var more = ""
 
@@ -83,8 +86,8 @@ final class HoldfastProcess: Sendable {
       admin: \(admin)
       threads: 2
       clients: \(clients)
-      destinations: { private: [127.0.0.0/8] }
-      store: { size: \(size), memory: 16MiB }
+      destinations: { private: [127.0.0.0/8], connect-ports: \(connectPorts) }
+      store: { size: \(size), keep-free: \(keepFree), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: none, level: info }
       \(more)

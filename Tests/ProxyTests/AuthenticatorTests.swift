@@ -113,6 +113,21 @@ import Testing
       Issue.record("the line is full for everybody")
       return
     }
+    // A site with a network of its own is one client, as it is for connections and rates.
+    var ofSite = 0
+    for number in 1...60 {
+      let address = try #require(IPAddress("2001:db8:1:2::\(String(number, radix: 16))"))
+      if case .checking = try ask(authenticator, "alice", "site \(number)", from: address) {
+        ofSite += 1
+      }
+    }
+    #expect(ofSite < 8)
+    guard
+      case .checking = try ask(authenticator, "alice", "another", from: IPAddress(v4: 0x0A01_0000))
+    else {
+      Issue.record("one site filled the line")
+      return
+    }
     // All together there is an end as well.
     var busy = 0
     for number in 0..<200 {

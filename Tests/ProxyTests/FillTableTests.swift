@@ -44,15 +44,34 @@ import Testing
   @Test("a key whose answers are not shared keeps everybody alone for a while")
   func unshared() throws {
     let table = FillTable()
-    table.rememberUnshared(hash: key("a").hash, now: at(1000))
+    table.remember(.unshared, hash: key("a").hash, now: at(1000))
     guard case .alone = table.enter(key("a"), now: at(1029)) else { throw Unusable() }
     _ = try lead(table, "a", now: 1030)
+  }
+
+  @Test("where only parts were wanted, parts go alone, and the others together")
+  func wholeUnwanted() throws {
+    let table = FillTable()
+    table.remember(.wholeUnwanted, hash: key("a").hash, now: at(0))
+    guard case .alone = table.enter(key("a"), now: at(1), asksForLess: true) else {
+      throw Unusable()
+    }
+    let fill = try lead(table, "a", now: 1)
+    // What is under way is of use for a part too.
+    guard case .joined(let same) = table.enter(key("a"), now: at(1), asksForLess: true) else {
+      throw Unusable()
+    }
+    #expect(same === fill)
+    #expect(!table.remembers(.unshared, hash: key("a").hash, now: at(1)))
+    #expect(!table.remembers(.wholeUnwanted, hash: key("a").hash, now: at(30)))
   }
 
   @Test("no number of unshared keys makes the table grow without bound, or trap")
   func manyUnshared() throws {
     let table = FillTable()
-    for number in 0..<100_000 { table.rememberUnshared(hash: UInt64(number), now: .distantFuture) }
+    for number in 0..<100_000 {
+      table.remember(.unshared, hash: UInt64(number), now: .distantFuture)
+    }
     _ = try lead(table, "fresh", now: 1)
   }
 }

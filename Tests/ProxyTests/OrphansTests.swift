@@ -56,6 +56,15 @@ import Testing
         == fill.goesOn)
   }
 
+  @Test("what renews something that is used goes on whatever its length, and not for ever")
+  func renewal() {
+    let rule = OrphanRule(settings: OrphanSettings())
+    #expect(
+      rule.goesOn(received: 0, expected: .max, since: 0, waited: .zero, isRenewal: true))
+    #expect(
+      !rule.goesOn(received: 0, expected: 1, since: 0, waited: .seconds(300), isRenewal: true))
+  }
+
   @Test("with 100 percent only what is still to come counts")
   func remainingOnly() {
     var settings = OrphanSettings()

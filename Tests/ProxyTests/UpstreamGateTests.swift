@@ -54,6 +54,37 @@ import Testing
     #expect(gate.enter(origin("a"), line.join()) == .admitted)
   }
 
+  @Test("an origin whose requests are refused leaves nothing behind", arguments: [0, 1])
+  func refused(waiting: Int) throws {
+    let line = try Line()
+    let gate = UpstreamGate(GateLimits(perOrigin: 2, total: 1, waitingPerOrigin: waiting))
+    #expect(gate.enter(origin("a"), line.join()) == .admitted)
+    for number in 0..<100 where waiting == 0 {
+      #expect(gate.enter(origin("\(number)"), line.join()) == .full)
+    }
+    #expect(gate.enter(origin("b"), line.join()) == (waiting == 0 ? .full : .waiting))
+    #expect(gate.remembered == (1 + waiting, waiting))
+    gate.leave(origin("a"))
+    if waiting > 0 { gate.leave(origin("b")) }
+    #expect(gate.remembered == (0, 0))
+    #expect(gate.counts == (0, 0))
+  }
+
+  @Test("those who waited for a place of the proxy and gave up leave nothing behind either")
+  func gaveUp() throws {
+    let line = try Line()
+    let gate = UpstreamGate(GateLimits(perOrigin: 1, total: 1, waitingPerOrigin: 2))
+    #expect(gate.enter(origin("a"), line.join()) == .admitted)
+    for number in 0..<100 {
+      let follower = line.join()
+      #expect(gate.enter(origin("\(number)"), follower) == .waiting)
+      #expect(gate.giveUp(origin("\(number)"), follower.id))
+    }
+    #expect(gate.remembered == (1, 0))
+    gate.leave(origin("a"))
+    #expect(gate.remembered == (0, 0))
+  }
+
   @Test("with all places of the proxy taken, the lines take turns")
   func total() throws {
     let line = try Line()

@@ -2,7 +2,7 @@
 
 /// A request, and what is known of its answer so far.
 package final class Ask {
-  enum Kind { case get, head, range, conditional, post, nonsense }
+  enum Kind { case get, head, range, conditional, post, put, delete, connect, nonsense }
 
   let number: Int
   let kind: Kind
@@ -39,12 +39,21 @@ package final class Ask {
     switch kind {
     case .head: "HEAD"
     case .post: "POST"
+    case .put: "PUT"
+    case .delete: "DELETE"
+    case .connect: "CONNECT"
     default: "GET"
     }
   }
 
+  var isUnsafe: Bool { kind == .post || kind == .put || kind == .delete }
+  /// Whether the request has content.
+  var isUpload: Bool { kind == .post || kind == .put }
+
   /// Whether a final answer with this status to this method has content (RFC 9110 §6.4.1).
-  var hasContent: Bool { kind != .head && status != 304 && status != 204 }
+  var hasContent: Bool { kind != .head && status != 304 && status != 204 && !isTunnel }
+  /// Behind this answer there is a tunnel.
+  var isTunnel: Bool { kind == .connect && status == 200 }
 
   // MARK: Judging
 
@@ -59,9 +68,10 @@ package final class Ask {
     if resource.varies, source.language != language {
       world.violation("\(name): asked for \(language), got \(source.language)")
     }
-    if (resource.isPersonal || kind == .post) && source.ask != number {
+    if (resource.isPersonal || isUnsafe) && source.ask != number {
       world.violation("\(name): got what request \(source.ask) was given for itself")
     }
+    if isUnsafe, (200..<400).contains(status) { world.wasChanged(by: source) }
     guard status == 200 || status == 206 else { return }
     let length = resource.length(source.version)
     key = resource.key(source.version, source.language)
@@ -105,6 +115,7 @@ package final class Ask {
   func finished(_ world: World) {
     world.count("answers")
     world.count("status \(status)")
+    if let told = fields["cache-status"], told.contains("fwd=partial") { world.count("completed") }
     if hasContent, let expected, contentCount != expected {
       world.violation(
         "\(name): \(contentCount) bytes of \(expected) passed off as whole at \(world.machine.seconds): \(fields)"
@@ -115,6 +126,8 @@ package final class Ask {
       if kind == .nonsense { world.violation("\(name): nonsense was answered with 200") }
     case 206:
       break
+    case 204, 303:
+      if !isUnsafe { world.violation("\(name): \(status)") }
     case 304:
       if kind != .conditional || fields["etag"].map({ $0 != tag }) ?? false {
         world.violation(
@@ -133,27 +146,24 @@ package final class Ask {
       if kind != .nonsense, world.scenario.clientFaults == 0 {
         world.violation("\(name): \(status)")
       }
-    case 502 where kind == .post:
+    case 502 where isUnsafe:
       // An upload that met the end of a kept connection must not be sent twice.
       break
-    case 500 where world.scenario.diskFaults > 0:
-      // Content that could not be kept and is gone from memory: nothing was sent yet, and this says so.
-      break
     case 500, 502, 503, 504:
-      if !world.scenario.hasFailures {
+      if !world.scenario.hasFailures, !world.wasInterrupted(since: time) {
         world.violation(
           "\(name): \(status), though nothing failed: \(fields["proxy-status"] ?? "")")
       }
     default:
       world.violation("\(name): \(status)")
     }
-    if let source, status == 200 || status == 206, !world.mayUse(source, self) {
+    if let source, status == 200 || status == 206 || status == 304, !world.mayUse(source, self) {
       let age = Double(time - source.time) / 1e9
       world.violation(
-        "\(name): \(age) s old, of \(resource.cacheControl ?? "no Cache-Control"): \(fields["cache-status"] ?? "")"
+        "\(name): \(status), \(age) s old, of \(resource.cacheControl ?? "no Cache-Control"): \(fields["cache-status"] ?? "")"
       )
     }
-    if kind == .post, status == 200, world.uploads[number] != true {
+    if isUpload, (200..<400).contains(status), world.uploads[number] != true {
       world.violation("\(name): answered before the origin had its content")
     }
   }

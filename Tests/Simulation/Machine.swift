@@ -29,7 +29,8 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
 
   final class Fiber {
     let name: String
-    let body: () -> Void
+    /// Until it has ended: what it holds goes with it.
+    var body: (() -> Void)?
     var raw: OpaquePointer?
     var isReady = false
     var hasEnded = false
@@ -51,7 +52,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   /// Every connection has room for some hundred bytes on the way, and no more.
   package var hasSmallWindows = false
   /// Virtual nanoseconds since the machine began.
-  package private(set) var now: Int64 = 1_000_000_000
+  package internal(set) var now: Int64 = 1_000_000_000
   /// All that happened so far, as one number.
   package private(set) var trace: UInt64 = 0xCBF2_9CE4_8422_2325
   package private(set) var switches = 0
@@ -60,6 +61,14 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
   /// Files that are open.
   package private(set) var files: Set<Int32> = []
   package internal(set) var faultsRaised = 0
+  /// A descriptor that a loop was told of again and again, and did nothing about.
+  package internal(set) var spinning: String?
+  /// The process has been killed: nothing it does from now on has an effect.
+  package private(set) var isDead = false
+  private var callsUntilDeath: Int?
+  private var leftBehind: (descriptors: Int, files: Set<Int32>, objects: Int) = (0, [], 0)
+  /// What a power cut would take; nil where there is none in the run.
+  package var disk: DiskJournal?
   private var events = EventQueue()
   private var ready: [Fiber] = []
   private var parked: [ObjectIdentifier: [Fiber]] = [:]
@@ -117,6 +126,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     current = nil
     guard hasEnded else { return }
     fiber.hasEnded = true
+    fiber.body = nil
     fiber_free(fiber.raw)
     fiber.raw = nil
     fiberCount -= 1
@@ -131,7 +141,7 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
       { argument in
         guard let argument else { return }
         let fiber = Unmanaged<Fiber>.fromOpaque(argument).takeRetainedValue()
-        fiber.body()
+        fiber.body?()
       }, argument)
     precondition(fiber.raw != nil, "no memory for another thread")
     fiberCount += 1
@@ -195,6 +205,9 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     return now
   }
 
+  /// Virtual seconds since then.
+  func ago(_ time: Int64) -> Double { Double((now - time) / 1_000_000) / 1000 }
+
   package func wall() -> Int64 { Self.epoch * 1_000_000_000 + now }
 
   package func randomWord() -> UInt64 { random.next() }
@@ -234,9 +247,49 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
     for fiber in fibers { makeReady(fiber) }
   }
 
+  // MARK: Kills
+
+  /// Kills the process in front of so many calls on files from now.
+  package func kill(afterCalls count: Int) { callsUntilDeath = count }
+
+  /// Kills the process now.
+  package func die() {
+    callsUntilDeath = nil
+    guard !isDead else { return }
+    isDead = true
+    note(8, 0)
+    breakConnections()
+  }
+
+  /// The process has ended; the place is free for another one. What it left open in the middle of something the
+  /// kernel closes, and nobody counts it.
+  package func forgetProcess() {
+    isDead = false
+    callsUntilDeath = nil
+    breakConnections()
+    leftBehind = (openDescriptors, files, objects)
+  }
+
+  /// What the process that runs has not let go of; nil if nothing.
+  package var leaks: String? {
+    let counts = [
+      (openDescriptors - leftBehind.descriptors, "descriptors"),
+      (files.subtracting(leftBehind.files).count, "files"),
+      (objects - leftBehind.objects, "objects of loops"),
+    ].filter { $0.0 != 0 }
+    return counts.isEmpty
+      ? nil : counts.map { "\($0.0) \($0.1)" }.joined(separator: ", ") + " are left"
+  }
+
   // MARK: Files
 
   package func fault(in call: FaultPlan.Call) -> Errno? {
+    if let left = callsUntilDeath {
+      callsUntilDeath = left - 1
+      if left == 0 { die() }
+    }
+    // A process that is no more changes nothing.
+    if isDead { return .inputOutput }
     switch call {
     case .accept, .connect:
       guard random.chance(faults.descriptors) else { return nil }
@@ -256,6 +309,12 @@ package final class Machine: KernelStandIn, @unchecked Sendable {
 
   package func fileOpened(_ fd: Int32) { files.insert(fd) }
   package func fileClosed(_ fd: Int32) { files.remove(fd) }
+
+  package func fileWillChange(_ fd: Int32, at offset: Int64, count: Int) {
+    disk?.willWrite(fd, at: offset, count: count)
+  }
+
+  package func fileSynced(_ fd: Int32) { disk?.synced(fd) }
 
   package func isResident() -> Bool? { !random.chance(faults.cold) }
 

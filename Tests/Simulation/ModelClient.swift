@@ -7,18 +7,19 @@ import Platform
 /// All clients of a run: as one leaves, another comes, until enough has been asked.
 package final class ModelClients {
   let world: World
-  let address: SocketAddress
+  private let subject: Subject
   private var asked = 0
   private(set) var open = 0
   private var connections = 0
+  private static let balancer = SocketAddress(IPAddress(v4: 0x0AC8_0001), port: 7777)
   /// What each connection's address can tell, for the access log.
   package private(set) var accounts: [ClientAccount] = []
   /// Tags that clients have seen, by resource.
   var tags: [Int: String] = [:]
 
-  package init(_ world: World, _ address: SocketAddress) {
+  init(_ world: World, _ subject: Subject) {
     self.world = world
-    self.address = address
+    self.subject = subject
   }
 
   package var isDone: Bool { asked >= world.scenario.transactions && open == 0 }
@@ -37,18 +38,38 @@ package final class ModelClients {
         return
       }
       connections += 1
+      let isBalanced = subject.addresses.count > 1 && world.machine.random.oneIn(3)
+      guard let address = isBalanced ? subject.addresses.last : subject.addresses.first else {
+        return
+      }
       let local = SocketAddress(
         IPAddress(v4: 0x0A80_0000 + UInt32(connections)), port: UInt16(1024 + connections % 60_000))
-      guard let wire = world.machine.connectClient(from: local, to: address) else {
-        world.violation("nobody listens at \(address)")
-        open -= 1
-        return
+      guard
+        let wire = world.machine.connectClient(
+          from: isBalanced ? Self.balancer : local, to: address)
+      else {
+        guard world.wasInterrupted(since: world.machine.now) else {
+          world.violation("nobody listens at \(address)")
+          open -= 1
+          return
+        }
+        return next(after: 100_000_000)
       }
       let account = ClientAccount(local.ip)
       accounts.append(account)
       let client = ModelClient(self, account)
+      if isBalanced { client.introduce(local, at: address) }
       wire.end = client
       client.begin(wire)
+    }
+  }
+
+  /// Lines of the access log that were not written when the proxy was killed.
+  func mayHaveLostLines() {
+    let limit = world.machine.now - 10_000_000_000
+    for account in accounts where account.endedAt.map({ $0 >= limit }) ?? true {
+      account.isExact = false
+      account.mayLoseLines = true
     }
   }
 
@@ -64,7 +85,8 @@ package final class ModelClients {
     // The first ones are asked for most.
     let resource = world.resources[machine.random.oneIn(2) ? index / 8 : index]
     let kinds: [Ask.Kind] = [
-      .get, .get, .get, .get, .get, .get, .head, .range, .conditional, .post,
+      .get, .get, .get, .get, .get, .get, .get, .get, .head, .range, .range, .conditional,
+      .post, .put, .delete, .connect,
     ]
     let ask = Ask(
       world.takeAskNumber(), kind ?? machine.random.pick(kinds), resource,
@@ -75,7 +97,7 @@ package final class ModelClients {
       ask.range = first...(first + machine.random.below(30_000))
     case .conditional:
       ask.tag = tags[resource.number] ?? "\"unknown\""
-    case .post:
+    case .post, .put:
       ask.uploadLength = machine.random.below(machine.random.oneIn(4) ? 300_000 : 3000)
     default:
       break
@@ -93,6 +115,8 @@ package final class ClientAccount {
   package var answered = 0
   /// Neither left nor was cut: then the two are the same, and the log has as many lines.
   package var isExact = true
+  package var mayLoseLines = false
+  var endedAt: Int64?
 
   init(_ address: IPAddress) { self.address = address }
 }
@@ -108,6 +132,10 @@ final class ModelClient: WireEnd {
   private var hasEnded = false
   private var isLast = false
   private var isOld = false
+  private var tunnel: TunnelSide?
+  /// What goes before the first request.
+  private var preface: [UInt8] = []
+  private let born: Int64
 
   // Reading.
   private var input: [UInt8] = []
@@ -122,11 +150,29 @@ final class ModelClient: WireEnd {
     self.clients = clients
     self.account = account
     let machine = clients.world.machine
+    born = machine.now
     left = machine.random.oneIn(6) ? machine.random.within(10...30) : machine.random.within(1...5)
     if machine.random.chance(clients.world.scenario.clientFaults) {
       trouble = machine.random.pick([.leave, .breakOff, .stall, .trickle, .nonsense])
       account.isExact = false
     }
+  }
+
+  /// It comes through a balancer, which says so in either version of its protocol.
+  func introduce(_ address: SocketAddress, at listener: SocketAddress) {
+    world.count("balanced clients")
+    guard machine.random.oneIn(2) else {
+      preface = Array(
+        "PROXY TCP4 \(address.ip) \(listener.ip) \(address.port) \(listener.port)\r\n".utf8)
+      return
+    }
+    func bytes(_ ip: IPAddress) -> [UInt8] {
+      "\(ip)".split(separator: ".").compactMap { UInt8($0) }
+    }
+    func bytes(_ port: UInt16) -> [UInt8] { [UInt8(port >> 8), UInt8(port & 0xFF)] }
+    preface =
+      [13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10, 0x21, 0x11, 0, 12]
+      + bytes(address.ip) + bytes(listener.ip) + bytes(address.port) + bytes(listener.port)
   }
 
   func begin(_ wire: Wire) {
@@ -141,10 +187,12 @@ final class ModelClient: WireEnd {
     world.count("client faults")
     switch trouble {
     case .leave:
+      tunnel?.abandon(byReset: false)
       end()
       wire.finish()
       wire.end = nil
     case .breakOff:
+      tunnel?.abandon(byReset: true)
       end()
       wire.reset()
     default:
@@ -158,7 +206,8 @@ final class ModelClient: WireEnd {
   private func ask(_ wire: Wire) {
     guard !hasEnded else { return }
     let burst = machine.random.oneIn(4) ? machine.random.within(2...6) : 1
-    var bytes: [UInt8] = []
+    var bytes = preface
+    preface = []
     for _ in 0..<min(burst, left) {
       left -= 1
       var kind: Ask.Kind?
@@ -166,9 +215,14 @@ final class ModelClient: WireEnd {
       let ask = clients.makeAsk(kind)
       waiting.append(ask)
       account.asked += 1
-      isOld = machine.random.oneIn(20)
-      isLast = isOld || (left == 0 && machine.random.oneIn(3))
+      isOld = ask.kind != .connect && machine.random.oneIn(20)
+      isLast = isOld || ask.kind == .connect || (left == 0 && machine.random.oneIn(3))
       bytes += message(ask)
+      if ask.kind == .connect {
+        tunnel = TunnelSide(world, isNear: true)
+        // Who is in a hurry begins before there is a tunnel.
+        if machine.random.oneIn(4), let portion = tunnel?.takePortion() { bytes += portion }
+      }
       if isLast {
         left = 0
         break
@@ -188,7 +242,7 @@ final class ModelClient: WireEnd {
     }
     wire.send(bytes)
     // Whoever has said all may say so, and still wants its answers.
-    if left == 0, machine.random.oneIn(10) { wire.finish(closing: false) }
+    if left == 0, tunnel == nil, machine.random.oneIn(10) { wire.finish(closing: false) }
   }
 
   private func message(_ ask: Ask) -> [UInt8] {
@@ -199,6 +253,10 @@ final class ModelClient: WireEnd {
           "GET http://o0.test/r/0 HTTP/1.1\r\nHost: o0.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
           "GET http://o0.test/r/0 HTTP/1.1\r\nHost : o0.test\r\n\r\n",
         ]).utf8)
+    }
+    if ask.kind == .connect {
+      let target = "\(ask.resource.host):443"
+      return Array("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n".utf8)
     }
     let target =
       machine.random.oneIn(5)
@@ -215,7 +273,7 @@ final class ModelClient: WireEnd {
     }
     if ask.kind == .conditional, let tag = ask.tag { lines.append("If-None-Match: \(tag)") }
     var content: [UInt8] = []
-    if ask.kind == .post {
+    if ask.isUpload {
       let key = UInt64(bitPattern: Int64(ask.number))
       if isOld || machine.random.oneIn(2) {
         lines.append("Content-Length: \(ask.uploadLength)")
@@ -285,7 +343,9 @@ final class ModelClient: WireEnd {
     rest = nil
     chunks = nil
     if head.fields["connection"]?.lowercased().contains("close") == true { isLast = true }
-    if !ask.hasContent {
+    if ask.isTunnel {
+      beginTunnel(wire, ask)
+    } else if !ask.hasContent {
       answered(wire, ask)
     } else if head.fields["transfer-encoding"] != nil {
       chunks = ChunkReader()
@@ -296,6 +356,22 @@ final class ModelClient: WireEnd {
       isLast = true
     }
     return true
+  }
+
+  private func beginTunnel(_ wire: Wire, _ ask: Ask) {
+    guard let tunnel else { return }
+    current = nil
+    account.answered += 1
+    ask.finished(world)
+    world.count("tunnels")
+    tunnel.ended = { [self] in
+      self.tunnel = nil
+      end()
+    }
+    tunnel.begin(on: wire)
+    if !input.isEmpty { tunnel.received(wire, input) }
+    input = []
+    tunnel.goOn()
   }
 
   private func answered(_ wire: Wire, _ ask: Ask) {
@@ -333,7 +409,7 @@ final class ModelClient: WireEnd {
 
   private func ended(_ wire: Wire) {
     guard !hasEnded else { return }
-    let isExcused = trouble != .none
+    let isExcused = trouble != .none || world.wasInterrupted(since: born)
     if let ask = current {
       current = nil
       account.isExact = false
@@ -350,6 +426,7 @@ final class ModelClient: WireEnd {
   private func end() {
     guard !hasEnded else { return }
     hasEnded = true
+    account.endedAt = machine.now
     if current != nil || !waiting.isEmpty { account.isExact = false }
     clients.ended()
   }

@@ -69,7 +69,7 @@ final class ModelOrigin: WireEnd {
     let parts = head.startLine.split(separator: " ")
     let method = String(parts.first ?? "")
     let ask = Int(head.fields["x-ask"] ?? "") ?? -1
-    if method == "POST" {
+    if method == "POST" || method == "PUT" {
       let total = head.fields["content-length"].flatMap { Int($0) }
       upload = (ask, UInt64(bitPattern: Int64(ask)), 0, total, ChunkReader())
       pending = (parts, head, ask)
@@ -111,7 +111,7 @@ final class ModelOrigin: WireEnd {
     guard let (parts, head, ask) = pending else { return }
     pending = nil
     isAnswering = true
-    think(wire) { [self] in answer(wire, "POST", parts, head, ask) }
+    think(wire) { [self] in answer(wire, String(parts[0]), parts, head, ask) }
   }
 
   private func think(_ wire: Wire, _ action: @escaping () -> Void) {
@@ -137,9 +137,10 @@ final class ModelOrigin: WireEnd {
       world.violation(
         "\(host) was asked for \(resource.path) of \(head.fields["host"] ?? "nobody")")
     }
-    if method == "POST" { resource.change() }
+    let changed = change(resource, method)
     let language = head.fields["accept-language"] ?? ""
     let record = world.record(resource, language, ask: ask)
+    record.changed = changed
     world.count("origin answers")
     var fields = ["Date: \(HTTPDateText.make(machine.seconds))", "X-Serial: \(record.serial)"]
     let tag = resource.tag(record.version, language)
@@ -149,6 +150,12 @@ final class ModelOrigin: WireEnd {
     }
     if let control = resource.cacheControl { fields.append("Cache-Control: \(control)") }
     if resource.varies { fields.append("Vary: Accept-Language") }
+    if changed.count > 1 {
+      // Named in both ways a reference can be written.
+      let path = changed[1].path
+      let named = machine.random.oneIn(2) ? "http://\(host)\(path)" : path
+      fields.append("\(machine.random.pick(["Location", "Content-Location"])): \(named)")
+    }
     var interim = ""
     if machine.random.oneIn(20) { interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" }
     if machine.random.chance(world.scenario.originFaults) {
@@ -158,18 +165,87 @@ final class ModelOrigin: WireEnd {
       world.count("origin says not modified")
       return finish(wire, record, Array(message(interim, 304, fields).utf8), stays: true)
     }
-    send(wire, method, record, interim, fields)
+    if !changed.isEmpty, machine.random.oneIn(2) {
+      let status = machine.random.pick([204, 303])
+      if status == 303 { fields.append("Content-Length: 0") }
+      return finish(wire, record, Array(message(interim, status, fields).utf8), stays: true)
+    }
+    if method == "GET", let part = part(head, record, tag), !machine.random.oneIn(8) {
+      return send(part: part, wire, record, interim, fields)
+    }
+    let (bytes, stays) = whole(method, record, interim, fields)
+    if bytes.count > 30_000, machine.random.oneIn(6) {
+      sendSlowly(wire, bytes) { [self] in finish(wire, record, [], stays: stays) }
+    } else {
+      finish(wire, record, bytes, stays: stays)
+    }
+  }
+
+  /// What an unsafe request changes: its target, and now and then another resource that the answer names.
+  private func change(_ resource: Resource, _ method: String) -> [Resource] {
+    guard method != "GET", method != "HEAD" else { return [] }
+    var changed = [resource]
+    if machine.random.oneIn(4),
+      let other = world.resources.first(where: { $0.host == host && $0 !== resource })
+    {
+      changed.append(other)
+    }
+    for resource in changed { resource.change() }
+    return changed
   }
 
   private func message(_ interim: String, _ status: Int, _ fields: [String]) -> String {
     interim + "HTTP/1.1 \(status) X\r\n" + fields.joined(separator: "\r\n") + "\r\n\r\n"
   }
 
+  /// The part that is asked for; nil for the whole.
+  private func part(_ head: MessageHead, _ record: OriginAnswer, _ tag: String) -> Range<Int>? {
+    guard let text = head.fields["range"], text.hasPrefix("bytes="), record.resource.hasETag else {
+      return nil
+    }
+    if let condition = head.fields["if-range"], condition != tag { return nil }
+    let length = record.resource.length(record.version)
+    let ends = text.dropFirst(6).split(separator: "-", omittingEmptySubsequences: false)
+    guard ends.count == 2, let first = Int(ends[0]), ends[1].isEmpty || Int(ends[1]) != nil else {
+      return nil
+    }
+    return first..<max(first, min(length, (Int(ends[1]) ?? length - 1) + 1))
+  }
+
   private func send(
-    _ wire: Wire, _ method: String, _ record: OriginAnswer, _ interim: String, _ fields: [String]
+    part: Range<Int>, _ wire: Wire, _ record: OriginAnswer, _ interim: String, _ fields: [String]
   ) {
-    let (bytes, stays) = whole(method, record, interim, fields)
-    finish(wire, record, bytes, stays: stays)
+    world.count("origin parts")
+    let length = record.resource.length(record.version)
+    var fields = fields
+    guard part.lowerBound < length else {
+      fields += ["Content-Range: bytes */\(length)", "Content-Length: 0"]
+      return finish(wire, record, Array(message(interim, 416, fields).utf8), stays: true)
+    }
+    fields.append("Content-Range: bytes \(part.lowerBound)-\(part.upperBound - 1)/\(length)")
+    fields.append("Content-Length: \(part.count)")
+    let key = record.resource.key(record.version, record.language)
+    let bytes =
+      Array(message(interim, 206, fields).utf8) + Content.bytes(key, part.lowerBound, part.count)
+    finish(wire, record, bytes, stays: true)
+  }
+
+  /// Sends in some pieces with pauses between them, and goes on with `then`.
+  private func sendSlowly(_ wire: Wire, _ bytes: [UInt8], _ then: @escaping () -> Void) {
+    world.count("slow answers")
+    isAnswering = true
+    var left = machine.random.within(2...5)
+    var done = 0
+    func next() {
+      guard !isClosed else { return }
+      left -= 1
+      let end = left == 0 ? bytes.count : machine.random.within(done...bytes.count)
+      wire.send(Array(bytes[done..<end]))
+      done = end
+      if left == 0 { return then() }
+      machine.plan(after: Int64(machine.random.below(1_500_000_000))) { next() }
+    }
+    next()
   }
 
   /// The whole message, and whether the connection can stay.
@@ -233,19 +309,25 @@ final class ModelOrigin: WireEnd {
     world.count("origin faults")
     let (bytes, stays) = whole(method, record, interim, fields)
     let cut = machine.random.below(bytes.count)
+    let isSlow = bytes.count > 30_000 && !machine.random.oneIn(4)
+    // What comes before the end of a bad answer.
+    let beginning = { [self] (then: @escaping () -> Void) in
+      let bytes = Array(bytes[0..<cut])
+      if isSlow { return sendSlowly(wire, bytes, then) }
+      wire.send(bytes)
+      then()
+    }
     // Behind an answer that ends with its connection everything is content.
     switch machine.random.below(record.resource.framing == .untilClose ? 8 : 9) {
     case 0, 1:
-      wire.send(Array(bytes[0..<cut]))
-      end(wire, record) { $0.reset() }
+      beginning { [self] in end(wire, record) { $0.reset() } }
     case 2:
       // A FIN at the place where a close-delimited answer may end is an end, not a cut.
       if record.resource.framing == .untilClose {
         wire.reset()
         return end(wire, record) { $0.reset() }
       }
-      wire.send(Array(bytes[0..<cut]))
-      end(wire, record) { $0.finish() }
+      beginning { [self] in end(wire, record) { $0.finish() } }
     case 3:
       let status = machine.random.pick([500, 502, 503, 504])
       let text = Array("sorry".utf8)

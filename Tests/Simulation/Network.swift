@@ -37,6 +37,8 @@ class Descriptor {
   fileprivate var interest: UInt32 = 0
   fileprivate var token: UInt64 = 0
   fileprivate var isCandidate = false
+  /// How often its readiness was told since something came of it.
+  fileprivate var vainReports = 0
 
   var readiness: UInt32 { 0 }
 
@@ -131,6 +133,7 @@ extension Machine {
 
   package func connect(_ fd: Int32, to address: SocketAddress) -> Int {
     guard let socket = network.find(fd) as? StreamSocket else { return -Int(EBADF) }
+    if isDead { return -Int(ENETUNREACH) }
     socket.state = .connecting
     socket.address = SocketAddress(.loopbackV4, port: 1)
     let wire = Wire(self, local: SocketAddress(.loopbackV4, port: 1), peer: address)
@@ -188,6 +191,7 @@ extension Machine {
     guard let listener = network.find(fd) as? StreamSocket else { return -Int(EBADF) }
     guard !listener.queue.isEmpty else { return -Int(EAGAIN) }
     let wire = listener.queue.removeFirst()
+    listener.vainReports = 0
     let socket = StreamSocket()
     socket.state = .open
     socket.address = listener.address
@@ -216,6 +220,7 @@ extension Machine {
       if limit > 1, random.oneIn(16) { limit = random.within(1...min(limit, 64)) }
       let count = wire.takeIncoming(
         UnsafeMutableRawBufferPointer(rebasing: buffer[0..<limit]), peeking: peeking)
+      if count > 0, !peeking { socket.vainReports = 0 }
       note(3, count)
       return count
     }
@@ -227,6 +232,7 @@ extension Machine {
   private func takeError(_ socket: StreamSocket) -> Int32 {
     let error = socket.error
     socket.error = 0
+    socket.vainReports = 0
     note(4, Int(error))
     return error
   }
@@ -271,11 +277,24 @@ extension Machine {
     var room = min(wanted, wire.room)
     guard room > 0 else { return wanted == 0 ? 0 : -Int(EAGAIN) }
     if random.oneIn(12) { room = random.within(1...room) }
+    socket.vainReports = 0
     note(5, room)
     return room
   }
 
   // MARK: Ending
+
+  /// All peers see the end of the process; what it does to its sockets goes nowhere.
+  func breakConnections() {
+    for socket in network.descriptors.compactMap({ $0 as? StreamSocket }) {
+      for waiting in socket.queue { waiting.resetByProgram() }
+      socket.queue = []
+      socket.wire?.socket = nil
+      socket.wire?.resetByProgram()
+      socket.wire = nil
+      if socket.state == .listening { socket.state = .fresh } else { fail(socket, ECONNRESET) }
+    }
+  }
 
   package func shutdownWrite(_ fd: Int32) -> Int {
     guard let socket = network.find(fd) as? StreamSocket else { return -Int(EBADF) }
@@ -284,6 +303,7 @@ extension Machine {
     }
     if !socket.isShut {
       socket.isShut = true
+      socket.vainReports = 0
       wire.finishByProgram()
       socket.touch(self)
     }
@@ -352,7 +372,9 @@ extension Machine {
   }
 
   package func clearEvent(_ fd: Int32) {
-    (network.find(fd) as? EventCounter)?.count = 0
+    guard let event = network.find(fd) as? EventCounter else { return }
+    event.count = 0
+    event.vainReports = 0
   }
 
   package func controlEpoll(
@@ -365,6 +387,7 @@ extension Machine {
     case EPOLL_CTL_ADD:
       guard descriptor.watcher == nil else { return -Int(EEXIST) }
       descriptor.watcher = set
+      descriptor.vainReports = 0
     case EPOLL_CTL_DEL:
       guard descriptor.watcher === set else { return -Int(ENOENT) }
       descriptor.watcher = nil
@@ -402,7 +425,7 @@ extension Machine {
   private func collect(
     _ set: EpollSet, _ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int32
   ) -> Int {
-    var found: [(token: UInt64, events: UInt32)] = []
+    var found: [(descriptor: Descriptor, events: UInt32)] = []
     var kept: [Descriptor] = []
     for descriptor in set.candidates {
       let always = LINUX_EPOLLERR | LINUX_EPOLLHUP
@@ -410,7 +433,7 @@ extension Machine {
         descriptor.watcher === set ? descriptor.readiness & (descriptor.interest | always) : 0
       if told != 0 {
         kept.append(descriptor)
-        found.append((descriptor.token, told))
+        found.append((descriptor, told))
       } else {
         descriptor.isCandidate = false
       }
@@ -422,9 +445,29 @@ extension Machine {
     if count > 1, random.oneIn(4) { count = random.within(1...count) }
     for index in 0..<count {
       events[index].events = found[index].events
-      events[index].data.u64 = found[index].token
+      events[index].data.u64 = found[index].descriptor.token
+      report(found[index].descriptor, found[index].events)
     }
     if count > 0 { note(7, count) }
     return count
   }
+
+  /// A loop that is told of something does something about it, or asks not to be told.
+  private func report(_ descriptor: Descriptor, _ events: UInt32) {
+    descriptor.vainReports += 1
+    guard descriptor.vainReports > Self.mostVainReports else { return }
+    // So that the rest of the run does not take for ever.
+    now += 1_000_000
+    guard spinning == nil else { return }
+    var what = "\(type(of: descriptor)) \(descriptor.number)"
+    if let socket = descriptor as? StreamSocket {
+      what +=
+        " (\(socket.state), peer \(socket.wire.map { "\($0.peer)" } ?? "none"),"
+        + " \(socket.wire?.room ?? -1) of \(socket.wire?.window ?? -1) free, shut \(socket.isShut))"
+    }
+    spinning =
+      "a loop spins at \(now / 1_000_000) ms: events \(events) of \(what), interest \(descriptor.interest)"
+  }
+
+  private static let mostVainReports = 100
 }

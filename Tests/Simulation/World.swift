@@ -13,6 +13,13 @@ package final class Resource {
       silent
   }
 
+  struct Barrier {
+    var told: Int64
+    var from: Int64
+    var why: String
+    var isPurge: Bool
+  }
+
   package enum Framing { case length, chunked, untilClose }
 
   package let number: Int
@@ -29,6 +36,8 @@ package final class Resource {
   private let phase: Int64
   /// What an unsafe method has changed.
   private var bumps = 0
+  /// Who asks after `told` may get nothing that an origin said before `from`.
+  private var barriers: [Barrier] = []
 
   init(_ number: Int, _ random: inout SeededGenerator, _ scenario: Scenario) {
     self.number = number
@@ -36,11 +45,12 @@ package final class Resource {
     path = "/r/\(number)"
     policy = random.oneIn(3) ? .fresh : random.pick(Policy.allCases)
     framing = random.pick([.length, .length, .length, .chunked, .chunked, .untilClose])
-    switch random.below(20) {
+    switch random.below(20 - scenario.large) {
+    case _ where random.below(20) < scenario.large:
+      size = random.within(40_000...scenario.largest)
     case 0: size = 0
     case 1...13: size = random.within(1...4000)
-    case 14...17: size = random.within(4000...40_000)
-    default: size = random.within(40_000...scenario.largest)
+    default: size = random.within(4000...40_000)
     }
     hasETag = random.below(4) != 0
     hasModified = policy == .heuristic || random.oneIn(2)
@@ -54,6 +64,21 @@ package final class Resource {
   }
 
   func change() { bumps += 1 }
+
+  /// From now on everybody may expect what an origin has said since then.
+  func expect(since from: Int64, now: Int64, because why: String, isPurge: Bool = false) {
+    barriers.append(Barrier(told: now, from: from, why: why, isPurge: isPurge))
+  }
+
+  /// What was removed since then may be there again.
+  func forget(since time: Int64, purges: Bool) {
+    barriers.removeAll { $0.told > time && (purges || !$0.isPurge) }
+  }
+
+  /// Why what was said at `time` must not be given to who asks at `asked`.
+  func barrier(_ time: Int64, asked: Int64) -> Barrier? {
+    barriers.first { $0.told < asked && time < $0.from }
+  }
 
   /// When this version came to be, for Last-Modified.
   func modified(at second: Int64) -> Int64 {
@@ -126,6 +151,8 @@ package final class OriginAnswer {
   let time: Int64
   /// When the last of it was sent; nil while it is being sent.
   var endTime: Int64?
+  /// What the request has changed, if it was an unsafe one.
+  var changed: [Resource] = []
 
   init(
     _ serial: Int, _ resource: Resource, _ version: Int, _ language: String, ask: Int, time: Int64
@@ -144,6 +171,9 @@ package final class World {
   package let scenario: Scenario
   package let resources: [Resource]
   private(set) var answers: [OriginAnswer] = []
+  var tunnelSides: [TunnelSide] = []
+  private var isInterrupted = false
+  private var interruptedUntil: Int64 = -1
   /// What an origin received of the uploads, by the number of the request.
   var uploads: [Int: Bool] = [:]
   package private(set) var violations: [String] = []
@@ -154,6 +184,32 @@ package final class World {
     self.machine = machine
     self.scenario = scenario
     resources = (0..<scenario.resources).map { Resource($0, &machine.random, scenario) }
+  }
+
+  // MARK: Restarts
+
+  func interruptionBegins() { isInterrupted = true }
+
+  func interruptionEnds() {
+    isInterrupted = false
+    interruptedUntil = machine.now
+  }
+
+  /// The proxy ended, or began to, since then: what was going on may have been cut.
+  func wasInterrupted(since time: Int64) -> Bool { isInterrupted || interruptedUntil >= time }
+
+  /// What a process or a machine that stops may forget: removals are on the disk some time after they are answered.
+  func forget(after end: Subject.End, at time: Int64) {
+    let known: Int64 =
+      switch end {
+      case _ where scenario.diskFaults > 0: -1
+      case .stop: .max
+      case .kill: time - 2_000_000_000
+      case .powerCut: -1
+      }
+    for resource in resources {
+      resource.forget(since: known, purges: scenario.diskFaults > 0)
+    }
   }
 
   func takeAskNumber() -> Int {
@@ -175,6 +231,14 @@ package final class World {
 
   func count(_ what: String) { tallies[what, default: 0] += 1 }
 
+  /// A client has heard that its unsafe request was carried out.
+  func wasChanged(by answer: OriginAnswer) {
+    for resource in answer.changed {
+      resource.expect(
+        since: answer.time, now: machine.now, because: "request \(answer.ask)")
+    }
+  }
+
   func violation(_ what: String) {
     if violations.count < 50 { violations.append(what) }
     machine.note(0xBAD, violations.count)
@@ -182,9 +246,20 @@ package final class World {
 
   /// Whether an answer of an origin may answer a request made at `asked`.
   func mayUse(_ answer: OriginAnswer, _ ask: Ask) -> Bool {
+    // Changed by somebody, or purged, and that was known to be done.
+    if let barrier = ask.resource.barrier(answer.time, asked: ask.time) {
+      violation(
+        "\(ask.name): \(ask.status) from \(machine.ago(answer.time)) s ago, although \(barrier.why) changed it"
+          + " \(machine.ago(barrier.from)) s ago, known \(machine.ago(barrier.told)) s ago:"
+          + " \(ask.fields["cache-status"] ?? "")")
+      return true
+    }
     // Made for it, or joined while it was on its way.
     if answer.time >= ask.time { return true }
-    if let end = answer.endTime, end < ask.time - 1_000_000_000 {
+    // What origins may send only slowly arrives long after it was said.
+    let isSlow = scenario.rates.upstream != nil || scenario.reloadEvery != nil
+    let way: Int64 = !isSlow ? 1_000_000_000 : 60_000_000_000
+    if let end = answer.endTime, end < ask.time - way {
       // Times in messages are whole seconds, and both ends of a lifetime are cut off.
       let lifetime = (answer.resource.lifetime + answer.resource.grace + 2) * 1_000_000_000
       if ask.time <= answer.time + lifetime { return true }

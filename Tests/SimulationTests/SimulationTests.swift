@@ -60,8 +60,11 @@ struct SimulationTests {
     }
   }
 
-  /// Each found something once: an answer that stood still, a loop that span, an answer cut short that looked whole.
-  @Test("seeds that found something find nothing", arguments: [1, 103, 1011, 1020] as [UInt64])
+  /// Each found something once: an answer that stood still, a loop that span, an answer cut short that looked whole,
+  /// and 500 in the place of a part that the disk had lost, twice.
+  @Test(
+    "seeds that found something find nothing",
+    arguments: [1, 103, 1011, 1020, 1037, 1041] as [UInt64])
   func found(seed: UInt64) throws {
     try inMemory { directory in
       let report = Run.perform(seed: seed, directory: directory)

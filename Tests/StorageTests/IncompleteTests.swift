@@ -33,6 +33,13 @@ struct IncompleteTests {
     store.incomplete(store.key(key), for: FieldSection(), now: Self.now)
   }
 
+  private func take(_ store: Store, _ key: String) throws -> (Incomplete, Watch) {
+    let key = store.key(key)
+    let watch = store.watch(key, holding: nil)
+    let taken = store.takeIncomplete(key, for: FieldSection(), now: Self.now, watch: watch)
+    return (try #require(taken), watch)
+  }
+
   private func killed(_ fixture: StoreFixture) throws -> StoreFixture {
     let copy = try StoreFixture()
     copy.options = fixture.options
@@ -44,10 +51,10 @@ struct IncompleteTests {
   private func complete(
     _ store: Store, _ key: String, _ whole: [UInt8]
   ) throws {
-    let taken = try #require(
-      store.takeIncomplete(store.key(key), for: FieldSection(), now: Self.now))
+    let (taken, watch) = try take(store, key)
     let offset = Int(taken.length)
-    let blob = try store.resume(taken, response: answer(), expectedLength: Int64(whole.count))
+    let blob = try store.resume(
+      taken, response: answer(), expectedLength: Int64(whole.count), watch: watch)
     #expect(blob.watermark == Int64(offset))
     #expect(
       try File.readFully(blob.descriptor, count: offset, at: 0) == Array(whole[..<offset]))
@@ -224,7 +231,9 @@ struct IncompleteTests {
     blob.leave()
     let key = store.key("http://a/")
     #expect(store.incomplete(key, for: ["Accept-Language": "de"], now: Self.now) != nil)
-    #expect(store.takeIncomplete(key, for: ["Accept-Language": "fr"], now: Self.now) == nil)
+    let watch = store.watch(key, holding: nil)
+    #expect(
+      store.takeIncomplete(key, for: ["Accept-Language": "fr"], now: Self.now, watch: watch) == nil)
     store.close()
   }
 
@@ -246,8 +255,10 @@ struct IncompleteTests {
     }
     #expect(found == ["http://whole/ 5 false", "http://a/ 200000 true"])
     #expect(try reader.verify().incompletes == 1)
+    let key = reader.key("http://a/")
+    let watch = reader.watch(key, holding: nil)
     #expect(
-      reader.takeIncomplete(reader.key("http://a/"), for: FieldSection(), now: Self.now) == nil)
+      reader.takeIncomplete(key, for: FieldSection(), now: Self.now, watch: watch) == nil)
     reader.close()
     #expect(try listing(fixture.options.path) == before)
 
@@ -258,6 +269,132 @@ struct IncompleteTests {
     #expect(try store.verify().damagedPartials == [name])
     #expect(try store.verify(repair: true).repaired)
     #expect(try store.verify().isClean)
+    #expect(try fixture.files("partial") == [])
+    store.close()
+  }
+
+  // MARK: Overtaken
+
+  enum Removal: CaseIterable { case unsafeRequest, purge, purgePrefix, savedWhole }
+
+  private func remove(_ how: Removal, _ key: String, from store: Store) throws {
+    switch how {
+    case .unsafeRequest: store.remove(store.key(key))
+    case .purge: try store.purge(.exact(Array(key.utf8)))
+    case .purgePrefix: try store.purge(.prefix(Array(key.utf8.dropLast(1))))
+    case .savedWhole: store.save(store.key(key), response: answer(), body: body("whole"))
+    }
+  }
+
+  @Test("what is removed, or saved whole, while it grows is not kept", arguments: Removal.allCases)
+  func removedWhileGrowing(how: Removal) throws {
+    let fixture = try StoreFixture()
+    let store = try fixture.open()
+    var watch: Watch? = store.watch(store.key("http://a/"), holding: nil)
+    let blob = try store.grow(
+      store.key("http://a/"), response: answer(), expectedLength: 300_000, watch: watch)
+    #expect(append(bytes(200_000), to: blob) == .appended(watermark: 200_000))
+    // The fetch is over, its body still in the line of a lane.
+    watch = nil
+    try remove(how, "http://a/", from: store)
+    blob.leave()
+    store.flush()
+    #expect(kept(store, "http://a/") == nil)
+    #expect(try fixture.files("partial") == [])
+    store.close()
+    #expect(store.statistics.usedBytes == (try fixture.onDisk()))
+  }
+
+  @Test(
+    "what is removed while somebody has taken it does not come back", arguments: Removal.allCases)
+  func removedWhileTaken(how: Removal) throws {
+    let fixture = try StoreFixture()
+    let store = try fixture.open()
+    try leave(store, "http://a/", bytes(200_000), of: 300_000)
+    let (taken, watch) = try take(store, "http://a/")
+    try remove(how, "http://a/", from: store)
+    store.giveBack(taken, watch: watch, now: Self.now)
+    store.flush()
+    #expect(kept(store, "http://a/") == nil)
+    #expect(try fixture.files("partial") == [])
+    store.close()
+    #expect(store.statistics.usedBytes == (try fixture.onDisk()))
+  }
+
+  @Test("what is given back without that is kept, and other keys are not concerned")
+  func givenBack() throws {
+    let fixture = try StoreFixture()
+    let store = try fixture.open()
+    try leave(store, "http://a/", bytes(200_000), of: 300_000)
+    let (taken, watch) = try take(store, "http://a/")
+    try remove(.purgePrefix, "http://b/", from: store)
+    store.giveBack(taken, watch: watch, now: Self.now)
+    store.flush()
+    #expect(kept(store, "http://a/")?.length == 200_000)
+    store.close()
+  }
+
+  @Test(
+    "nor does a kill bring it back",
+    arguments: [Removal.unsafeRequest, .purge, .purgePrefix], [true, false])
+  func removedThenKilled(how: Removal, isTaken: Bool) throws {
+    let fixture = try StoreFixture()
+    let store = try fixture.open()
+    let key = store.key("http://a/")
+    let growing: GrowingBlob?
+    let taken: (Incomplete, Watch)?
+    if isTaken {
+      growing = nil
+      try leave(store, "http://a/", bytes(2 << 20), of: 3 << 20)
+      taken = try take(store, "http://a/")
+    } else {
+      taken = nil
+      growing = try store.grow(
+        key, response: answer(), expectedLength: 3 << 20, watch: store.watch(key, holding: nil))
+      _ = growing.map { append(bytes(1 << 20), to: $0) }
+    }
+    #expect(try fixture.files("partial").count == 2)
+    try remove(how, "http://a/", from: store)
+    store.flush()
+    // Written again, were it not known that it is of no use.
+    _ = growing.map { append(bytes(20 << 20), to: $0) }
+    let copy = try killed(fixture)
+    withExtendedLifetime((growing, taken)) { store.close() }
+    let again = try copy.open()
+    #expect(kept(again, "http://a/") == nil)
+    #expect(try copy.files("partial") == [])
+    again.close()
+    #expect(again.statistics.usedBytes == (try copy.onDisk()))
+  }
+
+  @Test(
+    "what is removed, or saved whole, while a start looks at it is not kept",
+    arguments: [Removal.unsafeRequest, .savedWhole], [true, false])
+  func removedWhileRecovering(how: Removal, isListed: Bool) throws {
+    let fixture = try StoreFixture()
+    var store = try fixture.open()
+    try leave(store, "http://a/", bytes(200_000), of: 300_000)
+    store.close()
+    let directory = fixture.options.path + "/partial"
+    let aside = fixture.path + "/aside"
+    try copyTree(directory, aside)
+    store = try fixture.open()
+    store.remove(store.key("http://a/"))
+    store.flush()
+    #expect(try fixture.files("partial") == [])
+    // As if that start were only now about to look.
+    try File.removeTree(directory)
+    try copyTree(aside, directory)
+    let recovery = PartialRecovery(core: store.core)
+    store.core.isRecovered.store(false, ordering: .releasing)
+    if !isListed { try remove(how, "http://a/", from: store) }
+    let begun = recovery.sort()
+    #expect(begun.count == 1)
+    if isListed { try remove(how, "http://a/", from: store) }
+    recovery.adopt(begun)
+    store.core.isRecovered.store(true, ordering: .releasing)
+    store.flush()
+    #expect(kept(store, "http://a/") == nil)
     #expect(try fixture.files("partial") == [])
     store.close()
   }

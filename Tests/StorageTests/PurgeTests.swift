@@ -1,6 +1,7 @@
 // Listing, showing and purging.
 
 import Caching
+import Platform
 import Testing
 
 @testable import Storage
@@ -33,6 +34,29 @@ import Testing
     #expect(again.text("http://a/2") == "a")
     again.close()
   }
+
+  #if DEBUG
+    @Test("a purge that cannot read all of the log says so")
+    func unreadable() throws {
+      let fixture = try StoreFixture()
+      let store = try fixture.open()
+      defer { store.close() }
+      store.put("http://a/1", "a")
+      store.flush()
+      let plan = FaultPlan(
+        in: .directory(fixture.options.path + "/log"), failing: [.read], number: 1,
+        with: .inputOutput)
+      plan.install()
+      defer { plan.remove() }
+      do throws(StoreError) {
+        try store.purge(.prefix(Array("http://a/".utf8)))
+        Issue.record("it says that all is purged")
+      } catch {
+        #expect("\(error)".contains("Purge again"))
+      }
+      #expect(try store.purge(.prefix(Array("http://a/".utf8))) == 1)
+    }
+  #endif
 
   @Test("a list shows each stored response once, with its size and time")
   func list() throws {

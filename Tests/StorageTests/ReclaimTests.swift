@@ -146,4 +146,21 @@ import Testing
     #expect((0..<100).filter { store.get("http://a/\($0)") != nil }.count == statistics.saved)
     store.close()
   }
+
+  @Test("until all that is stored has been found nobody waits for room, which there may never be")
+  func fullAtTheStart() throws {
+    let fixture = try StoreFixture(size: 1 << 20, segment: 64 << 10)
+    let store = try fixture.open()
+    try store.putBlob("http://a/", bytes(800_000))
+    store.flush()
+    store.core.isRecovered.store(false, ordering: .releasing)
+    #expect(throws: Errno.noSpace) {
+      _ = try store.grow(
+        store.key("http://b/"), response: response(), expectedLength: 700_000)
+    }
+    store.core.isRecovered.store(true, ordering: .releasing)
+    try store.putBlob("http://b/", bytes(700_000))
+    #expect(store.get("http://a/") == nil)
+    store.close()
+  }
 }

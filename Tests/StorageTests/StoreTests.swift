@@ -210,4 +210,43 @@ import Testing
     }
     store.close()
   }
+
+  @Test("variants come newest first, however they lie in the log")
+  func order() throws {
+    let fixture = try StoreFixture()
+    var store = try fixture.open()
+    for (text, vary, time) in [("new", "accept", 1_700_000_100), ("old", "range", 1_700_000_000)] {
+      store.save(
+        store.key("a"), response: response(vary: [(vary, nil)], at: Int64(time)), body: body(text))
+    }
+    store.close()
+    store = try fixture.open()
+    #expect(store.get("a")?.entries.map(\.text) == ["new", "old"])
+    store.close()
+  }
+
+  @Test("what cannot be read for a moment is not taken for nothing")
+  func unreadable() throws {
+    let fixture = try StoreFixture()
+    var store = try fixture.open()
+    store.put("a", "here")
+    store.close()
+    store = try fixture.open()
+    let plan = FaultPlan(
+      in: .directory(fixture.options.path), failing: [.read], number: 1, with: .inputOutput,
+      repeats: true)
+    plan.install()
+    let result = store.load(store.key("a"))
+    plan.remove()
+    guard case .failed = result else {
+      Issue.record("\(result)")
+      return
+    }
+    guard case .nothing = store.load(store.key("b")) else {
+      Issue.record("something")
+      return
+    }
+    #expect(store.text("a") == "here")
+    store.close()
+  }
 }

@@ -22,11 +22,9 @@ import Testing
     let store = try fixture.open()
     let first = store.watch(store.key("a"), holding: nil)
     let entry = save(store, "a", "one", watch: first)
-    store.unwatch(first)
     #expect(store.text("a") == "one")
     let second = store.watch(store.key("a"), holding: entry)
     store.refresh(entry, response: response(200, ["X": "new"]), watch: second)
-    store.unwatch(second)
     #expect(store.get("a")?.entries.first?.response.fields.text(named: "X") == "new")
     store.close()
   }
@@ -51,8 +49,6 @@ import Testing
     #expect(save(store, "http://a/x", "old", watch: watch).text == "old")
     #expect(store.text("http://a/x") == nil)
     #expect(other.isSpoiled == (how == "purge all"))
-    store.unwatch(watch)
-    store.unwatch(other)
     // The next fetch is a new one.
     let next = store.watch(key, holding: nil)
     _ = save(store, "http://a/x", "new", watch: next)
@@ -73,7 +69,6 @@ import Testing
     if case .finished(let blob) = growing.finish(length: 40_000) {
       store.save(key, response: response(), body: .blob(blob), watch: watch)
     }
-    store.unwatch(watch)
     #expect(store.text("a") == nil)
     store.close()
     #expect(try fixture.blobFiles().isEmpty)
@@ -129,13 +124,12 @@ import Testing
     let fixture = try StoreFixture()
     let store = try fixture.open()
     let watch = store.watch(store.key("a"), holding: nil)
-    for number in 0..<Watch.variantLimit {
+    for number in 0..<WatchedKey.variantLimit {
       _ = save(store, "a", "x", vary: [("accept", "\(number)")])
     }
     #expect(!watch.isSpoiled)
     _ = save(store, "a", "x", vary: [("accept", "one too many")])
     #expect(watch.isSpoiled)
-    store.unwatch(watch)
     store.close()
   }
 
@@ -143,12 +137,15 @@ import Testing
   func unwatched() throws {
     let fixture = try StoreFixture()
     let store = try fixture.open()
-    let watch = store.watch(store.key("a"), holding: nil)
-    store.unwatch(watch)
-    store.unwatch(watch)
-    store.remove(store.key("a"))
-    #expect(!watch.isSpoiled)
-    let shard = store.core.shard(watch.hash)
+    let key = store.key("a")
+    let shard = store.core.shard(key.hash)
+    var watch: Watch? = store.watch(key, holding: nil)
+    let blob = try store.grow(key, response: response(), expectedLength: nil, watch: watch)
+    watch = nil
+    // The body goes on after the fetch.
+    #expect(shard.state.withLock { $0.watches.count } == 1)
+    store.remove(key)
+    blob.leave()
     #expect(shard.state.withLock { $0.watches.isEmpty })
     store.close()
   }

@@ -2,6 +2,7 @@
 //
 //   /inline/…   a few KiB, to be stored      /relay/…     the same size as a blob, not to be stored
 //   /blob/…     a few hundred KiB            /chunked/…   not to be stored, and its length is not said
+//   /growing/…  to be stored, and its length is not said
 
 import Glibc
 import Platform
@@ -99,10 +100,10 @@ package final class AutoOrigin: @unchecked Sendable {
   private static func answer(_ head: String) -> [UInt8] {
     let target = head.split(separator: " ").dropFirst().first.map(String.init) ?? "/"
     let content = content(target)
-    let isStorable = target.hasPrefix("/inline") || target.hasPrefix("/blob")
+    let isStorable = ["/inline", "/blob", "/growing"].contains { target.hasPrefix($0) }
     var answer =
       "HTTP/1.1 200 Fine\r\nCache-Control: \(isStorable ? "max-age=600" : "no-store")\r\n"
-    guard target.hasPrefix("/chunked") else {
+    guard target.hasPrefix("/chunked") || target.hasPrefix("/growing") else {
       answer += "Content-Length: \(content.count)\r\n\r\n"
       return Array(answer.utf8) + content
     }

@@ -31,6 +31,8 @@ package final class TestProxy: @unchecked Sendable {
     configuration.threads = .fixed(1)
     configuration.store.size = .mib(256)
     configuration.store.memory = .mib(8)
+    // How full the disk of this machine is, is nobody's business here.
+    configuration.store.keepFree = .fixed(ByteCount(0))
     configuration.destinations.privateNetworks = IPNetwork.loopback
     configuration.destinations.connectPorts = [PortRange(1...65535)]
     configuration.log.access = .none
@@ -41,13 +43,17 @@ package final class TestProxy: @unchecked Sendable {
     host.hasSuffix(".test") ? .success([.loopbackV4]) : .failure(.notFound)
   }
 
+  /// - Parameter inMemory: the store lies in memory if there is enough: for tests with many proxies, each of which
+  ///   waits for the disk as it ends.
   package init(
     _ script: Script, _ configuration: Configuration = TestProxy.configuration(),
-    lookup: @escaping Lookup = TestProxy.testNames
+    lookup: @escaping Lookup = TestProxy.testNames, inMemory: Bool = false
   ) throws {
     self.script = script
     self.lookup = lookup
-    directory = try File.makeTemporaryDirectory(prefix: "holdfast-wire-")
+    let memory = (try? File.space(at: "/dev/shm").available) ?? 0
+    directory = try File.makeTemporaryDirectory(
+      prefix: "holdfast-wire-", in: inMemory && memory > 1 << 30 ? "/dev/shm" : "/tmp")
     var configuration = configuration
     configuration.store.path = directory + "/store"
     self.configuration = configuration
@@ -117,6 +123,22 @@ package final class TestProxy: @unchecked Sendable {
     }
     client.close()
   }
+
+  #if DEBUG
+    /// Moves the wall clock of the proxy by whole days, and waits until it goes by it. (With one worker.)
+    package func stepClock(days: Int, file: String = #fileID, line: UInt = #line) throws {
+      let client = try connect(file: file, line: line)
+      func day() throws -> String {
+        String(try client.get("/../").expectAnyResponse()["Date"]?.prefix(16) ?? "")
+      }
+      let before = try day()
+      server.stepClock(by: days * 86_400)
+      try script.wait("the proxy", for: "another day", .here(file, line)) {
+        (try? day()) != before
+      }
+      client.close()
+    }
+  #endif
 
   // MARK: Meeting points
 

@@ -236,6 +236,70 @@ import Testing
     }
   }
 
+  @Test("once a whole was given up because only parts were wanted, parts are asked for as they are")
+  func partsOfTheLarge() throws {
+    try wire(configure: { configuration, _ in
+      configuration.upstream.orphans.finishBelow = .kib(64)
+    }) { origin, proxy in
+      let client = try proxy.connect().get(origin.url("/"), "Range: bytes=0-9")
+      let upstream = try origin.accept()
+      #expect(try upstream.expectRequest()["Range"] == nil)
+      let content = patterned(1_000_000)
+      try upstream.send(head: 200, fresh + ["Content-Length: 1000000"])
+      try upstream.send(Array(content[..<1000]))
+      try client.expectHead(206)
+      #expect(try client.expectRest() == Array(content[..<10]))
+      try upstream.expectGone()
+      try proxy.expect("the fill") { $0.value(.fills, .abandoned) == 1 }
+      try client.get(origin.url("/"), "Range: bytes=990-999")
+      let second = try origin.accept()
+      #expect(try second.expectRequest()["Range"] == "bytes=990-999")
+      try second.send(head: 206, ["Content-Range: bytes 990-999/1000000", "Content-Length: 10"])
+      try second.send(Array(content[990..<1000]))
+      try client.expectHead(206)
+      #expect(try client.expectRest() == Array(content[990..<1000]))
+      try client.get(origin.url("/"), "If-None-Match: \"v\"")
+      #expect(try second.expectRequest()["If-None-Match"] == "\"v\"")
+      try second.respond(304, ["ETag: \"v\""])
+      try client.expectResponse(304, isHead: true)
+      // Who wants all of it is fetched it, for all.
+      let others = try (0..<2).map { _ in try proxy.connect().get(origin.url("/")) }
+      try second.expectRequest()
+      try second.send(head: 200, fresh + ["Content-Length: 1000000"])
+      let sender = try Background { try second.send(content) }
+      let other = try Background { try others[1].expectResponse(200).content }
+      #expect(try others[0].expectResponse(200).content == content)
+      #expect(try other.join() == content)
+      try sender.join()
+      try origin.expectNothingElse()
+    }
+  }
+
+  @Test("what is stored and used though stale is renewed, however large it has become")
+  func largeRenewal() throws {
+    try wire(configure: { configuration, _ in
+      configuration.upstream.orphans.finishBelow = .kib(1)
+    }) { origin, proxy in
+      let fields = ["Cache-Control: max-age=0, stale-while-revalidate=600"]
+      let client = try proxy.connect().get(origin.url("/"))
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      try upstream.respond(200, fields + ["ETag: \"1\""], "old")
+      try client.expectResponse(200, content: "old")
+      try proxy.expectStored()
+      try client.get(origin.url("/")).expectResponse(200, content: "old")
+      #expect(try upstream.expectRequest()["If-None-Match"] == "\"1\"")
+      let content = patterned(1_000_000)
+      try upstream.send(head: 200, fields + ["ETag: \"2\"", "Content-Length: 1000000"])
+      try upstream.send(content)
+      try proxy.expect("the renewal") { $0.value(.fills, .finished) == 2 }
+      #expect(try client.get(origin.url("/")).expectResponse(200).content == content)
+      #expect(try upstream.expectRequest()["If-None-Match"] == "\"2\"")
+      try upstream.respond(304, fields + ["ETag: \"2\""])
+      try proxy.expectStored()
+    }
+  }
+
   @Test("a fetch that is more than half done goes on for the store")
   func mostlyDone() throws {
     try wire(configure: { configuration, _ in

@@ -30,6 +30,32 @@ import Testing
     return clients
   }
 
+  @Test(
+    "whoever comes when an answer has begun that may not be reused unasked asks anew, and is followed",
+    arguments: ["no-cache", "max-age=0", "max-age=5"])
+  func begunAndStale(directives: String) throws {
+    try wire { origin, proxy in
+      let fields = [
+        "Cache-Control: \(directives)", "Age: 10", "ETag: \"v\"", "Content-Length: 100000",
+      ]
+      let first = try proxy.connect().get(origin.url("/"))
+      let old = try origin.accept()
+      try old.expectRequest()
+      try old.send(head: 200, fields).send(patterned(60_000, seed: 1))
+      try first.expectHead(200)
+      let late = try crowd(3, origin, proxy)
+      let new = try origin.accept()
+      try new.expectRequest()
+      try new.send(head: 200, fields + ["Connection: close"]).send(patterned(100_000, seed: 2))
+      for client in late {
+        #expect(try client.expectAnyResponse().content == patterned(100_000, seed: 2))
+      }
+      try old.send(Array(patterned(100_000, seed: 1)[60_000...]))
+      #expect(try first.expectRest() == patterned(100_000, seed: 1))
+      try origin.expectNothingElse()
+    }
+  }
+
   enum Shape: CaseIterable {
     case smallInOnePiece, large, chunked, largeChunked, untilClose
 

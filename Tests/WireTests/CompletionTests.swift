@@ -328,4 +328,91 @@ struct CompletionTests {
       try client.expectResponse(404)
     }
   }
+
+  // MARK: Overtaken
+
+  enum Removal: CaseIterable { case unsafeRequest, purge }
+
+  private func remove(_ how: Removal, _ origin: WireOrigin, _ proxy: TestProxy) throws {
+    switch how {
+    case .unsafeRequest:
+      let client = try proxy.connect().request("DELETE", origin.url("/a"))
+      try origin.serve(200, ["Connection: close"], "done")
+      try client.expectResponse(200)
+    case .purge:
+      try proxy.server.store.purge(.prefix(Array(origin.url("/").utf8)))
+    }
+  }
+
+  /// Nothing is kept, and a range is asked of the origin.
+  private func expectNothingKept(_ origin: WireOrigin, _ proxy: TestProxy) throws {
+    try proxy.expectStored()
+    proxy.settleDisk()
+    #expect(proxy.server.store.statistics.incompletes == 0)
+    let client = try proxy.connect().get(origin.url("/a"), "Range: bytes=0-99")
+    try origin.serve(404, ["Connection: close"], "gone")
+    try client.expectResponse(404, content: "gone")
+  }
+
+  @Test(
+    "what is changed or purged while it is fetched does not come back as its beginning",
+    arguments: Removal.allCases, [true, false])
+  func removedWhileFetched(how: Removal, byClient: Bool) throws {
+    try wire(configure: { configuration, _ in
+      configuration.upstream.orphans.finishBelow = .kib(1)
+      configuration.upstream.orphans.finishAbove = 100
+    }) { origin, proxy in
+      let client = try proxy.connect().get(origin.url("/a"))
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      try upstream.send(head: 200, fields + ["Content-Length: \(Self.whole.count)"])
+      try upstream.send(Array(Self.whole[..<Self.cut]))
+      try client.expectHead(200)
+      try client.expectContent(Self.cut)
+      try remove(how, origin, proxy)
+      if byClient {
+        client.abort()
+        try upstream.expectGone()
+      } else {
+        upstream.abort()
+        try client.expectIncomplete()
+      }
+      try expectNothingKept(origin, proxy)
+    }
+  }
+
+  @Test(
+    "nor does what a fetch was to complete, when the origin has nothing to say",
+    arguments: Removal.allCases, [true, false])
+  func removedWhileCompleted(how: Removal, answers: Bool) throws {
+    try wire { origin, proxy in
+      try breakOff(origin, proxy)
+      let client = try proxy.connect().get(origin.url("/a"))
+      let upstream = try origin.accept()
+      #expect(try upstream.expectRequest()["Range"] != nil)
+      try remove(how, origin, proxy)
+      if answers {
+        try upstream.respond(503, ["Connection: close"], "later")
+        try client.expectResponse(503, content: "later")
+      } else {
+        upstream.abort()
+        try client.expectError(502, "")
+      }
+      try expectNothingKept(origin, proxy)
+    }
+  }
+
+  @Test("a request whose answer is for itself alone takes nothing away from others")
+  func authorization() throws {
+    try wire { origin, proxy in
+      try breakOff(origin, proxy)
+      let client = try proxy.connect().get(origin.url("/a"), "Authorization: Basic YTpi")
+      let upstream = try origin.accept()
+      #expect(try upstream.expectRequest()["Range"] == nil)
+      try upstream.respond(200, fields + ["Connection: close"], "mine")
+      try client.expectResponse(200, content: "mine")
+      try proxy.expectStored()
+      #expect(proxy.server.store.statistics.incompletes == 1)
+    }
+  }
 }

@@ -56,7 +56,16 @@ import Testing
           $0.threads = .fixed(3)
           $0.store.size = .gib(1)
           $0.admin = .loopback(port: 1)
-        } == ["admin", "threads", "store"])
+        } == ["admin", "threads", "store.size"])
+      // Compared with what runs, not with what was read last: it takes a restart still.
+      #expect(proxy.reload { $0.limits.fields = 60 } == ["admin", "threads", "store.size"])
+      // Of the admin listener, only where it listens.
+      #expect(
+        proxy.reload {
+          $0.threads = .fixed(1)
+          $0.store.size = .mib(256)
+          $0.admin = nil
+        } == [])
     }
   }
 

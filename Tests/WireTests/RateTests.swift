@@ -196,6 +196,92 @@ import Testing
     }
   }
 
+  @Test("a tunnel asked for behind answers that have not gone out yet begins when they have")
+  func tunnelBehindAnswers() throws {
+    try limited { configuration in
+      configuration.rate.connection = .perSecond(.kib(64))
+    } _: { origin, proxy in
+      let content = String(repeating: "a", count: 4096)
+      let warm = try proxy.connect().get(origin.url("/"))
+      try origin.serve(200, fresh, content)
+      try warm.expectResponse(200)
+      try proxy.expectStored()
+      let client = try proxy.connect()
+      let request = "GET \(origin.url("/")) HTTP/1.1\r\nHost: \(origin.authority)\r\n\r\n"
+      try client.send(
+        String(repeating: request, count: 10)
+          + "CONNECT \(origin.authority) HTTP/1.1\r\nHost: \(origin.authority)\r\n\r\nearly")
+      for _ in 0..<10 { try client.expectResponse(200, content: content) }
+      let far = try origin.accept()
+      try client.expectBytes("HTTP/1.1 200 Connection established\r\n\r\n")
+      try far.expectBytes("early")
+      client.close()
+      try far.expectEnd()
+    }
+  }
+
+  @Test("connections and tunnels that have nothing to send take no share of a rate")
+  func idleShares() throws {
+    try limited { configuration in
+      // A portion is 20 ms of it, and 100 ms are free.
+      configuration.rate.total = .perSecond(.mib(4))
+    } _: { origin, proxy in
+      for _ in 0..<40 { try proxy.connect().get("/nowhere").expectAnyResponse() }
+      for _ in 0..<40 {
+        let client = try proxy.connect()
+        try client.send(
+          "CONNECT \(origin.authority) HTTP/1.1\r\nHost: \(origin.authority)\r\n\r\n")
+        let far = try origin.accept()
+        try client.expectBytes("HTTP/1.1 200 Connection established\r\n\r\n")
+        try far.send("a")
+        try client.expectBytes("a")
+      }
+      #expect(proxy.registry.value(.rateWaits, .downstream) == 0)
+      origin.closeConnections()
+    }
+  }
+
+  @Test("an upload keeps its deadline while what its client is told waits for the rate")
+  func uploadDeadline() throws {
+    try limited { configuration in
+      configuration.rate.connection = .perSecond(.kib(16))
+      configuration.limits.contentTimeout = .milliseconds(200)
+    } _: { origin, proxy in
+      let client = try proxy.connect().request(
+        "POST", origin.url("/"), ["Content-Length: 1000000", "Expect: 100-continue"])
+      let upstream = try origin.accept()
+      try upstream.expectHead()
+      let link = "Link: </\(String(repeating: "a", count: 5000))>; rel=preload\r\n"
+      try upstream.send("HTTP/1.1 103 Early Hints\r\n\(link)\r\nHTTP/1.1 100 Continue\r\n\r\n")
+      try proxy.expect("the hint to wait") { $0.value(.rateWaits, .downstream) > 0 }
+      try client.send("x")
+      try client.expectHead(103)
+      try client.expectHead(100)
+      try client.expectError(
+        408, "stopped coming for 200 ms", type: "http_request_error", closes: true)
+    }
+  }
+
+  @Test("a half-closed tunnel that waits for its rate leaves its worker asleep")
+  func halfClosedTunnel() throws {
+    try limited { configuration in
+      configuration.rate.connection = .perSecond(.kib(64))
+    } _: { origin, proxy in
+      let client = try proxy.connect()
+      try client.send("CONNECT \(origin.authority) HTTP/1.1\r\nHost: \(origin.authority)\r\n\r\n")
+      let far = try origin.accept()
+      try client.expectBytes("HTTP/1.1 200 Connection established\r\n\r\n")
+      try client.send("question").finish()
+      try far.expectBytes("question").expectEnd()
+      let body = patterned(48 << 10)
+      let before = proxy.server.turns()
+      try far.send(body).finish()
+      try client.expectBytes(body).expectEnd()
+      // At least 2 KiB at a time.
+      #expect(proxy.server.turns() - before < 500)
+    }
+  }
+
   @Test("a client that waits for its rate is not taken for one that stands still")
   func patience() throws {
     try limited { configuration in

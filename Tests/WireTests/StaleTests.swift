@@ -154,6 +154,25 @@ import Testing
     }
   }
 
+  @Test("what cannot be read for a moment is still what is stored: no error takes its place")
+  func unreadable() throws {
+    try wire { origin, proxy in
+      try store(origin, proxy, ["Cache-Control: max-age=600"])
+      try proxy.restart()
+      let plan = FaultPlan(
+        in: .directory(proxy.scratchDirectory), failing: [.read], number: 1, with: .tooManyOpenFiles
+      )
+      plan.install()
+      let client = try proxy.connect().get(origin.url("/"))
+      try origin.serve(503, ["Cache-Control: max-age=600", "Connection: close"], "bad")
+      try client.expectResponse(503, content: "bad")
+      plan.remove()
+      #expect(plan.fired == 1)
+      try client.get(origin.url("/")).expectResponse(200, content: "good")
+      try origin.expectNothingElse()
+    }
+  }
+
   @Test("with nothing stored an error is kept if its origin says so")
   func errorAlone() throws {
     try wire { origin, proxy in

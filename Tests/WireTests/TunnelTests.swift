@@ -114,6 +114,35 @@ import Testing
     }
   }
 
+  @Test("a side that has finished is held back like any other, and keeps no worker awake")
+  func backPressureAfterFinish() throws {
+    try wire { origin, proxy in
+      let (client, upstream) = try tunnel(origin, proxy)
+      try upstream.shrinkReceiveBuffer(to: 128 << 10)
+      upstream.finish()
+      try client.expectEnd()
+      // A piece at a time, until the proxy reads no further; then one more, and the end, which lie before it.
+      let bytes = patterned(32 << 20)
+      var sent = 0
+      while sent - Int(proxy.registry.value(.tunnelBytes, .toUpstream)) < 32 << 10 {
+        try client.send(Array(bytes[sent..<(sent + (32 << 10))]))
+        sent += 32 << 10
+        var looks = 0
+        try proxy.expect("the piece to be read, or left") {
+          looks += 1
+          return $0.value(.tunnelBytes, .toUpstream) == sent || looks == 300
+        }
+      }
+      let passed = proxy.registry.value(.tunnelBytes, .toUpstream)
+      client.finish()
+      let before = proxy.server.turns()
+      for _ in 0..<50 { _ = proxy.server.turns() }
+      #expect(proxy.server.turns() - before < 100)
+      #expect(proxy.registry.value(.tunnelBytes, .toUpstream) == passed)
+      try upstream.expectBytes(Array(bytes[..<sent])).expectEnd()
+    }
+  }
+
   @Test("a tunnel to a port that is not allowed is refused and says which setting allows it")
   func deniedPort() throws {
     try wire(configure: { configuration, _ in

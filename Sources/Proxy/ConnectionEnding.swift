@@ -1,0 +1,137 @@
+// How a client's connection ends: closed in one place, in order or by RST; or given away to a tunnel.
+
+import HTTP
+import IO
+import Platform
+
+extension ClientConnection {
+  /// Bytes read and thrown away while lingering, at most.
+  private static let discardLimit = 1 << 20
+
+  /// The proxy ends: an idle connection goes at once, a busy one after its answer.
+  func drain() {
+    keepsAlive = false
+    guard phase == .waiting, input.isEmpty else { return }
+    if output.isEmpty { close(.finished) } else { endsAfterOutput = true }
+  }
+
+  /// Says FIN, and waits for the client to have taken the answer.
+  func linger() {
+    guard phase == .answering || phase == .waiting else { return }
+    phase = .lingering
+    endsAfterOutput = false
+    input.removeAll()
+    Socket.shutdownWrite(descriptor)
+    loop.setInterest(self, .read)
+    loop.arm(self, after: worker.settings.lingerTimeout)
+  }
+
+  func discard() {
+    let buffer = loop.receiveBuffer
+    switch Socket.receive(descriptor, into: buffer) {
+    case .bytes(let count):
+      discarded += count
+      if discarded > Self.discardLimit { close(.finished) }
+    case .wouldBlock:
+      return
+    case .endOfStream, .failed:
+      close(.finished)
+    }
+  }
+
+  /// The one place where a client's connection ends.
+  func close(_ ending: ClientEnding) {
+    guard phase != .closed else { return }
+    let wasAnswering = phase == .answering
+    phase = .closed
+    unregister()
+    throttle?.end()
+    throttle = nil
+    if ending.isAbort {
+      Socket.abort(raw: descriptor)
+    } else {
+      FileDescriptor.close(raw: descriptor)
+    }
+    content = ContentSource()
+    input.removeAll()
+    output.removeAll()
+    worker.connectionClosed(self)
+    if wasAnswering {
+      if let driver {
+        self.driver = nil
+        driver.clientLeft(ending)
+      } else if let tunnel {
+        self.tunnel = nil
+        tunnel.clientLeft()
+      } else if var record {
+        self.record = nil
+        record.sentBytes = sentBytes
+        record.ending = ending
+        worker.log(record)
+      }
+    }
+  }
+
+  // MARK: Tunnels
+
+  /// CONNECT: the socket will belong to a tunnel, if the host can be reached.
+  func beginTunnel(_ tunnel: Tunnel) {
+    self.tunnel = tunnel
+    beginAnswer(keepsAlive: false)
+    tunnel.start()
+  }
+
+  func tunnelFailed(_ error: ProxyError, _ record: AccessRecord) {
+    tunnel = nil
+    guard phase == .answering else { return }
+    let answer = Answers.error(
+      error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: false, isHead: false,
+      version: .http11)
+    answer.withUnsafeBytes { write($0) }
+    var record = record
+    record.handling = .error
+    record.sentBytes = UInt64(answer.count)
+    worker.log(record)
+    answerFinished()
+    advance()
+  }
+
+  /// Gives the socket away, with what was read of it.
+  func surrender() -> (descriptor: Int32, unread: [UInt8]) {
+    phase = .closed
+    tunnel = nil
+    unregister()
+    throttle?.end()
+    throttle = nil
+    let unread = [UInt8](input.bytes)
+    input.removeAll()
+    worker.connectionClosed(self)
+    return (descriptor, unread)
+  }
+}
+
+/// How a client's connection ended.
+enum ClientEnding: String {
+  /// All that was begun is answered.
+  case finished
+  /// The client closed or reset while its answer was under way.
+  case clientLeft = "client-left"
+  /// The client took nothing for longer than `limits.write-timeout`.
+  case clientStalled = "client-stalled"
+  /// The answer could not be completed; the connection is cut so that nobody takes it for whole.
+  case cut
+  /// The proxy is shutting down and does not wait any longer.
+  case shutdown
+
+  /// Ends with RST instead of FIN: an incomplete answer must not look like a complete one
+  /// (RFC 9112 §8).
+  var isAbort: Bool {
+    switch self {
+    case .cut, .clientStalled, .shutdown: true
+    // Usually there is nobody to see it. But sending can fail for reasons of our own, and then what was sent
+    // is not the whole either.
+    case .clientLeft: true
+    case .finished: false
+    }
+  }
+}

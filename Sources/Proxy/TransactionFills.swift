@@ -1,0 +1,193 @@
+// A transaction and the fill it follows: joining one that runs, leading a new one, hearing what comes of it, and
+// going on alone where the answer is not for this request.
+
+import Caching
+import HTTP
+import IO
+import Storage
+
+extension TransactionDriver {
+  func followFill() {
+    switch worker.fills.enter(
+      request.key, now: loop.now, asksForLess: request.traits.asksForLess)
+    {
+    case .joined(let fill):
+      let interest = FillInterest(adopting: fill)
+      if case .growing(let body) = fill.phase, !mayJoin(body.response) {
+        // Its answer was there before this request was made. Who comes now follows this one; those who read
+        // along go on.
+        worker.fills.leave(fill)
+        return followFill()
+      }
+      self.fill = fill
+      self.interest = interest
+      isCollapsed = true
+      _ = fill.follow(Follower(mailbox: loop.mailbox, id: id))
+      fillChanged()
+    case .alone:
+      if machine.traits.isBestAskedAsItIs { goAlone(.notForSharing) } else { leadAlone() }
+    case .lead(let fill):
+      // Between the look into the store and this moment another fill may have ended well.
+      if let entry = storedMeanwhile() {
+        worker.fills.leave(fill)
+        fill.enter(.stored(entry))
+        self.fill = fill
+        interest = FillInterest(adopting: fill)
+        isCollapsed = true
+        fillChanged()
+      } else {
+        lead(fill)
+      }
+    }
+  }
+
+  /// Whether an answer that has come, but not all of it, may be used for a request made later: if it could be, were
+  /// it stored already (RFC 9111 §4). What the client would like does not count here: who may have what is under
+  /// way is the origin's to say, and a request's directives are wishes (§5.2.1).
+  private func mayJoin(_ response: StoredResponse) -> Bool {
+    switch Reuse.decide(
+      response.freshness, RequestDirectives(), now: loop.wallSeconds, policy: request.policy)
+    {
+    case .fresh: true
+    case .stale, .mustValidate, .notAllowed: request.isOffline
+    }
+  }
+
+  func storedMeanwhile() -> StoredEntry? {
+    guard case .hot(let set) = worker.lookup(request.key), let entry = select(set),
+      entry !== self.entry, entry !== unreadable,
+      case .fresh = Reuse.decide(
+        entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
+    else { return nil }
+    return entry
+  }
+
+  /// A fill that nobody else can find.
+  func leadAlone() {
+    let fill = Fill(request.key)
+    fill.retain()
+    lead(fill)
+  }
+
+  func lead(_ fill: Fill) {
+    self.fill = fill
+    interest = FillInterest(adopting: fill)
+    let driver = FillDriver(
+      worker: worker, fill: fill, request: request, stale: entry, leader: self,
+      holdsVariants: machine.found == .otherVariant || machine.found == .unreadable,
+      variances: otherVariances)
+    fillDriver = driver
+    driver.start()
+  }
+
+  /// The fill has news: called by the driver of a fill this transaction leads, by letter otherwise.
+  func fillChanged() {
+    guard !isOver, !machine.isAnswering, let fill else { return }
+    switch fill.phase {
+    case .waiting:
+      // The leader has had them from its own exchange.
+      guard isCollapsed else { return }
+      for hint in fill.hints.dropFirst(hintsRelayed) {
+        relayInformational(status: hint.status, fields: hint.fields)
+        hintsRelayed += 1
+      }
+      return
+    case .growing(let body):
+      guard mayShare(body.response) else { return goAlone() }
+      // A range of content whose length nobody knows can be given once the content reaches beyond it.
+      if body.length == nil,
+        let count = Answers.contentNeeded(
+          by: request, of: body.response, now: loop.wallSeconds),
+        !body.has(count, orTell: Follower(mailbox: loop.mailbox, id: id))
+      {
+        return
+      }
+      // Who comes when the start of the content may be gone is on its own.
+      guard let reader = body.join(Follower(mailbox: loop.mailbox, id: client.id))
+      else { return goAlone() }
+      self.reader = reader
+      carryOut(machine.fillSaid(.growing, collapsed: isCollapsed))
+    case .stored(let entry):
+      guard mayShare(entry.response) else { return goAlone() }
+      self.entry = entry
+      carryOut(machine.fillSaid(.stored, collapsed: isCollapsed))
+    case .confirmed(let entry):
+      guard mayShare(entry.response) else { return goAlone() }
+      self.entry = entry
+      isConfirmed = true
+      carryOut(machine.fillSaid(.confirmed, collapsed: isCollapsed))
+    case .unshared, .unkept:
+      goAlone(.notForSharing)
+    case .refused(let status):
+      guard mayServeStale(.answered(status)) else { return goAlone() }
+      standIn(for: status)
+      carryOut(machine.fillSaid(.failedButStale, collapsed: isCollapsed))
+    case .failed(let error):
+      let isStale = error.isOutage && mayServeStale(.disconnected)
+      if isStale { standIn(for: nil) }
+      carryOut(
+        machine.fillSaid(isStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
+    }
+    client.advance()
+  }
+
+  /// The fill this transaction leads asks once more.
+  func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
+
+  func mayShare(_ response: StoredResponse) -> Bool {
+    if !isCollapsed || response.variance.matches(request.fields) { return true }
+    otherVariances.append(response.variance)
+    return false
+  }
+
+  /// What others fetch is not for this request.
+  func goAlone(_ news: Transaction.FillNews = .notForYou) {
+    fill = nil
+    interest = nil
+    isCollapsed = false
+    carryOut(machine.fillSaid(news, collapsed: false))
+  }
+
+  /// With no answer to be had, or a bad one, a stale one may do (RFC 9111 §4.2.4, RFC 5861 §4).
+  func mayServeStale(_ failure: Reuse.Failure) -> Bool {
+    guard let entry, !isOver else { return false }
+    return Reuse.afterFailure(
+      entry.response.freshness, request.directives, now: loop.wallSeconds,
+      failure: failure, policy: request.policy)
+  }
+
+  func standIn(for status: Status?) {
+    errorStatus = status
+    staleDetail = "stale-if-error"
+    ownFields = FieldSection()
+  }
+
+  /// The fill this transaction leads turned out to be for it alone.
+  /// - Parameters:
+  ///   - exchange: goes on reporting here; nil when all of the answer has come.
+  ///   - begun: content that has come already.
+  func takeOver(
+    _ exchange: Exchange?, _ head: ResponseHead, begun: [UInt8], isComplete: Bool, why: StaticString
+  ) {
+    guard !isOver else {
+      exchange?.cancel()
+      return
+    }
+    var begun = begun
+    var isComplete = isComplete
+    self.exchange = exchange
+    relayHead = head
+    relayDetail = why
+    if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
+      dropExchange()
+      originStatus = head.status
+      relayHead = short
+      begun = []
+      isComplete = true
+    }
+    carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
+    if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
+    if !isOver, isComplete { relayFinished(trailers: nil) }
+    client.advance()
+  }
+}

@@ -1,0 +1,109 @@
+// The request goes to the origin as it is, and the answer to this client alone: its head, its content as fast as the
+// client takes it, its trailers.
+
+import Caching
+import HTTP
+import IO
+import Storage
+import Telemetry
+
+extension TransactionDriver {
+  func relay() {
+    worker.metrics.add(.relays, .request)
+    if request.method == .head, let entry {
+      headWatch = HeadWatch(
+        store: worker.store, key: request.key, entry: entry, sentAt: loop.now)
+    }
+    // Why a miss is not stored, where the reason lies in who asks.
+    if request.traits.isCacheable, UnkeyedFields.areInside(request.fields) {
+      relayDetail = "request-credentials"
+    }
+    let exchange = Exchange(
+      worker: worker, request: Forwarding.relayedRequest(request, via: worker.via), consumer: self)
+    self.exchange = exchange
+    exchange.start()
+  }
+
+  func relayInformational(status: Status, fields: FieldSection) {
+    guard request.version == .http11, !machine.isAnswering else { return }
+    let head = Answers.informational(status: status, fields: fields)
+    head.withUnsafeBytes { client.write($0) }
+    if client.waitingOutput > 0 { client.waitForSocket() }
+  }
+
+  func sendRelayHead() {
+    guard let head = relayHead else { return }
+    var fields = head.fields
+    Forwarding.tidyResponse(
+      &fields, version: head.version, via: worker.via,
+      keepingTrailer: head.framing == .chunked && request.acceptsTrailers)
+    // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
+    if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
+    let delimiter: Answers.Delimiter =
+      switch head.framing {
+      case .none, .refused: .asIs
+      case .length(let length): .length(Int64(clamping: length))
+      case .chunked, .untilClose: unknownLength
+      }
+    relayIsChunked = delimiter == .chunked
+    // A request that is not finished when its answer begins may never be, and then nothing can follow it.
+    client.beginAnswer(
+      keepsAlive: client.keepsAlive && delimiter != .close && content.isFinished)
+    record.status = head.status
+    let answer = Answers.relayed(
+      head, fields: fields,
+      cacheStatus: CacheStatus(
+        forwarded: forwardReason, forwardStatus: originStatus ?? head.status,
+        detail: relayDetail ?? passDetail),
+      delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
+    client.content = .relay
+    answer.withUnsafeBytes {
+      client.write($0, more: head.framing != .none && head.framing != .length(0))
+    }
+  }
+
+  /// Why the request went to the origin as it is.
+  var forwardReason: CacheStatus.ForwardReason {
+    guard request.method == .get || request.method == .head else { return .method }
+    if request.policy.kind == .passed { return .bypass }
+    return request.directives.noStore || request.hasContent ? .request : validationReason
+  }
+
+  var passDetail: StaticString? { request.policy.kind == .passed ? "pass" : nil }
+
+  func relayContent(_ bytes: UnsafeRawBufferPointer) {
+    if relayIsChunked {
+      var start: [UInt8] = []
+      ChunkedEncoding.appendChunkStart(bytes.count, to: &start)
+      start.withUnsafeBytes { client.write($0, more: true) }
+      client.write(bytes, more: true)
+      let end: [UInt8] = [13, 10]
+      end.withUnsafeBytes { client.write($0) }
+    } else {
+      client.write(bytes)
+    }
+    if client.waitingOutput > 0 { client.waitForSocket() }
+  }
+
+  /// The client's socket took what waited.
+  func clientCanTake() {
+    if client.waitingOutput <= Self.relayLowWater { exchange?.resume() }
+  }
+
+  func relayFinished(trailers: FieldSection?) {
+    if relayIsChunked {
+      var end: [UInt8] = []
+      // Who did not say that trailers are welcome may not even look for them (RFC 9110 §6.5.1).
+      let kept = request.acceptsTrailers ? trailers : nil
+      ChunkedEncoding.appendEnd(trailers: kept ?? FieldSection(), to: &end)
+      end.withUnsafeBytes { client.write($0) }
+    }
+    if client.waitingOutput > 0 { client.waitForSocket() }
+    answerSent()
+  }
+
+  func dropExchange() {
+    exchange?.cancel()
+    exchange = nil
+  }
+}

@@ -1,0 +1,163 @@
+// One of the two sockets of a tunnel: what is read from it goes to the other one. It is read as long as the other one
+// takes what comes, its rate allows it, and it has not finished.
+
+import IO
+import Platform
+
+final class TunnelEnd: LoopObject {
+  /// Bytes waiting for this socket, above which the other one is not read.
+  private static let limit = 256 << 10
+
+  private unowned(unsafe) let tunnel: Tunnel
+  unowned(unsafe) var other: TunnelEnd!
+  private let descriptor: Int32
+  private var output = ByteQueue()
+  private var isOpen = true
+  private var isWatched = false
+  /// The rate does not allow to read now.
+  private var isThrottled = false
+  /// The peer has sent its FIN.
+  private var hasFinished = false
+  /// Our FIN follows what waits in `output`.
+  private var finishesAfterOutput = false
+  private var isShut = false
+
+  init(tunnel: Tunnel, loop: EventLoop, descriptor: Int32) {
+    self.tunnel = tunnel
+    self.descriptor = descriptor
+    super.init(loop: loop)
+  }
+
+  /// - Returns: false when the kernel refuses to watch the descriptor.
+  func start() -> Bool {
+    isWatched = (try? loop.watch(descriptor, self, .read)) != nil
+    return isWatched
+  }
+
+  var isDone: Bool { hasFinished && isShut }
+
+  private var mayRead: Bool { !hasFinished && !isThrottled && other.output.count < Self.limit }
+
+  override func ready(_ readiness: Readiness) {
+    if readiness.contains(.write), !output.isEmpty { flush() }
+    guard isOpen else { return }
+    if readiness.contains(.error) {
+      tunnel.broke()
+      return
+    }
+    if mayRead, !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp]) { read() }
+    guard isOpen else { return }
+    if readiness.contains(.hangUp), !mayRead, output.isEmpty {
+      // Both directions have ended, which the kernel tells again and again, whatever it is asked for, until what came
+      // before the end is read. `updateInterest` comes back to it.
+      isWatched = false
+      loop.unwatch(self)
+      return
+    }
+    updateInterest()
+  }
+
+  private func read() {
+    let allowed = tunnel.allowance(loop.receiveBuffer.count, from: self)
+    guard allowed > 0 else {
+      isThrottled = true
+      return
+    }
+    let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<allowed])
+    switch Socket.receive(descriptor, into: buffer) {
+    case .bytes(let count):
+      tunnel.passed(count, from: self)
+      if count < allowed { tunnel.rests(self) }
+      other.send(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+    case .wouldBlock:
+      tunnel.rests(self)
+    case .endOfStream:
+      tunnel.rests(self)
+      hasFinished = true
+      other.finish()
+    case .failed:
+      tunnel.broke()
+    }
+  }
+
+  /// The rate allows to read again, as far as the tunnel knows.
+  func readAgain() {
+    isThrottled = false
+    updateInterest()
+  }
+
+  func send(_ bytes: UnsafeRawBufferPointer) {
+    guard isOpen else { return }
+    if !output.isEmpty {
+      output.append(bytes)
+    } else {
+      switch Socket.send(descriptor, bytes) {
+      case .bytes(let count):
+        if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
+      case .wouldBlock:
+        output.append(bytes)
+      case .endOfStream, .failed:
+        tunnel.broke()
+        return
+      }
+    }
+    updateInterest()
+  }
+
+  private func flush() {
+    while !output.isEmpty {
+      switch Socket.send(descriptor, output.bytes) {
+      case .bytes(let count):
+        output.consume(count)
+      case .wouldBlock:
+        return
+      case .endOfStream, .failed:
+        tunnel.broke()
+        return
+      }
+    }
+    if finishesAfterOutput { shut() }
+    guard isOpen else { return }
+    other.updateInterest()
+  }
+
+  /// The other side has finished: so do we, behind what waits.
+  func finish() {
+    finishesAfterOutput = true
+    if output.isEmpty { shut() }
+  }
+
+  private func shut() {
+    guard !isShut else { return }
+    isShut = true
+    Socket.shutdownWrite(descriptor)
+    tunnel.ended()
+  }
+
+  private func updateInterest() {
+    guard isOpen else { return }
+    var interest: Interest = []
+    if mayRead { interest.insert(.read) }
+    if !output.isEmpty { interest.insert(.write) }
+    guard !isWatched else {
+      loop.setInterest(self, interest)
+      return
+    }
+    guard !interest.isEmpty else { return }
+    isWatched = (try? loop.watch(descriptor, self, interest)) != nil
+    if !isWatched { tunnel.broke() }
+  }
+
+  func close(aborting: Bool) {
+    guard isOpen else { return }
+    isOpen = false
+    unregister()
+    if aborting {
+      Socket.abort(raw: descriptor)
+    } else {
+      FileDescriptor.close(raw: descriptor)
+    }
+  }
+
+  override func loopEnding() { close(aborting: true) }
+}
