@@ -14,7 +14,6 @@ import Testing
     ("GET http://a.test/#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET http://ORIGIN/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
     ("GET http://ORIGIN/ HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417),
-    ("GET https://a.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 501),
     ("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404),
     ("TRACE http://ORIGIN/ HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     ("OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: x\r\n\r\n", 400),
