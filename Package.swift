@@ -84,7 +84,8 @@ let package = Package(
       dependencies: ["Storage", "Platform", "HTTP", "Caching", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Platform", "SeededRandom", "Support"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
-    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP"]),
+    .testTarget(
+      name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP", "TLS"]),
     .testTarget(
       name: "ProxyTests",
       dependencies: [

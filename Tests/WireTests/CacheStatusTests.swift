@@ -178,9 +178,10 @@ import Testing
       try upstream.respond(status, Self.fresh, status == 304 ? "" : "content")
       let reason = status == 304 ? "stale" : "uri-miss"
       let expected = "Holdfast; fwd=\(reason); fwd-status=\(status); stored"
-      #expect(try first.expectResponse(200)["Cache-Status"] == expected + "; ttl=600")
+      #expect(roundedUp(try first.expectResponse(200)["Cache-Status"]) == expected + "; ttl=600")
       #expect(
-        try second.expectResponse(200)["Cache-Status"] == expected + "; collapsed; ttl=600")
+        roundedUp(try second.expectResponse(200)["Cache-Status"])
+          == expected + "; collapsed; ttl=600")
     }
   }
 }

@@ -45,7 +45,8 @@ import Testing
       try origin.serve(200, fresh + ["Connection: close"], "a")
       let answer = try client.expectResponse(200, ["Age": "0"])
       #expect(
-        answer["Cache-Status"] == "Holdfast; fwd=uri-miss; fwd-status=200; stored; ttl=600")
+        roundedUp(answer["Cache-Status"])
+          == "Holdfast; fwd=uri-miss; fwd-status=200; stored; ttl=600")
       try client.get(origin.url("/other"))
       try origin.serve(200, ["Cache-Control: no-store", "Connection: close"], "a")
       #expect(
@@ -83,7 +84,7 @@ import Testing
       let answer = try client.expectResponse(
         200, ["X-Round": "2", "Content-Length": "\(size)"], content: content)
       #expect(
-        answer["Cache-Status"] == "Holdfast; fwd=stale; fwd-status=304; stored; ttl=600")
+        roundedUp(answer["Cache-Status"]) == "Holdfast; fwd=stale; fwd-status=304; stored; ttl=600")
       try client.get(origin.url("/"))
       let hit = try client.expectResponse(200, ["X-Round": "2"], content: content)
       #expect(hit["Cache-Status"]?.hasPrefix("Holdfast; hit") == true)
@@ -103,7 +104,7 @@ import Testing
       let answer = try client.expectResponse(200, ["ETag": "\"v2\""], content: content)
       try proxy.expectStored()
       #expect(
-        answer["Cache-Status"] == "Holdfast; fwd=stale; fwd-status=200; stored; ttl=600")
+        roundedUp(answer["Cache-Status"]) == "Holdfast; fwd=stale; fwd-status=200; stored; ttl=600")
       try client.get(origin.url("/")).expectResponse(200, content: content)
       try origin.expectNothingElse()
     }

@@ -74,7 +74,7 @@ struct CompletionTests {
       // The beginning is there at once, before a byte of the rest.
       let head = try client.expectHead(200, ["Content-Length": "\(Self.whole.count)"])
       #expect(
-        head["Cache-Status"] == "Holdfast; fwd=partial; fwd-status=206; stored; ttl=600")
+        roundedUp(head["Cache-Status"]) == "Holdfast; fwd=partial; fwd-status=206; stored; ttl=600")
       #expect(head["Content-Range"] == nil)
       #expect(try client.expectContent(Self.cut) == Array(Self.whole[..<Self.cut]))
       try upstream.send(Array(Self.whole[Self.cut...]))

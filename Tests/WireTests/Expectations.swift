@@ -34,3 +34,11 @@ extension WireClient {
     return answer
   }
 }
+
+/// A Cache-Status whose ttl is up to half a minute short of 600 as one with 600: seconds may go by on a busy machine.
+func roundedUp(_ cacheStatus: String?) -> String? {
+  cacheStatus?.replacing(/ttl=(\d+)/) { match in
+    let left = Int(match.output.1) ?? 0
+    return (570..<600).contains(left) ? "ttl=600" : String(match.output.0)
+  }
+}
