@@ -51,6 +51,8 @@ package final class TLSSession {
   private(set) package var isOpen = false
   private var socketError: Errno?
   private var socketEnded = false
+  /// What has come was not read to its end.
+  private var mayHaveMore = false
   private var problem: CertificateProblem?
   private(set) package var alertReceived: TLSAlert?
   private(set) package var alertSent: TLSAlert?
@@ -158,6 +160,8 @@ package final class TLSSession {
     let result = SSL_do_handshake(ssl)
     if result == 1 {
       isOpen = true
+      // Content may have come along with the peer's last words.
+      mayHaveMore = true
       return .done
     }
     switch outcome(result) {
@@ -247,15 +251,18 @@ package final class TLSSession {
       }
       let outcome = outcome(result)
       if case .endOfStream = outcome { hasEnded = true }
+      // A part of a record may lie here, but nothing can be made of it before the rest has come.
+      mayHaveMore = false
       // What went wrong is told next time; these bytes came before.
       return total > 0 ? .bytes(total) : outcome
     }
+    mayHaveMore = true
     return total > 0 ? .bytes(total) : .wantsRead
   }
 
   /// Bytes, an end or a failure lie here, which the kernel will not tell of.
   package var hasUnread: Bool {
-    failure != nil || hasEnded || SSL_has_pending(ssl) == 1
+    failure != nil || hasEnded || mayHaveMore && SSL_has_pending(ssl) == 1
   }
 
   /// Writes as much as the socket takes. When that is less than all, a record may have been begun: the next call has

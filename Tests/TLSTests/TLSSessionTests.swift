@@ -69,6 +69,26 @@ struct TLSSessionTests {
     #expect(pair.client.read(60).1.count == 40)
   }
 
+  @Test("a part of a record is nothing to come back for before the rest has come")
+  func partOfRecord() throws {
+    let authority = try TestAuthority()
+    let (client, server) = try contexts(authority)
+    let pair = try Pair(client: client, server: server)
+    #expect(pair.shake().client == .done)
+    // The tickets.
+    #expect(pair.client.read().0 == .wantsRead)
+    #expect(pair.server.write([UInt8](repeating: 1, count: 100)) == .bytes(100))
+    var record = [UInt8](repeating: 0, count: 1000)
+    let count = recv(pair.clientSocket, &record, record.count, 0)
+    #expect(count > 100)
+    _ = send(pair.serverSocket, record, 40, 0)
+    #expect(pair.client.read().0 == .wantsRead)
+    #expect(!pair.client.hasUnread)
+    _ = send(pair.serverSocket, Array(record[40...]), count - 40, 0)
+    #expect(pair.client.read().1.count == 100)
+    #expect(!pair.client.hasUnread)
+  }
+
   @Test("close_notify is an end; a FIN without it is a cut")
   func endings() throws {
     let authority = try TestAuthority()
