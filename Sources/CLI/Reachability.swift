@@ -6,7 +6,7 @@ import Platform
 enum Reachability {
   /// `http://127.0.0.1:3128  forward proxy, mirrors, tunnels`
   static func use(of listener: ListenerSettings) -> String {
-    let url = "http://\(listener.address)"
+    let url = "\(listener.scheme)://\(listener.address)"
     let use =
       listener.origin.map { "reverse proxy for \($0.text)" } ?? "proxy, mirrors, tunnels"
     return switch listener.proxyProtocol {
@@ -45,9 +45,9 @@ enum Reachability {
       return nil
     }
     let address = listener.address
-    guard address.ip.isUnspecified else { return "http://\(address)" }
+    guard address.ip.isUnspecified else { return "\(listener.scheme)://\(address)" }
     let own: IPAddress = address.ip.family == .v4 ? .loopbackV4 : .loopbackV6
-    return "http://\(SocketAddress(own, port: address.port))"
+    return "\(listener.scheme)://\(SocketAddress(own, port: address.port))"
   }
 
   static func clients(_ configuration: Configuration) -> [String] {

@@ -106,6 +106,7 @@ extension ConfigurationReader {
   /// Reads the files that hold secrets.
   mutating func readSecrets(into configuration: inout Configuration) {
     checkCertificates(configuration)
+    readIdentities(into: &configuration)
     if let file = configuration.admin?.tokenFile,
       let text = secretFile(file, key: "admin.token-file")
     {

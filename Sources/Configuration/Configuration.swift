@@ -4,6 +4,7 @@
 // bounds. A value of this type that came out of `ConfigurationLoader` has passed all checks.
 
 import Platform
+import TLS
 
 /// Everything a running instance needs to know.
 package struct Configuration: Sendable, Equatable {
@@ -42,6 +43,14 @@ package struct ListenerSettings: Sendable, Equatable {
   package var origin: OriginURL?
   /// Whether a load balancer in front says whose connections it passes on.
   package var proxyProtocol = ProxyProtocolUse.off
+  /// Files in PEM form, for a listener that speaks TLS: certificate with its chain, and its key.
+  package var certificateFile: String?
+  package var keyFile: String?
+  /// What was in them.
+  package var identity: TLSIdentity?
+
+  package var isSecure: Bool { certificateFile != nil || keyFile != nil }
+  package var scheme: String { isSecure ? "https" : "http" }
 
   package init(
     address: SocketAddress, origin: OriginURL? = nil, proxyProtocol: ProxyProtocolUse = .off

@@ -58,6 +58,16 @@ extension ListenerSettings: ConfigurationValue {
       "Makes this listener a reverse proxy: all origin-form requests go to this one origin, whatever its address."
     ),
     Setting(
+      "tls.certificate", \.certificateFile, in: ListenerSettings(address: .loopback(port: 3128)),
+      .restart, example: "/etc/holdfast/server.pem",
+      "Makes this listener speak TLS: a file with its certificate and those that lead to an authority, PEM. Read again on SIGHUP; connections that are open go on."
+    ),
+    Setting(
+      "tls.key", \.keyFile, in: ListenerSettings(address: .loopback(port: 3128)), .restart,
+      example: "/etc/holdfast/server.key",
+      "The key of that certificate, PEM, without a password. Only the service's user should be able to read it."
+    ),
+    Setting(
       "proxy-protocol", \.proxyProtocol, in: ListenerSettings(address: .loopback(port: 3128)),
       .restart, example: "[10.0.0.5, 10.0.0.6]",
       "Whether connections begin with a PROXY protocol header, version 1 or 2, in which a load balancer names the client: `true` for all connections, a list of networks for those that come from there, `false` for none. The client named there is who `clients`, `rate` and the access log are about. With `true` whoever can connect can name anybody."
@@ -84,9 +94,10 @@ extension ListenerSettings: ConfigurationValue {
   }
 
   package var yaml: String {
-    if origin == nil, proxyProtocol == .off { return address.yaml }
+    if origin == nil, proxyProtocol == .off, !isSecure { return address.yaml }
     let parts =
       ["address: \(address.yaml)"] + (origin.map { ["origin: \($0.yaml)"] } ?? [])
+      + (isSecure ? ["tls: { certificate: \(certificateFile.yaml), key: \(keyFile.yaml) }"] : [])
       + (proxyProtocol == .off ? [] : ["proxy-protocol: \(proxyProtocol.yaml)"])
     return "{ \(parts.joined(separator: ", ")) }"
   }

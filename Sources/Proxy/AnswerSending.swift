@@ -31,7 +31,7 @@ extension ClientConnection {
     deadlines = AnswerDeadlines()
     // Often this comes from an origin or a fill, with nobody about to call `advance`, while the next request
     // waits here already, or the end of this answer waits for the socket.
-    if !isAdvancing, !input.isEmpty || !output.isEmpty { loop.afterTurn(self) }
+    if !isAdvancing, !input.isEmpty || !output.isEmpty || stream.hasUnread { loop.afterTurn(self) }
     if keepsAlive {
       phase = .waiting
       guard output.isEmpty else {
@@ -84,7 +84,7 @@ extension ClientConnection {
       return
     }
     let window = UnsafeRawBufferPointer(rebasing: bytes[0..<allowed])
-    switch Socket.send(descriptor, window, more: more || allowed < bytes.count) {
+    switch stream.send(window, more: more || allowed < bytes.count) {
     case .bytes(let count):
       countSent(count)
       if count < bytes.count {
@@ -125,7 +125,7 @@ extension ClientConnection {
         return
       }
       let window = UnsafeRawBufferPointer(rebasing: output.bytes[0..<allowed])
-      switch Socket.send(descriptor, window, more: content.isActive) {
+      switch stream.send(window, more: content.isActive) {
       case .bytes(let count):
         countSent(count)
         output.consume(count)

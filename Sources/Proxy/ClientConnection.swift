@@ -2,22 +2,26 @@
 // turn, hands everything else to a TransactionDriver, and keeps order between pipelined requests. What it
 // sends is one head after another, each with content from one of the sources in ContentSource.swift.
 //
+//   (securing) ─▶ waiting
 //   waiting ─▶ answering ─▶ waiting …            kept alive, request after request
 //      │           └─▶ lingering ─▶ closed       said all, waits for the client to have read it
 //      └─▶ tunnel                                CONNECT: the socket belongs to Tunnel.swift
 //
 // Here are its state and its events. What they lead to: RequestReading.swift, HitPath.swift (the short way),
-// AnswerSending.swift, ContentSource.swift, ClientWaiting.swift, ConnectionEnding.swift, ClientAuthentication.swift.
+// ClientSecuring.swift (TLS), AnswerSending.swift, ContentSource.swift, ClientWaiting.swift, ConnectionEnding.swift, ClientAuthentication.swift.
 // An idle connection owns its two small queues and nothing else.
 
 import HTTP
 import IO
 import Platform
 import Storage
+import TLS
 import Telemetry
 
 final class ClientConnection: LoopObject, Throttled {
   enum Phase: UInt8 {
+    /// TLS is being agreed upon.
+    case securing
     /// For a request's head, or its rest.
     case waiting
     /// A request is being answered; the next one waits, unread or in `input`.
@@ -31,7 +35,7 @@ final class ClientConnection: LoopObject, Throttled {
   let worker: Worker
   let role: ListenerRole
   let peer: SocketAddress
-  let descriptor: Int32
+  var stream: SocketStream
   var phase = Phase.waiting
   /// The request being answered, when that takes more than the store's memory.
   var driver: TransactionDriver?
@@ -73,21 +77,36 @@ final class ClientConnection: LoopObject, Throttled {
     self.worker = worker
     self.role = role
     self.peer = peer
-    self.descriptor = descriptor
+    stream = SocketStream(descriptor)
     super.init(loop: worker.loop)
   }
 
-  /// - Returns: false when the kernel refuses to watch the descriptor, which stays the caller's then.
-  func start() -> Bool {
+  var descriptor: Int32 { stream.descriptor }
+
+  /// - Parameter context: for a listener that speaks TLS.
+  /// - Returns: false when the kernel refuses to watch the descriptor, or there is no memory for TLS; the descriptor
+  ///   stays the caller's then.
+  func start(securing context: TLSContext? = nil) -> Bool {
+    if let context {
+      guard let session = try? TLSSession(server: context, descriptor: descriptor) else {
+        unregister()
+        phase = .closed
+        return false
+      }
+      stream.secure(session)
+      phase = .securing
+    }
     guard (try? loop.watch(descriptor, self, .read)) != nil else {
       unregister()
       phase = .closed
       return false
     }
-    loop.arm(self, after: worker.settings.idleTimeout)
+    loop.arm(
+      self, after: context == nil ? worker.settings.idleTimeout : worker.settings.headerTimeout)
     if worker.settings.isRated { throttle = Throttle(worker: worker, client: peer.ip, owner: self) }
     return true
   }
+
   // MARK: Events
 
   override func ready(_ events: Readiness) {
@@ -95,8 +114,9 @@ final class ClientConnection: LoopObject, Throttled {
       close(phase == .lingering ? .finished : .clientLeft)
       return
     }
-    if !events.isDisjoint(with: [.read, .peerFinish, .error, .hangUp]) {
+    if phase == .securing || !events.isDisjoint(with: [.read, .peerFinish, .error, .hangUp]) {
       switch phase {
+      case .securing: shakeHands()
       case .waiting: read()
       case .answering: readContent()
       case .lingering: discard()
@@ -129,6 +149,9 @@ final class ClientConnection: LoopObject, Throttled {
       } else {
         armDeadlines()
       }
+    case .securing:
+      worker.metrics.add(.downstreamHandshakes, .timedOut)
+      close(.finished)
     case .lingering:
       close(.finished)
     case .closed:
@@ -147,7 +170,12 @@ final class ClientConnection: LoopObject, Throttled {
     advance()
   }
 
-  override func turnEnded() { advance() }
+  override func turnEnded() {
+    if hasWantedUnread {
+      if phase == .waiting { read() } else { readContent() }
+    }
+    advance()
+  }
 
   override func loopEnding() { close(.shutdown) }
 
@@ -156,7 +184,10 @@ final class ClientConnection: LoopObject, Throttled {
   func advance() {
     guard !isAdvancing else { return }
     isAdvancing = true
-    defer { isAdvancing = false }
+    defer {
+      isAdvancing = false
+      if hasWantedUnread { loop.afterTurn(self) }
+    }
     while phase != .closed {
       pump()
       if phase == .answering, !input.isEmpty { offerInput() }

@@ -72,7 +72,8 @@ extension ClientConnection {
   /// How many of so many bytes may be sent now; with 0 `waitForAllowance` is due.
   func allowance(_ count: Int) -> Int {
     guard let throttle else { return count }
-    return min(count, throttle.allowance())
+    // What TLS has begun to send it has to go on with.
+    return min(count, max(throttle.allowance(), stream.leastNext))
   }
 
   /// The socket could take more, but the rate does not allow it yet. Time runs for nobody meanwhile: it is

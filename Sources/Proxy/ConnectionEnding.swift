@@ -21,7 +21,7 @@ extension ClientConnection {
     phase = .lingering
     endsAfterOutput = false
     input.removeAll()
-    Socket.shutdownWrite(descriptor)
+    stream.finish()
     loop.setInterest(self, .read)
     loop.arm(self, after: worker.settings.lingerTimeout)
   }
@@ -50,6 +50,7 @@ extension ClientConnection {
     if ending.isAbort {
       Socket.abort(raw: descriptor)
     } else {
+      stream.tls?.finish()
       FileDescriptor.close(raw: descriptor)
     }
     content = ContentSource()
@@ -97,7 +98,7 @@ extension ClientConnection {
   }
 
   /// Gives the socket away, with what was read of it.
-  func surrender() -> (descriptor: Int32, unread: [UInt8]) {
+  func surrender() -> (stream: SocketStream, unread: [UInt8]) {
     phase = .closed
     tunnel = nil
     unregister()
@@ -106,7 +107,7 @@ extension ClientConnection {
     let unread = [UInt8](input.bytes)
     input.removeAll()
     worker.connectionClosed(self)
-    return (descriptor, unread)
+    return (stream, unread)
   }
 }
 

@@ -222,12 +222,14 @@ extension ClientConnection {
   }
 
   private func sendFile(_ file: Int32, count wanted: Int64) -> Bool {
-    let count = allowance(Int(wanted))
+    // Over TLS it goes through memory, of which there is so much.
+    let count = allowance(
+      stream.tls == nil ? Int(wanted) : min(Int(wanted), loop.sendBuffer.count))
     guard count > 0 else {
       waitForAllowance()
       return false
     }
-    switch Socket.sendFile(to: descriptor, from: file, offset: content.offset, count: count) {
+    switch stream.sendFile(file, offset: content.offset, count: count, through: loop.sendBuffer) {
     case .bytes(let sent):
       countSent(sent)
       content.offset += Int64(sent)

@@ -10,8 +10,7 @@ final class ListenerSockets: Sendable {
   private struct Bound {
     var worker: Int
     var descriptor: Int32
-    var role: ListenerRole
-    var trust: ProxyProtocolTrust
+    var use: ListenerUse
   }
 
   /// With the ports the kernel chose.
@@ -22,15 +21,16 @@ final class ListenerSockets: Sendable {
     var bound: [Bound] = []
     var addresses: [SocketAddress] = []
     do throws(StartFailure) {
-      for listener in listeners {
-        let role = try Self.role(of: listener)
+      for (number, listener) in listeners.enumerated() {
+        let use = ListenerUse(
+          number: number, role: try Self.role(of: listener), trust: listener.trust)
         var address = listener.address
         for worker in 0..<workers {
           let socket = try Self.listen(address)
           // With port 0 the first one gets a port, and the others share it.
           if worker == 0 { address = (try? Socket.localAddress(socket.rawValue)) ?? address }
           bound.append(
-            Bound(worker: worker, descriptor: socket.release(), role: role, trust: listener.trust))
+            Bound(worker: worker, descriptor: socket.release(), use: use))
         }
         addresses.append(address)
       }
@@ -47,10 +47,10 @@ final class ListenerSockets: Sendable {
   }
 
   /// The sockets of one worker, which owns them from now on.
-  func take(_ worker: Int) -> [(Int32, ListenerRole, ProxyProtocolTrust)] {
+  func take(_ worker: Int) -> [(Int32, ListenerUse)] {
     bound.withLock { bound in
       let taken = bound.filter { $0.worker == worker }
-        .map { ($0.descriptor, $0.role, $0.trust) }
+        .map { ($0.descriptor, $0.use) }
       bound.removeAll { $0.worker == worker }
       return taken
     }

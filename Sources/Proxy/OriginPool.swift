@@ -11,7 +11,6 @@ final class OriginConnection: LoopObject {
   let worker: Worker
   let origin: Origin
   let peer: SocketAddress
-  let descriptor: Int32
   /// Whom its events are for; nil while it is idle.
   var exchange: Exchange?
   /// Requests sent on it, this one included.
@@ -20,18 +19,13 @@ final class OriginConnection: LoopObject {
   var idleNumber: UInt64 = 0
   private var isOpen = true
   private(set) var isWatched = false
-  /// For https origins.
-  private(set) var tls: TLSSession?
-  /// What TLS has come to grief over; what the socket itself told is in the transfer.
-  private(set) var tlsFailure: TLSFailure?
-  /// TLS has something to say before it can give what it has read (a key update), and the socket is full.
-  private(set) var wantsRoomToRead = false
+  private var stream: SocketStream
 
   init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
     self.origin = origin
     self.peer = peer
-    self.descriptor = descriptor
+    stream = SocketStream(descriptor)
     super.init(loop: worker.loop)
     worker.metrics.add(.connectionsOpen, .upstream)
   }
@@ -71,43 +65,27 @@ final class OriginConnection: LoopObject {
     let settings = worker.settings.upstreamTLS
     let context = try settings.context()
     do throws(TLSFailure) {
-      tls = try TLSSession(
-        client: context, descriptor: descriptor, host: origin.host,
-        isAddress: IPAddress(origin.host) != nil, verifies: settings.verifies(origin.host),
-        ticket: worker.tickets.take(origin))
+      stream.secure(
+        try TLSSession(
+          client: context, descriptor: descriptor, host: origin.host,
+          isAddress: IPAddress(origin.host) != nil, verifies: settings.verifies(origin.host),
+          ticket: worker.tickets.take(origin)))
     } catch {
       throw .tls(origin.authority, error)
     }
   }
 
-  func handshake() -> TLSSession.Progress { tls?.handshake() ?? .done }
+  func handshake() -> TLSSession.Progress { stream.tls?.handshake() ?? .done }
 
   func receive(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
-    guard let tls else { return Socket.receive(descriptor, into: buffer) }
-    let result = tls.read(into: buffer)
-    wantsRoomToRead = result == .wantsWrite
-    return transfer(result)
+    stream.receive(into: buffer)
   }
 
-  func send(_ bytes: UnsafeRawBufferPointer) -> Transfer {
-    guard let tls else { return Socket.send(descriptor, bytes) }
-    return transfer(tls.write(bytes))
-  }
+  func send(_ bytes: UnsafeRawBufferPointer) -> Transfer { stream.send(bytes) }
 
-  /// What was read off the socket and not asked for yet: the kernel will not tell of it.
-  var hasUnread: Bool { tls?.hasUnread ?? false }
-
-  private func transfer(_ result: TLSTransfer) -> Transfer {
-    switch result {
-    case .bytes(let count): return .bytes(count)
-    case .wantsRead, .wantsWrite: return .wouldBlock
-    case .endOfStream: return .endOfStream
-    case .failed(.connection(let errno)): return .failed(errno)
-    case .failed(let failure):
-      tlsFailure = failure
-      return .failed(.protocol)
-    }
-  }
+  var tlsFailure: TLSFailure? { stream.tlsFailure }
+  var wantsRoomToRead: Bool { stream.wantsRoomToRead }
+  var hasUnread: Bool { stream.hasUnread }
 
   override func turnEnded() {
     guard isOpen, hasUnread else { return }
@@ -131,6 +109,9 @@ final class OriginConnection: LoopObject {
       }
     }
   }
+
+  var descriptor: Int32 { stream.descriptor }
+  var tls: TLSSession? { stream.tls }
 
   func close() {
     guard isOpen else { return }

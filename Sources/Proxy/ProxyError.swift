@@ -123,6 +123,11 @@ struct ProxyError: Error, Sendable {
     .requestDenied, "this listener serves one origin only and opens no tunnels",
     status: .methodNotAllowed)
 
+  static let plainHTTPOnTLS = ProxyError(
+    .requestError,
+    "plain HTTP was sent to a port that speaks TLS: write https:// in front of this proxy's address"
+  )
+
   static let loop = ProxyError(
     .proxyLoopDetected, "the request has passed this proxy before: its Via field names it")
 

@@ -8,14 +8,14 @@ import Telemetry
 
 final class ProxyPreamble: LoopObject {
   private let worker: Worker
-  private let role: ListenerRole
+  private let use: ListenerUse
   private let peer: SocketAddress
   private let descriptor: Int32
   private var header: [UInt8] = []
 
-  init(worker: Worker, role: ListenerRole, peer: SocketAddress, descriptor: Int32) {
+  init(worker: Worker, use: ListenerUse, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
-    self.role = role
+    self.use = use
     self.peer = peer
     self.descriptor = descriptor
     super.init(loop: worker.loop)
@@ -57,7 +57,7 @@ final class ProxyPreamble: LoopObject {
       guard take(count - before) else { return }
       unregister()
       worker.preambleEnded(self)
-      worker.admit(descriptor, peer: client ?? peer, role: role)
+      worker.admit(descriptor, peer: client ?? peer, use)
     case .refused:
       refuse()
     }

@@ -8,7 +8,7 @@ import Telemetry
 extension ClientConnection {
   func read() {
     let buffer = loop.receiveBuffer
-    switch Socket.receive(descriptor, into: buffer) {
+    switch stream.receive(into: buffer) {
     case .bytes(let count):
       // Counted once it has been dealt with: whoever watches the number may rely on that.
       defer { worker.metrics.add(.downstreamReceived, UInt64(count)) }
@@ -163,7 +163,7 @@ extension ClientConnection {
       return
     }
     let buffer = loop.receiveBuffer
-    switch Socket.receive(descriptor, into: buffer) {
+    switch stream.receive(into: buffer) {
     case .bytes(let count):
       worker.metrics.add(.downstreamReceived, UInt64(count))
       let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])

@@ -13,6 +13,15 @@ enum ListenerRole: Sendable {
   case origin(TargetURI)
 }
 
+/// A listener as the connections that it accepts know it.
+struct ListenerUse: Sendable {
+  /// Its place in the configuration.
+  var number: Int
+  var role: ListenerRole
+  /// From whom the PROXY protocol is taken.
+  var trust: ProxyProtocolTrust
+}
+
 /// Where a request leads.
 struct Route {
   /// Which of the ways in it took; the word in the access log.

@@ -127,8 +127,8 @@ package final class Server: Sendable {
       do {
         let thread = try LoopThread.start(name: "worker-\(number)") { loop throws(Errno) in
           let worker = Worker(loop: loop, number: number, shared: shared, settings: settings)
-          for (socket, role, trust) in sockets.take(number) {
-            try worker.listen(FileDescriptor(owning: socket), as: role, trust: trust)
+          for (socket, use) in sockets.take(number) {
+            try worker.listen(FileDescriptor(owning: socket), for: use)
           }
           started.withLock { $0 = worker.id }
         }
@@ -170,8 +170,10 @@ package final class Server: Sendable {
   /// the log's place) stays as it is; the names of such settings that differ are returned.
   package func apply(_ configuration: Configuration) -> [String] {
     let kept = Reference.restartKeys(from: started, to: configuration)
+    let asked = configuration
     var configuration = configuration
     Reference.keepStart(started, in: &configuration)
+    configuration.renewIdentities(from: asked)
     shared.accessLog?.reopen()
     shared.authenticator.use(configuration.auth.users)
     shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)

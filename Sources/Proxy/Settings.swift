@@ -7,6 +7,7 @@ import HTTP
 import IO
 import Mirrors
 import Platform
+import TLS
 
 final class Settings: Sendable {
   let configuration: Configuration
@@ -44,6 +45,8 @@ final class Settings: Sendable {
   /// No request may leave this machine.
   let isOffline: Bool
 
+  /// By the listeners' numbers.
+  private let listeners: [ListenerSecurity]
   /// How https origins are reached.
   let upstreamTLS: UpstreamTLS
   /// What may be open at a time: what `limits` says, or what the system's limit on descriptors leaves.
@@ -57,6 +60,7 @@ final class Settings: Sendable {
     isOffline = configuration.offline
     router = Router(configuration.mirrors)
     upstreamTLS = UpstreamTLS(configuration.upstream)
+    listeners = configuration.listeners.map { ListenerSecurity($0) }
     let limits = configuration.limits
     headLimits = HeadLimits(
       startLine: Int(clamping: limits.requestLine.bytes), head: Int(clamping: limits.head.bytes),
@@ -83,6 +87,11 @@ final class Settings: Sendable {
     largestStored = configuration.store.size.bytes / 100 &* Int64(configuration.store.maxShare)
     allowsEveryHost =
       configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
+  }
+
+  /// How a listener speaks; one that is not in this configuration goes on in the way of the first with its number.
+  func security(of listener: Int) -> ListenerSecurity {
+    listeners.indices.contains(listener) ? listeners[listener] : .unusable
   }
 
   var limits: Limits { configuration.limits }

@@ -83,15 +83,3 @@ extension CertificateProblem {
     return sentence
   }
 }
-
-extension TLSSetupError {
-  var sentence: String {
-    switch self {
-    case .noCertificate: "there is no certificate in the file"
-    case .noKey: "there is no private key in the file, or it has a password"
-    case .keyOfAnother: "the private key does not belong to the certificate"
-    case .cannotRead(let path, let reason): "\(path): \(reason)"
-    case .unavailable(let reason): reason
-    }
-  }
-}

@@ -139,9 +139,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
   private func open(_ farDescriptor: Int32) {
     // Before the connection is gone from the worker, so that at no time there seems to be nothing left.
     worker.tunnelOpened(self)
-    let (nearDescriptor, unread) = client.surrender()
-    let near = TunnelEnd(tunnel: self, loop: loop, descriptor: nearDescriptor)
-    let far = TunnelEnd(tunnel: self, loop: loop, descriptor: farDescriptor)
+    let (nearStream, unread) = client.surrender()
+    let near = TunnelEnd(tunnel: self, loop: loop, stream: nearStream)
+    let far = TunnelEnd(tunnel: self, loop: loop, stream: SocketStream(farDescriptor))
     self.near = near
     self.far = far
     near.other = far

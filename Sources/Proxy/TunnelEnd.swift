@@ -10,7 +10,7 @@ final class TunnelEnd: LoopObject {
 
   private unowned(unsafe) let tunnel: Tunnel
   unowned(unsafe) var other: TunnelEnd!
-  private let descriptor: Int32
+  private var stream: SocketStream
   private var output = ByteQueue()
   private var isOpen = true
   private var isWatched = false
@@ -22,9 +22,9 @@ final class TunnelEnd: LoopObject {
   private var finishesAfterOutput = false
   private var isShut = false
 
-  init(tunnel: Tunnel, loop: EventLoop, descriptor: Int32) {
+  init(tunnel: Tunnel, loop: EventLoop, stream: SocketStream) {
     self.tunnel = tunnel
-    self.descriptor = descriptor
+    self.stream = stream
     super.init(loop: loop)
   }
 
@@ -64,7 +64,7 @@ final class TunnelEnd: LoopObject {
       return
     }
     let buffer = UnsafeMutableRawBufferPointer(rebasing: loop.receiveBuffer[0..<allowed])
-    switch Socket.receive(descriptor, into: buffer) {
+    switch stream.receive(into: buffer) {
     case .bytes(let count):
       tunnel.passed(count, from: self)
       if count < allowed { tunnel.rests(self) }
@@ -91,7 +91,7 @@ final class TunnelEnd: LoopObject {
     if !output.isEmpty {
       output.append(bytes)
     } else {
-      switch Socket.send(descriptor, bytes) {
+      switch stream.send(bytes) {
       case .bytes(let count):
         if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
       case .wouldBlock:
@@ -106,7 +106,7 @@ final class TunnelEnd: LoopObject {
 
   private func flush() {
     while !output.isEmpty {
-      switch Socket.send(descriptor, output.bytes) {
+      switch stream.send(output.bytes) {
       case .bytes(let count):
         output.consume(count)
       case .wouldBlock:
@@ -130,12 +130,21 @@ final class TunnelEnd: LoopObject {
   private func shut() {
     guard !isShut else { return }
     isShut = true
-    Socket.shutdownWrite(descriptor)
+    stream.finish()
     tunnel.ended()
   }
 
+  override func turnEnded() {
+    guard isOpen, mayRead, stream.hasUnread else { return }
+    read()
+    updateInterest()
+  }
+
+  private var descriptor: Int32 { stream.descriptor }
+
   private func updateInterest() {
     guard isOpen else { return }
+    if mayRead, stream.hasUnread { loop.afterTurn(self) }
     var interest: Interest = []
     if mayRead { interest.insert(.read) }
     if !output.isEmpty { interest.insert(.write) }

@@ -143,10 +143,8 @@ final class Worker: LoopObject {
 
   // MARK: Orders
 
-  func listen(
-    _ socket: consuming FileDescriptor, as role: ListenerRole, trust: ProxyProtocolTrust
-  ) throws(Errno) {
-    listeners.append(try ProxyListener(worker: self, role: role, trust: trust, socket: socket))
+  func listen(_ socket: consuming FileDescriptor, for use: ListenerUse) throws(Errno) {
+    listeners.append(try ProxyListener(worker: self, use: use, socket: socket))
   }
 
   #if DEBUG
@@ -215,12 +213,10 @@ final class Worker: LoopObject {
 
   // MARK: Connections
 
-  func accept(
-    _ descriptor: Int32, peer: SocketAddress, role: ListenerRole, trust: ProxyProtocolTrust
-  ) {
+  func accept(_ descriptor: Int32, peer: SocketAddress, _ use: ListenerUse) {
     metrics.add(.connectionsAccepted)
-    guard trust.expectsHeader(from: peer.ip) else {
-      admit(descriptor, peer: peer, role: role)
+    guard use.trust.expectsHeader(from: peer.ip) else {
+      admit(descriptor, peer: peer, use)
       return
     }
     guard fullness == nil else {
@@ -228,7 +224,7 @@ final class Worker: LoopObject {
       FileDescriptor.close(raw: descriptor)
       return
     }
-    let preamble = ProxyPreamble(worker: self, role: role, peer: peer, descriptor: descriptor)
+    let preamble = ProxyPreamble(worker: self, use: use, peer: peer, descriptor: descriptor)
     guard preamble.start() else { return }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
     preambles[ObjectIdentifier(preamble)] = preamble
@@ -241,28 +237,38 @@ final class Worker: LoopObject {
 
   /// Takes a connection in, now that it is known whose it is.
   /// - Parameter peer: the client: who connected, or whom a PROXY header named.
-  func admit(_ descriptor: Int32, peer: SocketAddress, role: ListenerRole) {
+  func admit(_ descriptor: Int32, peer: SocketAddress, _ use: ListenerUse) {
+    let security = settings.security(of: use.number)
+    let turnAway = { [self] (descriptor: Int32, error: ProxyError, isBrief: Bool) in
+      // Over TLS an answer would take a handshake first, which whoever is turned away is not worth.
+      if security.isPlain {
+        self.turnAway(descriptor, error, isBrief: isBrief)
+      } else {
+        FileDescriptor.close(raw: descriptor)
+      }
+    }
     guard settings.configuration.allows(client: peer.ip) else {
       metrics.add(.connectionsRefused, .client)
-      turnAway(descriptor, .notAllowedClient(peer))
+      turnAway(descriptor, .notAllowedClient(peer), false)
       return
     }
     if let fullness {
       metrics.add(.connectionsRefused, .limit)
-      turnAway(descriptor, fullness)
+      turnAway(descriptor, fullness, false)
       return
     }
     let ofClient = settings.limits.connectionsPerClient
     guard shared.clients.enter(peer.ip, limit: ofClient) else {
       metrics.add(.connectionsRefused, .clientLimit)
-      turnAway(descriptor, .tooManyConnectionsOfClient(peer.ip, ofClient))
+      turnAway(descriptor, .tooManyConnectionsOfClient(peer.ip, ofClient), false)
       return
     }
-    let connection = ClientConnection(worker: self, role: role, peer: peer, descriptor: descriptor)
-    guard connection.start() else {
+    let connection = ClientConnection(
+      worker: self, role: use.role, peer: peer, descriptor: descriptor)
+    guard security.isUsable, connection.start(securing: security.context) else {
       shared.clients.leave(peer.ip)
       metrics.add(.connectionsRefused, .resources)
-      turnAway(descriptor, .cannotWatch, isBrief: true)
+      turnAway(descriptor, .cannotWatch, true)
       return
     }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
@@ -469,20 +475,16 @@ final class Worker: LoopObject {
 /// Accepts for one worker.
 final class ProxyListener: Listener {
   private let worker: Worker
-  private let role: ListenerRole
-  private let trust: ProxyProtocolTrust
+  private let use: ListenerUse
 
-  init(
-    worker: Worker, role: ListenerRole, trust: ProxyProtocolTrust, socket: consuming FileDescriptor
-  ) throws(Errno) {
+  init(worker: Worker, use: ListenerUse, socket: consuming FileDescriptor) throws(Errno) {
     self.worker = worker
-    self.role = role
-    self.trust = trust
+    self.use = use
     try super.init(loop: worker.loop, socket: socket)
   }
 
   override func accepted(_ descriptor: Int32, peer: SocketAddress) {
-    worker.accept(descriptor, peer: peer, role: role, trust: trust)
+    worker.accept(descriptor, peer: peer, use)
   }
 
   override func paused() {
@@ -496,12 +498,20 @@ final class ProxyListener: Listener {
     for descriptor in takeQueued(limit: 256) {
       worker.metrics.add(.connectionsAccepted)
       worker.metrics.add(.connectionsRefused, .draining)
-      worker.turnAway(descriptor, .shuttingDown)
+      turnAway(descriptor, .shuttingDown)
     }
   }
 
   override func refused(_ descriptor: Int32, peer: SocketAddress) {
     worker.metrics.add(.connectionsRefused, .resources)
-    worker.turnAway(descriptor, .outOfDescriptors, isBrief: true)
+    turnAway(descriptor, .outOfDescriptors, isBrief: true)
+  }
+
+  private func turnAway(_ descriptor: Int32, _ error: ProxyError, isBrief: Bool = false) {
+    if worker.settings.security(of: use.number).isPlain {
+      worker.turnAway(descriptor, error, isBrief: isBrief)
+    } else {
+      FileDescriptor.close(raw: descriptor)
+    }
   }
 }

@@ -146,3 +146,16 @@ package final class TLSContext: @unchecked Sendable {
     return SSL_TLSEXT_ERR_ALERT_FATAL
   }
 }
+
+extension TLSSetupError {
+  /// For people, behind a file's name.
+  package var sentence: String {
+    switch self {
+    case .noCertificate: "there is no certificate in the file"
+    case .noKey: "there is no private key in the file, or it has a password"
+    case .keyOfAnother: "the private key does not belong to the certificate"
+    case .cannotRead(let path, let reason): "\(path): \(reason)"
+    case .unavailable(let reason): reason
+    }
+  }
+}

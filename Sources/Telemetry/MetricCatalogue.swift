@@ -56,6 +56,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamReceived, downstreamSent, storeServed
   case upstreamReceived, upstreamSent
   case connectionsOpen, connectionsAccepted, connectionsRefused, acceptPauses
+  case downstreamHandshakes
   case authentications, rateWaits
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
@@ -122,6 +123,10 @@ public enum Metric: Int, CaseIterable, Sendable {
         .counter, "holdfast_rate_waits_total",
         "Times a connection waited because `rate` or `upstream.rate` allowed no more bytes, by side.",
         [Side.self])
+    case .downstreamHandshakes:
+      .init(
+        .counter, "holdfast_downstream_tls_handshakes_total",
+        "TLS handshakes with clients, by what became of them.", [HandshakeOutcome.self])
     case .upstreamRequests:
       .init(.gauge, "holdfast_upstream_requests", "Requests at origins now.")
     case .upstreamWaiting:

@@ -81,6 +81,9 @@ extension Scalar1 where A == ConnectionRefusal {
 extension Scalar1 where A == AuthenticationOutcome {
   @inlinable public static var authentications: Self { Self(.authentications) }
 }
+extension Scalar1 where A == HandshakeOutcome {
+  @inlinable public static var downstreamHandshakes: Self { Self(.downstreamHandshakes) }
+}
 extension Scalar1 where A == ConnectFailure {
   @inlinable public static var upstreamConnectFailures: Self { Self(.upstreamConnectFailures) }
 }

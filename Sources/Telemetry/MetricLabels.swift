@@ -110,6 +110,27 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   public var labelValue: String { self == .clientLimit ? "client_limit" : "\(self)" }
 }
 
+/// What became of a TLS handshake with a client.
+@frozen public enum HandshakeOutcome: UInt8, MetricLabel {
+  case succeeded
+  /// Broken off by either side: most often because the client does not trust the certificate.
+  case failed
+  /// The client spoke HTTP in clear.
+  case plainHTTP
+  /// Not complete within `limits.header-timeout`.
+  case timedOut
+
+  public static var labelName: String { "outcome" }
+  @inlinable public static var valueCount: Int { 4 }
+  public var labelValue: String {
+    switch self {
+    case .plainHTTP: "plain_http"
+    case .timedOut: "timed_out"
+    case .succeeded, .failed: "\(self)"
+    }
+  }
+}
+
 /// What became of the question who a client is.
 @frozen public enum AuthenticationOutcome: UInt8, MetricLabel {
   /// Name and password were right.

@@ -53,6 +53,7 @@ struct MetricCatalogueTests {
     check(Side.self)
     check(ConnectionRefusal.self)
     check(ConnectFailure.self)
+    check(HandshakeOutcome.self)
     check(FillOutcome.self)
     check(RelayReason.self)
     check(TimeoutKind.self)
@@ -99,6 +100,7 @@ struct MetricCatalogueTests {
       .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
       .upstreamReuses)
     one(.upstreamConnectFailures)
+    one(.downstreamHandshakes)
     plain(.upstreamRetries, .fillsRunning, .tunnelsOpen, .tunnels)
     #expect(Histogram.upstreamFirstByte.metric.definition.type == .histogram)
     seen.append(Histogram.upstreamFirstByte.metric)

@@ -1,0 +1,50 @@
+// TLS with clients, on listeners that have a certificate: the handshake before the first request, and a word in clear
+// for clients that speak plain HTTP to such a port.
+
+import IO
+import Platform
+import TLS
+import Telemetry
+
+extension ClientConnection {
+  /// Goes on with the handshake as far as it goes.
+  func shakeHands() {
+    guard let session = stream.tls else { return }
+    switch session.handshake() {
+    case .done:
+      metricsOfHandshake(.succeeded)
+      phase = .waiting
+      loop.setInterest(self, .read)
+      loop.arm(self, after: worker.settings.idleTimeout)
+      // The first request may have come in the same segment as the end of the handshake.
+      if stream.hasUnread { read() }
+    case .wantsRead:
+      loop.setInterest(self, .read)
+    case .wantsWrite:
+      loop.setInterest(self, .write)
+    case .failed(.plainHTTP):
+      metricsOfHandshake(.plainHTTP)
+      stream.forgetTLS()
+      phase = .waiting
+      refuse(.plainHTTPOnTLS)
+    case .failed(let failure):
+      metricsOfHandshake(.failed)
+      worker.shared.logger.debug("TLS with \(peer.ip) failed: \(failure)")
+      close(.finished)
+    }
+  }
+
+  private func metricsOfHandshake(_ outcome: HandshakeOutcome) {
+    worker.metrics.add(.downstreamHandshakes, outcome)
+  }
+
+  /// What was decrypted and not asked for is looked at again when there is use for it.
+  var hasWantedUnread: Bool {
+    guard stream.hasUnread else { return false }
+    return switch phase {
+    case .waiting: output.isEmpty
+    case .answering: driver?.wantsContent == true
+    case .securing, .lingering, .closed: false
+    }
+  }
+}
