@@ -37,17 +37,11 @@ static inline void holdfast_SSL_CTX_set_servername_callback(SSL_CTX *context,
   SSL_CTX_set_tlsext_servername_callback(context, callback);
 }
 
-static inline int holdfast_SSL_CTX_set_groups(SSL_CTX *context, const char *groups) {
-  return (int)SSL_CTX_set1_groups_list(context, groups);
-}
-
 // MARK: Sessions
 
 static inline int holdfast_SSL_set_server_name(SSL *ssl, const char *name) {
   return (int)SSL_set_tlsext_host_name(ssl, name);
 }
-
-static inline int holdfast_SSL_version_number(const SSL *ssl) { return SSL_version(ssl); }
 
 static inline int holdfast_SSL_add1_chain_cert(SSL *ssl, X509 *certificate) {
   return (int)SSL_add1_chain_cert(ssl, certificate);
@@ -72,13 +66,9 @@ static inline int holdfast_ERR_library(unsigned long code) { return ERR_GET_LIB(
 
 static inline EVP_PKEY *holdfast_new_p256_key(void) { return EVP_EC_gen("P-256"); }
 
-static inline int holdfast_stack_count(const STACK_OF(X509) * stack) { return sk_X509_num(stack); }
-
 static inline void holdfast_free_general_names(void *names) {
   GENERAL_NAMES_free((GENERAL_NAMES *)names);
 }
-
-static inline int holdfast_X509_up_ref(X509 *certificate) { return X509_up_ref(certificate); }
 
 // MARK: Constants that are expressions
 

@@ -103,8 +103,8 @@ extension AdminSettings: ConfigurationValue {
 }
 
 extension ConfigurationReader {
-  /// Reads the files that hold secrets.
-  mutating func readSecrets(into configuration: inout Configuration) {
+  /// Reads the files that the configuration names.
+  mutating func readFiles(into configuration: inout Configuration) {
     checkCertificates(configuration)
     readIdentities(into: &configuration)
     if let file = configuration.admin?.tokenFile,
@@ -134,31 +134,13 @@ extension ConfigurationReader {
 
   /// The text of a file that others should not read.
   private mutating func secretFile(_ path: String, key: String) -> String? {
-    do throws(Errno) {
-      let file = try File.open(path, [.read, .followLinks])
-      let status = try File.status(file.rawValue)
-      guard status.kind == .file, status.size <= 1 << 20 else {
-        report("\(path) is no file, or is larger than 1 MiB", key: key, at: place(of: key))
-        return nil
-      }
-      if status.mode & 0o004 != 0 {
-        report(
-          "\(path) can be read by everyone on this machine; chmod 600 \(path)", key: key,
-          at: place(of: key), severity: .warning)
-      }
-      var bytes = [UInt8](repeating: 0, count: Int(status.size))
-      let number = file.rawValue
-      let count = try bytes.withUnsafeMutableBytes { buffer in
-        Result { () throws(Errno) in try File.readFully(number, into: buffer, at: 0) }
-      }.get()
-      guard let text = String(validating: bytes[..<count], as: UTF8.self) else {
-        report("\(path) is not UTF-8 text", key: key, at: place(of: key))
-        return nil
-      }
-      return text
-    } catch {
-      report("\(path) cannot be read: \(error.message)", key: key, at: place(of: key))
+    guard let bytes = contents(of: path, key: key, limit: .mib(1), isSecret: true) else {
       return nil
     }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      report("\(path) is not UTF-8 text", key: key, at: place(of: key))
+      return nil
+    }
+    return text
   }
 }

@@ -88,16 +88,15 @@ extension ConfigurationReader {
   }
 
   private mutating func checkUpstreams(_ configuration: Configuration) {
+    let unverified = "upstream.unverified-hosts"
     if configuration.upstream.unverifiedHosts.contains(.any) {
-      let key = "upstream.unverified-hosts"
       report(
         "* would trust every host blindly; name the hosts, or have upstream.ca name their authority",
-        key: key, at: place(of: key))
+        key: unverified, at: place(of: unverified))
     } else if !configuration.upstream.unverifiedHosts.isEmpty {
-      let key = "upstream.unverified-hosts"
       report(
-        "whoever is on the way to these hosts can change what is stored of them", key: key,
-        at: place(of: key), severity: .warning)
+        "whoever is on the way to these hosts can change what is stored of them",
+        key: unverified, at: place(of: unverified), severity: .warning)
     }
     let listeners = configuration.listeners
     var upstreams = listeners.enumerated().compactMap { index, listener in

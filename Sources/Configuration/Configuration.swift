@@ -126,7 +126,7 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var queueTimeout: Duration = .seconds(30)
   package var orphans = OrphanSettings()
   /// Who vouches for https origins.
-  package var ca = TrustSource.system
+  package var ca = TLSTrust.system
   /// Hosts whose certificates are not looked at.
   package var unverifiedHosts: [HostPattern] = []
 

@@ -78,7 +78,7 @@ package enum ConfigurationLoader {
     }
     for override in overrides { reader.apply(override, to: &configuration) }
     if readsSecrets, reader.diagnostics.errors.isEmpty {
-      reader.readSecrets(into: &configuration)
+      reader.readFiles(into: &configuration)
     }
     // Checks across keys would only repeat what is already said about a broken one.
     if reader.diagnostics.errors.isEmpty { reader.check(configuration) }

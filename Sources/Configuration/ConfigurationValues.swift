@@ -137,18 +137,8 @@ extension LogDestination: ConfigurationScalar {
       self = .file(text)
     }
   }
-  package static func read(
-    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
-  ) -> Self? {
-    guard let text = reader.scalar(node, form: form, example: example, key: key) else { return nil }
-    do throws(Misreading) {
-      let destination = try Self(reading: text)
-      if case .file(let path) = destination { return .file(reader.absolute(path)) }
-      return destination
-    } catch {
-      reader.report("\(quoted(text)) \(error.message)", key: key, at: node)
-      return nil
-    }
+  package func resolved(by reader: ConfigurationReader) -> Self {
+    if case .file(let path) = self { .file(reader.absolute(path)) } else { self }
   }
   package var text: String {
     switch self {
@@ -206,14 +196,5 @@ extension String: ConfigurationScalar {
   }
   package var text: String { self }
 
-  package static func read(
-    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
-  ) -> String? {
-    guard let text = reader.scalar(node, form: form, example: example, key: key) else { return nil }
-    guard let path = try? String(reading: text) else {
-      reader.report("\(quoted(text)) is not a path", key: key, at: node)
-      return nil
-    }
-    return reader.absolute(path)
-  }
+  package func resolved(by reader: ConfigurationReader) -> Self { reader.absolute(self) }
 }

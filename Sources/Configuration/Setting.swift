@@ -19,15 +19,19 @@ package protocol ConfigurationScalar: ConfigurationValue {
   init(reading text: String) throws(Misreading)
   /// The value as `init(reading:)` takes it.
   var text: String { get }
+  /// The value with its path, if it has one, counted from where it was written.
+  func resolved(by reader: ConfigurationReader) -> Self
 }
 
 extension ConfigurationScalar {
+  package func resolved(by reader: ConfigurationReader) -> Self { self }
+
   package static func read(
     _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
   ) -> Self? {
     guard let text = reader.scalar(node, form: form, example: example, key: key) else { return nil }
     do throws(Misreading) {
-      return try Self(reading: text)
+      return try Self(reading: text).resolved(by: reader)
     } catch {
       reader.report("\(quoted(text)) \(error.message)", key: key, at: node)
       return nil

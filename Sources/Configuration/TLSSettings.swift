@@ -3,17 +3,8 @@
 
 import Platform
 import TLS
-import Yams
 
-/// Whose certificates origins may show.
-package enum TrustSource: Sendable, Equatable {
-  /// Those of the authorities this system trusts.
-  case system
-  /// Those of the authorities in this file, PEM, and no others.
-  case file(String)
-}
-
-extension TrustSource: ConfigurationScalar {
+extension TLSTrust: ConfigurationScalar {
   package static var form: String { "system or a file" }
 
   package init(reading text: String) throws(Misreading) {
@@ -28,18 +19,8 @@ extension TrustSource: ConfigurationScalar {
     self = .file(text)
   }
 
-  package static func read(
-    _ node: Node, example: String, key: String, _ reader: inout ConfigurationReader
-  ) -> Self? {
-    guard let text = reader.scalar(node, form: form, example: example, key: key) else { return nil }
-    do throws(Misreading) {
-      let source = try Self(reading: text)
-      if case .file(let path) = source { return .file(reader.absolute(path)) }
-      return source
-    } catch {
-      reader.report("\(quoted(text)) \(error.message)", key: key, at: node)
-      return nil
-    }
+  package func resolved(by reader: ConfigurationReader) -> Self {
+    if case .file(let path) = self { .file(reader.absolute(path)) } else { self }
   }
 
   package var text: String {
@@ -70,6 +51,9 @@ extension Configuration {
 }
 
 extension ConfigurationReader {
+  /// A system's bundle of authorities takes a quarter of a MiB.
+  private static let largestPEM: ByteCount = .mib(8)
+
   /// Reads the files that listeners show their certificates from.
   mutating func readIdentities(into configuration: inout Configuration) {
     for index in configuration.listeners.indices where configuration.listeners[index].isSecure {
@@ -80,8 +64,11 @@ extension ConfigurationReader {
         report("has no \(missing); both have to be given", key: key, at: place(of: key))
         continue
       }
-      guard let certificates = smallFile(certificate, key: "\(key).certificate"),
-        let text = smallFile(secret, key: "\(key).key", isSecret: true)
+      guard
+        let certificates = contents(
+          of: certificate, key: "\(key).certificate", limit: Self.largestPEM),
+        let text = contents(
+          of: secret, key: "\(key).key", limit: Self.largestPEM, isSecret: true)
       else { continue }
       do throws(TLSSetupError) {
         let identity = try TLSIdentity(certificates: certificates, key: text)
@@ -104,37 +91,9 @@ extension ConfigurationReader {
   mutating func checkCertificates(_ configuration: Configuration) {
     guard case .file(let path) = configuration.upstream.ca else { return }
     let key = "upstream.ca"
-    guard let text = smallFile(path, key: key) else { return }
+    guard let text = contents(of: path, key: key, limit: Self.largestPEM) else { return }
     if Certificate.all(inPEM: text).isEmpty {
       report("\(path) holds no certificate in PEM form", key: key, at: place(of: key))
-    }
-  }
-
-  /// The bytes of a file of at most 8 MiB; reports why there are none.
-  private mutating func smallFile(
-    _ path: String, key: String, isSecret: Bool = false
-  ) -> [UInt8]? {
-    do throws(Errno) {
-      let file = try File.open(path, [.read, .followLinks])
-      let status = try File.status(file.rawValue)
-      guard status.kind == .file, status.size <= 8 << 20 else {
-        report("\(path) is no file, or is larger than 8 MiB", key: key, at: place(of: key))
-        return nil
-      }
-      if isSecret, status.mode & 0o004 != 0 {
-        report(
-          "\(path) can be read by everyone on this machine; chmod 600 \(path)", key: key,
-          at: place(of: key), severity: .warning)
-      }
-      var bytes = [UInt8](repeating: 0, count: Int(status.size))
-      let number = file.rawValue
-      let count = try bytes.withUnsafeMutableBytes { buffer in
-        Result { () throws(Errno) in try File.readFully(number, into: buffer, at: 0) }
-      }.get()
-      return Array(bytes.prefix(count))
-    } catch {
-      report("\(path) cannot be read: \(error.message)", key: key, at: place(of: key))
-      return nil
     }
   }
 }

@@ -10,11 +10,7 @@ import Telemetry
 extension FillDriver {
   /// The last one who wanted the answer has left.
   func deserted() {
-    guard fill.isDeserted else { return }
-    switch state {
-    case .awaitingHead, .opening, .filling: break
-    case .committing, .over: return
-    }
+    guard fill.isDeserted, canBeGivenUp else { return }
     if orphaned == nil {
       guard worker.shared.orphans.enter(limit: worker.settings.upstream.orphans.finishAtMost) else {
         giveUp()
@@ -51,11 +47,7 @@ extension FillDriver {
   }
 
   func giveUp() {
-    switch state {
-    case .awaitingHead, .opening, .filling: break
-    // All of it is here: who comes until it is saved is to find it.
-    case .committing, .over: return
-    }
+    guard canBeGivenUp else { return }
     // Who comes in this moment is not to hear of an end that has nothing to do with the origin.
     guard worker.fills.leaveIfDeserted(fill) else {
       adopted()
@@ -66,16 +58,21 @@ extension FillDriver {
     if fill.hasServedLess {
       worker.fills.remember(.wholeUnwanted, hash: fill.key.hash, now: loop.now)
     }
-    switch state {
-    case .awaitingHead:
+    if case .awaitingHead = state {
       exchange?.cancel()
       giveBackKept()
       end(.failed(.abandoned), .abandoned)
-    case .opening, .filling:
+    } else {
       handOver()
       breakOff(.abandoned, as: .abandoned, keeps: true)
-    case .committing, .over:
-      break
+    }
+  }
+
+  /// Not once all of it is here: who comes until it is saved is to find it.
+  private var canBeGivenUp: Bool {
+    switch state {
+    case .awaitingHead, .opening, .filling: true
+    case .committing, .over: false
     }
   }
 }

@@ -100,14 +100,11 @@ final class OriginConnection: LoopObject {
   /// Nothing lies there to be read, neither bytes nor an end.
   var isSilent: Bool {
     var byte: UInt8 = 0
-    return withUnsafeMutableBytes(of: &byte) { buffer in
-      if tls != nil {
-        // Takes what is no content: tickets, key updates.
-        if case .wouldBlock = receive(into: buffer) { true } else { false }
-      } else {
-        if case .wouldBlock = Socket.peek(descriptor, into: buffer) { true } else { false }
-      }
+    let looked = withUnsafeMutableBytes(of: &byte) { buffer in
+      // Over TLS what is no content (tickets, key updates) has to be taken to be seen.
+      tls == nil ? Socket.peek(descriptor, into: buffer) : receive(into: buffer)
     }
+    return looked == .wouldBlock
   }
 
   var descriptor: Int32 { stream.descriptor }
@@ -118,12 +115,15 @@ final class OriginConnection: LoopObject {
     isOpen = false
     exchange = nil
     unregister()
-    if let tls {
-      if let ticket = tls.takeTicket() { worker.tickets.put(ticket, for: origin) }
-      tls.finish()
-    }
+    keepTicket()
+    tls?.finish()
     FileDescriptor.close(raw: descriptor)
     worker.metrics.subtract(.connectionsOpen, .upstream)
+  }
+
+  /// The next handshake with this origin is shorter with it.
+  func keepTicket() {
+    if let ticket = tls?.takeTicket() { worker.tickets.put(ticket, for: origin) }
   }
 
   override func loopEnding() { close() }
@@ -156,9 +156,7 @@ final class OriginPool {
 
   func put(_ connection: OriginConnection) {
     connection.exchange = nil
-    if let ticket = connection.tls?.takeTicket() {
-      worker.tickets.put(ticket, for: connection.origin)
-    }
+    connection.keepTicket()
     let limits = worker.settings.upstream
     guard !worker.isDraining, isPermitted(connection),
       idle[connection.origin, default: []].count < limits.maxIdle

@@ -242,6 +242,7 @@ package final class Server: Sendable {
       return sum + (isAsked ? turns.wait { $0 } : 0)
     }
   }
+
   #if DEBUG
     /// Moves the wall clock as all workers see it, as an administrator or NTP may: for tests.
     package func stepClock(by seconds: Int) {

@@ -89,7 +89,7 @@ final class Settings: Sendable {
       configuration.destinations.allow.contains(.any) && configuration.destinations.deny.isEmpty
   }
 
-  /// How a listener speaks; one that is not in this configuration goes on in the way of the first with its number.
+  /// How a listener speaks; one that is not in this configuration any more takes nobody in.
   func security(of listener: Int) -> ListenerSecurity {
     listeners.indices.contains(listener) ? listeners[listener] : .unusable
   }

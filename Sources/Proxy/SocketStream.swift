@@ -21,13 +21,8 @@ struct SocketStream {
   mutating func forgetTLS() { tls = nil }
 
   /// Reads what is there, at most as much as fits.
-  @inline(__always)
   mutating func receive(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
-    tls == nil ? Socket.receive(descriptor, into: buffer) : receiveSecured(into: buffer)
-  }
-
-  private mutating func receiveSecured(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {
-    guard let tls else { return .wouldBlock }
+    guard let tls else { return Socket.receive(descriptor, into: buffer) }
     let result = tls.read(into: buffer)
     wantsRoomToRead = result == .wantsWrite
     return transfer(result)
@@ -35,35 +30,24 @@ struct SocketStream {
 
   /// Writes as much as the socket takes.
   /// - Parameter more: the rest follows at once.
-  @inline(__always)
   mutating func send(_ bytes: UnsafeRawBufferPointer, more: Bool = false) -> Transfer {
-    tls == nil ? Socket.send(descriptor, bytes, more: more) : sendSecured(bytes)
-  }
-
-  private mutating func sendSecured(_ bytes: UnsafeRawBufferPointer) -> Transfer {
-    guard let tls else { return .wouldBlock }
+    guard let tls else { return Socket.send(descriptor, bytes, more: more) }
     return transfer(tls.write(bytes))
   }
 
   /// Sends bytes of a file: inside the kernel in clear, through memory over TLS.
   /// - Parameter buffer: for content on its way to be encrypted; no more than fits is sent at a time.
-  @inline(__always)
   mutating func sendFile(
     _ file: Int32, offset: Int64, count: Int, through buffer: UnsafeMutableRawBufferPointer
   ) -> Transfer {
-    tls == nil
-      ? Socket.sendFile(to: descriptor, from: file, offset: offset, count: count)
-      : sendSecured(file, offset, count, buffer)
-  }
-
-  private mutating func sendSecured(
-    _ file: Int32, _ offset: Int64, _ count: Int, _ buffer: UnsafeMutableRawBufferPointer
-  ) -> Transfer {
+    guard tls != nil else {
+      return Socket.sendFile(to: descriptor, from: file, offset: offset, count: count)
+    }
     let window = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<min(count, buffer.count)])
     do throws(Errno) {
       let read = try File.pread(file, into: window, at: offset)
       guard read > 0 else { return .endOfStream }
-      return sendSecured(UnsafeRawBufferPointer(rebasing: window[0..<read]))
+      return send(UnsafeRawBufferPointer(rebasing: window[0..<read]))
     } catch {
       return .failed(.inputOutput)
     }

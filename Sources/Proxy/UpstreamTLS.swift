@@ -11,11 +11,7 @@ final class UpstreamTLS: Sendable {
   private let made = Mutex<Result<TLSContext, TLSSetupError>?>(nil)
 
   init(_ upstream: UpstreamSettings) {
-    trust =
-      switch upstream.ca {
-      case .system: .system
-      case .file(let path): .file(path)
-      }
+    trust = upstream.ca
     unverified = upstream.unverifiedHosts
   }
 

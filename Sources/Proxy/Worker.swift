@@ -238,37 +238,29 @@ final class Worker: LoopObject {
   /// Takes a connection in, now that it is known whose it is.
   /// - Parameter peer: the client: who connected, or whom a PROXY header named.
   func admit(_ descriptor: Int32, peer: SocketAddress, _ use: ListenerUse) {
-    let security = settings.security(of: use.number)
-    let turnAway = { [self] (descriptor: Int32, error: ProxyError, isBrief: Bool) in
-      // Over TLS an answer would take a handshake first, which whoever is turned away is not worth.
-      if security.isPlain {
-        self.turnAway(descriptor, error, isBrief: isBrief)
-      } else {
-        FileDescriptor.close(raw: descriptor)
-      }
-    }
     guard settings.configuration.allows(client: peer.ip) else {
       metrics.add(.connectionsRefused, .client)
-      turnAway(descriptor, .notAllowedClient(peer), false)
+      turnAway(descriptor, use, .notAllowedClient(peer))
       return
     }
     if let fullness {
       metrics.add(.connectionsRefused, .limit)
-      turnAway(descriptor, fullness, false)
+      turnAway(descriptor, use, fullness)
       return
     }
     let ofClient = settings.limits.connectionsPerClient
     guard shared.clients.enter(peer.ip, limit: ofClient) else {
       metrics.add(.connectionsRefused, .clientLimit)
-      turnAway(descriptor, .tooManyConnectionsOfClient(peer.ip, ofClient), false)
+      turnAway(descriptor, use, .tooManyConnectionsOfClient(peer.ip, ofClient))
       return
     }
+    let security = settings.security(of: use.number)
     let connection = ClientConnection(
       worker: self, role: use.role, peer: peer, descriptor: descriptor)
     guard security.isUsable, connection.start(securing: security.context) else {
       shared.clients.leave(peer.ip)
       metrics.add(.connectionsRefused, .resources)
-      turnAway(descriptor, .cannotWatch, true)
+      turnAway(descriptor, use, .cannotWatch, isBrief: true)
       return
     }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
@@ -305,7 +297,14 @@ final class Worker: LoopObject {
 
   /// Says why, without making a connection of it.
   /// - Parameter isBrief: the descriptor is needed: nothing is waited for.
-  func turnAway(_ descriptor: Int32, _ error: ProxyError, isBrief: Bool = false) {
+  func turnAway(
+    _ descriptor: Int32, _ use: ListenerUse, _ error: ProxyError, isBrief: Bool = false
+  ) {
+    // Over TLS an answer would take a handshake first, which whoever is turned away is not worth.
+    guard settings.security(of: use.number).isPlain else {
+      FileDescriptor.close(raw: descriptor)
+      return
+    }
     let answer = Answers.error(
       error, cacheStatus: nil, date: loop.wallSeconds, keepsAlive: false, isHead: false,
       version: .http11)
@@ -498,20 +497,12 @@ final class ProxyListener: Listener {
     for descriptor in takeQueued(limit: 256) {
       worker.metrics.add(.connectionsAccepted)
       worker.metrics.add(.connectionsRefused, .draining)
-      turnAway(descriptor, .shuttingDown)
+      worker.turnAway(descriptor, use, .shuttingDown)
     }
   }
 
   override func refused(_ descriptor: Int32, peer: SocketAddress) {
     worker.metrics.add(.connectionsRefused, .resources)
-    turnAway(descriptor, .outOfDescriptors, isBrief: true)
-  }
-
-  private func turnAway(_ descriptor: Int32, _ error: ProxyError, isBrief: Bool = false) {
-    if worker.settings.security(of: use.number).isPlain {
-      worker.turnAway(descriptor, error, isBrief: isBrief)
-    } else {
-      FileDescriptor.close(raw: descriptor)
-    }
+    worker.turnAway(descriptor, use, .outOfDescriptors, isBrief: true)
   }
 }

@@ -39,8 +39,6 @@ package struct TLSAlert: Hashable, Sendable, CustomStringConvertible {
 
   package init(code: UInt8) { self.code = code }
 
-  package static let closeNotify = TLSAlert(code: 0)
-  package static let unknownCA = TLSAlert(code: 48)
   package static let unrecognizedName = TLSAlert(code: 112)
 
   /// The name in RFC 8446 §6, as Proxy-Status has it in `alert-message` (RFC 9209 §2.1.2).

@@ -2,17 +2,19 @@
 
 import Configuration
 import Platform
+import TLS
 
 /// Runs a script with an origin called `origin.test` and a proxy. Afterwards, all peers gone, the proxy must
 /// have no connection, no fill and no tunnel left.
 /// - Parameter configure: changes the configuration before the proxy starts; the origin's port is known then.
 package func wire(
+  tls: TLSContext? = nil,
   configure: (inout Configuration, WireOrigin) throws -> Void = { _, _ in },
   lookup: @escaping TestProxy.Lookup = TestProxy.testNames, file: String = #fileID,
   line: UInt = #line, _ body: (WireOrigin, TestProxy) throws -> Void
 ) throws {
   let script = Script()
-  let origin = try WireOrigin(script)
+  let origin = try WireOrigin(script, tls: tls)
   var configuration = TestProxy.configuration()
   try configure(&configuration, origin)
   let proxy = try TestProxy(script, configuration, lookup: lookup)

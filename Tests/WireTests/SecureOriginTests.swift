@@ -18,17 +18,12 @@ import Testing
     configure: (inout Configuration, WireOrigin) throws -> Void = { _, _ in },
     _ body: (WireOrigin, TestProxy) throws -> Void
   ) throws {
-    let script = Script()
-    let origin = try WireOrigin(
-      script, tls: TLSContext(serverShowing: identity ?? authority.identity("origin.test")))
-    var configuration = TestProxy.configuration()
-    configuration.upstream.ca = .file(authority.file)
-    try configure(&configuration, origin)
-    let proxy = try TestProxy(script, configuration)
-    try body(origin, proxy)
-    origin.close()
-    try proxy.expectQuiet()
-    try proxy.expectNoOrigins()
+    try wire(
+      tls: TLSContext(serverShowing: identity ?? authority.identity("origin.test")),
+      configure: { configuration, origin in
+        configuration.upstream.ca = .file(authority.file)
+        try configure(&configuration, origin)
+      }, body)
   }
 
   // MARK: What works
