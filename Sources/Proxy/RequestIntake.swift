@@ -100,6 +100,11 @@ enum RequestIntake {
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
       fields.set(.maxForwards, value)
     }
+    // On mirrors nobody speaks anything but HTTP.
+    let mayUpgrade =
+      (framing == .none || framing == .length(0))
+      && [.forward, .origin, .intercept].contains(route.way)
+    let upgrade = mayUpgrade ? ProtocolUpgrade.offer(in: fields, version: head.version) : nil
     return ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
@@ -109,7 +114,7 @@ enum RequestIntake {
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,
-      keepsAlive: ConnectionOptions.persists(head, in: bytes),
+      keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
   }
 
