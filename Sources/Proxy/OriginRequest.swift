@@ -15,6 +15,8 @@ struct OriginRequest {
   /// Content where its method gives it no meaning (RFC 9110 §9.3.1): an origin that does not look for it takes it
   /// for the next request, so there will be none on this connection.
   var endsConnection = false
+  /// Redirects are followed; nil where they are the client's business.
+  var redirects: RedirectChain?
 }
 
 /// Scheme, host and port, and whether the operator or a client chose them.
