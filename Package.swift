@@ -41,7 +41,7 @@ let package = Package(
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Proxy", "Configuration", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
+        "Proxy", "Configuration", "TLS", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),

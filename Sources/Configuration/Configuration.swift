@@ -19,6 +19,7 @@ package struct Configuration: Sendable, Equatable {
   /// What they have to show besides.
   package var auth = AuthSettings()
   package var destinations = Destinations()
+  package var intercept = InterceptSettings()
   package var mirrors = Mirrors()
   /// What the operator says about resources; the first whose pattern matches decides.
   package var rules: [CacheRule] = []

@@ -86,6 +86,27 @@ package enum Reference {
     ),
 
     Setting(
+      "intercept.hosts", \.intercept.hosts, in: defaults, .reload,
+      example: "[files.example.org, \"*.example.com\"]",
+      "Hosts whose tunnels (CONNECT) are decrypted, so that what they send is stored like everything else. Clients have to trust the authority in `intercept.ca`. All other tunnels are passed on unread."
+    ),
+    Setting(
+      "intercept.except", \.intercept.except, in: defaults, .reload,
+      example: "[pinned.example.com]",
+      "Hosts among them whose tunnels are passed on unread: their clients expect one certificate and no other."
+    ),
+    Setting(
+      "intercept.ca", \.intercept.ca, in: defaults, .reload,
+      default: "/etc/holdfast/ca for root, else ~/.config/holdfast/ca",
+      example: "/srv/holdfast/ca",
+      "Directory with the authority that signs for these hosts: `ca.pem`, which clients have to trust, and `ca.key`, which nobody but the service may read. `holdfast ca init` makes it. `XDG_CONFIG_HOME` is honoured."
+    ),
+    Setting(
+      "intercept.rejected", \.intercept.rejected, in: defaults, .reload, example: "tunnel",
+      "What becomes of a client that refuses our certificate for a host: `refuse` shows it another one the next time, and says so in the log; `tunnel` passes its tunnels to this host on unread for an hour."
+    ),
+
+    Setting(
       "mirrors", \.mirrors, in: defaults, .reload,
       example: "{ debian: { url: \"http://deb.example.org/debian/\" } }",
       "Names in the path that stand for an upstream: `GET /debian/dists/stable/Release` is fetched from the URL of the mirror `debian`."
@@ -278,6 +299,7 @@ package enum Reference {
     ("store", "What is kept, and how much of it."),
     ("auth", "What clients have to show besides their address."),
     ("destinations", "Which hosts and ports the proxy may reach for its clients."),
+    ("intercept", "Which tunnels are decrypted, and with whose authority."),
     ("cache", "How stored answers are read."),
     ("upstream", "Waiting for origins, and keeping connections to them."),
     ("rate", "How fast clients are served; `none` is as fast as can be."),

@@ -29,7 +29,6 @@ enum RequestIntake {
         guard ends else { throw ProxyError(Refusal(.contentWithConnect, .request)) }
         guard !worker.via.isLoop(head, in: bytes) else { throw .loop }
         let authority = try tunnel(head, in: bytes, role: role, worker)
-        guard !worker.settings.isOffline else { throw .offline }
         return .tunnel(authority)
       }
       if let answer = try localAnswer(head, ends: ends, in: bytes, role: role) {

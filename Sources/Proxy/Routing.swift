@@ -11,6 +11,8 @@ enum ListenerRole: Sendable {
   case proxy
   /// A reverse proxy for what lies below this URI.
   case origin(TargetURI)
+  /// Not a listener's, but a connection's: the inside of a tunnel that is decrypted.
+  case intercepted(InterceptedHost)
 }
 
 /// A listener as the connections that it accepts know it.
@@ -26,7 +28,7 @@ struct ListenerUse: Sendable {
 struct Route {
   /// Which of the ways in it took; the word in the access log.
   enum Way: String {
-    case forward, mirror, prefix, origin, tunnel
+    case forward, mirror, prefix, origin, tunnel, intercept
   }
 
   var target: TargetURI
@@ -72,6 +74,10 @@ struct Router: Sendable {
       else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
+    case .intercepted(let host):
+      guard bytes[first] == 0x2F, let field = host.agreeingField(head, in: bytes) else { return 0 }
+      outcome = unsafe TargetKey.write(
+        .https, authority: field, pathAndQuery: target, in: bytes, into: buffer)
     case .proxy where bytes[first] != 0x2F:
       let nothing: [UInt8] = []
       outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
@@ -107,6 +113,10 @@ struct Router: Sendable {
     _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole
   ) throws(ProxyError) -> Route {
     let parsed = RequestTarget.parse(head, in: bytes)
+    if case .intercepted(let host) = role {
+      return Route(
+        target: try host.target(parsed, head, in: bytes), way: .intercept, isConfigured: false)
+    }
     switch parsed {
     case .refused(let refusal):
       throw ProxyError(refusal)

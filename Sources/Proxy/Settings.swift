@@ -47,6 +47,8 @@ final class Settings: Sendable {
 
   /// By the listeners' numbers.
   private let listeners: [ListenerSecurity]
+  /// Nil when every tunnel is passed on unread.
+  let interception: Interception?
   /// How https origins are reached.
   let upstreamTLS: UpstreamTLS
   /// What may be open at a time: what `limits` says, or what the system's limit on descriptors leaves.
@@ -60,6 +62,7 @@ final class Settings: Sendable {
     isOffline = configuration.offline
     router = Router(configuration.mirrors)
     upstreamTLS = UpstreamTLS(configuration.upstream)
+    interception = Interception(configuration.intercept)
     listeners = configuration.listeners.map { ListenerSecurity($0) }
     let limits = configuration.limits
     headLimits = HeadLimits(

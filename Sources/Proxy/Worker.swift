@@ -29,6 +29,7 @@ final class Shared: Sendable {
   let own = OwnAddresses()
   let authenticator = Authenticator()
   let rates = RateLimits()
+  let rejections = Rejections()
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
   /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while

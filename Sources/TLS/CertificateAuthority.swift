@@ -42,13 +42,23 @@ package final class CertificateAuthority: Sendable {
       try draft.extend(NID_key_usage, "critical,keyCertSign,cRLSign")
       try draft.extend(NID_subject_key_identifier, "hash")
       if !permitted.isEmpty {
-        let names = permitted.map {
-          "permitted;" + CertificateDraft.generalName($0, isConstraint: true)
-        }
-        try draft.extend(NID_name_constraints, "critical," + names.joined(separator: ","))
+        try draft.extend(
+          NID_name_constraints, "critical," + constraints(permitted).joined(separator: ","))
       }
     }
     return (Certificate(adopting: draft.take()), key)
+  }
+
+  /// Names are held to names, and addresses to addresses: what is not spoken of at all would be free, so one kind is
+  /// shut out where only the other is permitted.
+  private static func constraints(_ permitted: [String]) -> [String] {
+    let names = permitted.map { CertificateDraft.generalName($0, isConstraint: true) }
+    var constraints = names.map { "permitted;" + $0 }
+    if !names.contains(where: { $0.hasPrefix("IP:") }) {
+      constraints += ["excluded;IP:0.0.0.0/0.0.0.0", "excluded;IP:::/::"]
+    }
+    if !names.contains(where: { $0.hasPrefix("DNS:") }) { constraints.append("excluded;DNS:") }
+    return constraints
   }
 
   /// Makes a certificate for a host.

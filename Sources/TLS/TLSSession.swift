@@ -41,6 +41,10 @@ package final class TLSSession {
 
   private let ssl: OpaquePointer
   private let context: TLSContext
+  /// TLS inside of TLS: the connection that carries this one, which ends with it.
+  package let carrier: TLSSession?
+  /// Bytes of the peer's that somebody else has read before TLS began.
+  private var early: [UInt8] = []
   /// The socket's descriptor; it stays the caller's, who changes it only when there is none any more.
   private let descriptor: Int32
   /// The only name a client may ask for; any when nil.
@@ -73,6 +77,7 @@ package final class TLSSession {
     self.context = context
     self.descriptor = descriptor
     self.verifies = verifies
+    carrier = nil
     ssl = try Self.make(context)
     try attach()
     if isAddress {
@@ -96,12 +101,14 @@ package final class TLSSession {
   /// - Parameters:
   ///   - identity: what to show instead of what the context has.
   ///   - expectedName: a client that names another host (SNI) is refused. Its sessions are good for this name only.
+  ///   - carrier: of the connection, when TLS was spoken on it already.
   package init(
     server context: TLSContext, descriptor: Int32, identity: TLSIdentity? = nil,
-    expectedName: String? = nil
+    expectedName: String? = nil, over carrier: TLSSession? = nil
   ) throws(TLSFailure) {
     self.context = context
     self.descriptor = descriptor
+    self.carrier = carrier
     self.expectedName = expectedName
     ssl = try Self.make(context)
     try attach()
@@ -150,6 +157,9 @@ package final class TLSSession {
     SSL_get_ex_data(ssl, 0).map { Unmanaged<TLSSession>.fromOpaque($0).takeUnretainedValue() }
   }
 
+  /// Takes what somebody else has read of the peer's TLS already. To be called before `handshake`, any number of times.
+  package func takeEarly(_ bytes: UnsafeRawBufferPointer) { early.append(contentsOf: bytes) }
+
   // MARK: Handshake
 
   /// Goes on with the handshake as far as possible.
@@ -191,10 +201,16 @@ package final class TLSSession {
     return !session.verifies
   }
 
-  var permitsServerName: Bool {
-    guard let expectedName, let name = serverName else { return true }
-    return name.lowercased() == expectedName.lowercased()
+  /// Called by OpenSSL once the name is known.
+  func judgeServerName() -> Bool {
+    guard let expectedName, let name = serverName, name.lowercased() != expectedName.lowercased()
+    else { return true }
+    refusedName = name
+    return false
   }
+
+  /// The name the client has asked for, if that is why the handshake failed.
+  private(set) package var refusedName: String?
 
   /// The name the client asked for (RFC 6066 §3).
   package var serverName: String? {
@@ -262,7 +278,8 @@ package final class TLSSession {
 
   /// Bytes, an end or a failure lie here, which the kernel will not tell of.
   package var hasUnread: Bool {
-    failure != nil || hasEnded || mayHaveMore && SSL_has_pending(ssl) == 1
+    failure != nil || hasEnded || mayHaveMore && SSL_has_pending(ssl) == 1 || !early.isEmpty
+      || carrier?.hasUnread == true
   }
 
   /// Writes as much as the socket takes. When that is less than all, a record may have been begun: the next call has
@@ -296,10 +313,12 @@ package final class TLSSession {
 
   /// Says that nothing follows (close_notify). What the socket does not take at once is not said.
   package func finish() {
-    guard failure == nil, isOpen else { return }
-    OpenSSLErrors.clear()
-    SSL_shutdown(ssl)
-    OpenSSLErrors.clear()
+    if failure == nil, isOpen {
+      OpenSSLErrors.clear()
+      SSL_shutdown(ssl)
+      OpenSSLErrors.clear()
+    }
+    carrier?.finish()
   }
 
   // MARK: Outcomes
@@ -347,6 +366,13 @@ package final class TLSSession {
   // MARK: The socket
 
   func readSocket(_ bio: OpaquePointer, _ buffer: UnsafeMutableRawBufferPointer) -> Int32 {
+    if !early.isEmpty {
+      let count = min(early.count, buffer.count)
+      buffer.copyBytes(from: early[..<count])
+      early.removeFirst(count)
+      return Int32(clamping: count)
+    }
+    if let carrier { return settled(carrier.read(into: buffer), bio) }
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -363,6 +389,7 @@ package final class TLSSession {
   }
 
   func writeSocket(_ bio: OpaquePointer, _ bytes: UnsafeRawBufferPointer) -> Int32 {
+    if let carrier { return settled(carrier.write(bytes), bio) }
     switch Socket.send(descriptor, bytes) {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -373,6 +400,29 @@ package final class TLSSession {
       return -1
     case .failed(let errno):
       socketError = errno
+      return -1
+    }
+  }
+
+  /// What the carrier has done, as a BIO tells it.
+  private func settled(_ transfer: TLSTransfer, _ bio: OpaquePointer) -> Int32 {
+    switch transfer {
+    case .bytes(let count):
+      return Int32(clamping: count)
+    case .wantsRead:
+      holdfast_BIO_set_retry_read(bio)
+      return -1
+    case .wantsWrite:
+      holdfast_BIO_set_retry_write(bio)
+      return -1
+    case .endOfStream:
+      socketEnded = true
+      return 0
+    case .failed(.connection(let errno)):
+      socketError = errno
+      return -1
+    case .failed:
+      socketError = .protocol
       return -1
     }
   }
