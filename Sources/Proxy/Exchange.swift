@@ -7,7 +7,7 @@
 //                           ▲─────────────────── gone before a byte of the answer, and safe to repeat
 //
 // Here are its state, its way to a connection, and its end; the rest is in ExchangeSecuring.swift,
-// ExchangeSending.swift and ExchangeReceiving.swift.
+// ExchangeSending.swift, ExchangeReceiving.swift and ExchangeFollowing.swift.
 
 import HTTP
 import IO
@@ -71,6 +71,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   // MARK: Connecting
 
   func start() {
+    // Given up before its turn came.
+    guard state == .idle else { return }
     let origin = request.origin
     switch worker.shared.gate.enter(origin, Follower(mailbox: loop.mailbox, id: id)) {
     case .admitted:
@@ -151,7 +153,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
         isConfigured: request.origin.isConfigured)
     } catch {
       worker.metrics.add(.upstreamConnectFailures, .forbidden)
-      failLater(error)
+      failLater(refused(error))
       return
     }
     state = .connecting

@@ -213,7 +213,13 @@ extension Exchange {
     // Events come when there are any; a client waits for each of them.
     isMeasured = !head.isEventStream
     if isMeasured { receiving.begin(loop.now) }
-    consumer?.exchangeGotHead(self, head)
+    if isFollowed(head) {
+      follow(head)
+    } else {
+      var head = head
+      request.redirects?.tidy(&head.fields)
+      consumer?.exchangeGotHead(self, head)
+    }
     guard state == .content else { return }
     if framing == .none || framing == .length(0) { finish(trailers: nil) }
   }

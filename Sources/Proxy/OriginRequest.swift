@@ -17,6 +17,8 @@ struct OriginRequest {
   var endsConnection = false
   /// Other protocols that the origin may switch to, as in an Upgrade field.
   var upgrade: [UInt8]? = nil
+  /// Redirects are followed; nil where they are the client's business.
+  var redirects: RedirectChain?
 }
 
 /// Scheme, host and port, and whether the operator or a client chose them.

@@ -135,7 +135,7 @@ package enum StoreAPI {
       response.responseTime &+ response.freshness.remaining(at: response.responseTime))
     object.add(
       "selectedBy",
-      response.variance.selectors.map { field($0.name[...], $0.value.map { $0[...] }) })
+      response.variance.ofRequests.selectors.map { field($0.name[...], $0.value.map { $0[...] }) })
     object.add(
       "fields", (0..<fields.count).map { field(fields.name(at: $0), fields.value(at: $0)) })
   }

@@ -156,6 +156,7 @@ final class TransactionDriver: ExchangeConsumer {
     let now = loop.wallSeconds
     guard request.method == .get, request.fields.contains(.range),
       let kept = worker.store.incomplete(request.key, for: request.fields, now: now),
+      request.accepts(kept.response),
       case .fresh = Reuse.decide(
         kept.response.freshness, request.directives, now: now, policy: request.policy)
     else {
@@ -217,7 +218,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   func select(_ set: VariantSet) -> StoredEntry? {
     let now = loop.wallSeconds
-    return Variance.select(set.entries, \.response.variance, for: request.fields) {
+    return Variance.select(
+      set.entries.filter { request.accepts($0.response) }, { $0.response.variance.ofRequests },
+      for: request.fields
+    ) {
       request.policy.adjust($0.response.freshness).isFresh(at: now)
     }
   }
@@ -232,7 +236,8 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
     relayHead = head
     worker.invalidate(after: request, head)
-    headWatch?.hear(head, for: request, on: loop, via: worker.via)
+    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
+    headWatch?.hear(head, for: request, on: loop, via: worker.via, isFollowed: isFollowed)
     if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
     {
       standIn(for: head.status)
@@ -250,6 +255,8 @@ final class TransactionDriver: ExchangeConsumer {
     self.exchange = nil
     joinSides(fields, connection, unread: unread)
   }
+
+  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard !isOver else { return }

@@ -54,7 +54,31 @@ import Testing
     }
   }
 
+  /// The origin of the mirror `m` redirects to this, forever.
+  private static func redirecting(
+    _ name: String, _ type: String, to location: String, times: Int = 1
+  ) -> Row {
+    Row(
+      name, 502, type,
+      configure: { configuration, origin in
+        configuration.mirrors.set(Mirror(name: "m", url: try OriginURL(reading: origin.url("/"))))
+      }
+    ) { origin, proxy in
+      let client = try proxy.connect().get("/m/0")
+      let upstream = try origin.accept()
+      for hop in 1...times {
+        try upstream.expectRequest()
+        try upstream.respond(302, ["Location: \(location.replacing("N", with: "\(hop)"))"])
+      }
+      return client
+    }
+  }
+
   static let rows: [Row] = [
+    // Redirects of mirrors.
+    redirecting("tooManyRedirects", "http_protocol_error", to: "/N", times: 11),
+    redirecting("redirectLoop", "http_protocol_error", to: "/0"),
+    redirecting("unusableLocation", "http_protocol_error", to: "mailto:x"),
     // The request.
     Row("init", 400, "http_request_error", sending: "GET / HTTP/1.1\r\nX : 1"),
     Row("init", 505, "http_request_error", sending: "GET / HTTP/2.0"),
@@ -199,6 +223,7 @@ import Testing
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
+    "redirectInClear": "RedirectTests",
   ]
 
   @Test("every error has its type, its status and its sentence", arguments: 0..<rows.count)
@@ -219,7 +244,7 @@ import Testing
   func complete() throws {
     let root = URL(fileURLWithPath: #filePath)
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let source = try ["ProxyError", "TLSErrors"].map {
+    let source = try ["ProxyError", "TLSErrors", "RedirectErrors"].map {
       try String(
         contentsOf: root.appendingPathComponent("Sources/Proxy/\($0).swift"), encoding: .utf8)
     }.joined()
