@@ -128,6 +128,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var orphans = OrphanSettings()
   /// Who vouches for https origins.
   package var ca = TLSTrust.system
+  /// What origins are shown.
+  package var credentials: [UpstreamCredential] = []
   /// Hosts whose certificates are not looked at.
   package var unverifiedHosts: [HostPattern] = []
 

@@ -200,6 +200,13 @@ package enum Reference {
     ),
 
     Setting(
+      "upstream.credentials", \.upstream.credentials, in: defaults, .reload,
+      example:
+        "[{ hosts: [packages.example.org], user: ci, password-file: /etc/holdfast/packages.password }]",
+      "What origins are shown that want to know who asks, on GET and HEAD requests of mirrors and of listeners with an `origin`. Sent over https only. The client's own Authorization, which was for the mirror, stays behind. What is fetched this way is never served to requests that come another way."
+    ),
+
+    Setting(
       "upstream.forward-fields", \.upstream.forwardFields, in: defaults, .reload,
       example: "[X-Forwarded-For, Referer]",
       "Request fields that fetches for the store carry although what is stored does not depend on them. By default those from which origins are known to make an answer stay behind: X-Forwarded-For and its kind, X-Original-URL, X-HTTP-Method-Override, Origin, Referer. Name only what your origins do not reflect."

@@ -72,6 +72,7 @@ enum Forwarding {
     var fields = fields
     fields.remove(.host)
     fields.remove(.contentLength)
+    if let credential = request.credential { fields.set(.authorization, credential.value) }
     via.append(to: &fields, receivedAs: request.version)
     var head = start(
       method, request.target, asterisk: request.asksForServer, fields: fields)
@@ -87,6 +88,7 @@ enum Forwarding {
       framing: isContentFree ? .none : framing,
       mayRepeat: isContentFree && request.method.isIdempotent,
       endsConnection: !isContentFree && (request.method == .get || request.method == .head),
+      credential: request.credential?.name,
       redirects: request.followsRedirects
         ? RedirectChain(
           request.target, isConfigured: request.route.isConfigured, fields: fields) : nil)
@@ -121,6 +123,7 @@ enum Forwarding {
         request.method.spelling.withUTF8Buffer { Array($0) }, chain.target, fields: chain.fields)
       + [13, 10]
     request.redirects = chain
+    if chain.hasCrossed { request.credential = nil }
     return request
   }
 

@@ -15,6 +15,8 @@ struct OriginRequest {
   /// Content where its method gives it no meaning (RFC 9110 §9.3.1): an origin that does not look for it takes it
   /// for the next request, so there will be none on this connection.
   var endsConnection = false
+  /// What its Authorization is, if that is the operator's.
+  var credential: String?
   /// Redirects are followed; nil where they are the client's business.
   var redirects: RedirectChain?
 }

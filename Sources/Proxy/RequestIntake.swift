@@ -100,17 +100,39 @@ enum RequestIntake {
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
       fields.set(.maxForwards, value)
     }
+    let credential = shown(head.method, route, fields: &fields, worker)
+    var policy = worker.settings.rules.policy(of: route.target.key.span)
+    if credential?.isShared == false { policy.kind = .passed }
     return ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
-      key: CacheKey(route.target.key, hasher: worker.hasher),
-      policy: worker.settings.rules.policy(of: route.target.key.span),
+      key: CacheKey(
+        route.target.key + (credential?.keySuffix ?? []), hasher: worker.hasher),
+      credential: credential, policy: policy,
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes),
       asksForServer: asksForServer(head, in: bytes))
+  }
+
+  /// What the origin is shown for a request. Only what reads: the operator's name is not for clients to write with.
+  private static func shown(
+    _ method: Method, _ route: Route, fields: inout FieldSection, _ worker: Worker
+  ) -> ShownCredential? {
+    guard method == .get || method == .head,
+      let credential = worker.settings.credentials.credential(for: route.target, way: route.way)
+    else { return nil }
+    switch route.way {
+    case .forward, .intercept:
+      // Whoever speaks to the origin itself may speak for himself.
+      guard !fields.contains(.authorization) else { return nil }
+    case .mirror, .prefix, .origin, .tunnel:
+      // It was for the mirror.
+      fields.remove(.authorization)
+    }
+    return credential
   }
 
   private static func tunnel(

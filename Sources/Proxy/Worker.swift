@@ -412,7 +412,11 @@ final class Worker: LoopObject {
   func invalidate(after request: ClientRequest, _ head: ResponseHead) {
     let targets = Invalidation.targets(
       method: request.method, target: request.target, status: head.status, fields: head.fields)
-    for target in targets { store.remove(CacheKey(target.key, hasher: hasher)) }
+    for target in targets {
+      for key in UpstreamCredentials.keys(of: target.key) {
+        store.remove(CacheKey(key, hasher: hasher))
+      }
+    }
   }
 
   // MARK: Logging
