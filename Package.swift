@@ -97,7 +97,7 @@ let package = Package(
     .testTarget(
       name: "CLITests",
       dependencies: [
-        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy",
+        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy", "TLS",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.

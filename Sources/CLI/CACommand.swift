@@ -18,7 +18,7 @@ struct CACommand: ParsableCommand {
         holdfast ca init --config /etc/holdfast/holdfast.yaml
         holdfast ca init --host files.example.org --host '*.example.com'
         holdfast ca show
-        holdfast ca export > /usr/local/share/ca-certificates/holdfast.crt
+        holdfast ca export | sudo tee /usr/local/share/ca-certificates/holdfast.crt
       """,
     subcommands: [CAInitCommand.self, CAShowCommand.self, CAExportCommand.self])
 }
@@ -174,8 +174,8 @@ struct CAExportCommand: ParsableCommand {
       The certificate alone; the key never leaves its directory.
 
       EXAMPLES:
-        holdfast ca export > /usr/local/share/ca-certificates/holdfast.crt
-        holdfast ca export --der > holdfast.cer
+        holdfast ca export | sudo tee /usr/local/share/ca-certificates/holdfast.crt
+        holdfast ca export --der | base64
       """)
 
   @OptionGroup var options: AuthorityOptions

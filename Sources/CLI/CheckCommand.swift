@@ -55,7 +55,7 @@ enum CheckReport {
     facts.add("private networks", lines: Reachability.privateNetworks(configuration.destinations))
     facts.add(
       "tunnels to ports", list(configuration.destinations.connectPorts.map(\.text), empty: "none"))
-    facts.add("tunnels that are decrypted", lines: Reachability.interception(configuration))
+    facts.add("decrypted tunnels", lines: Reachability.interception(configuration))
     if let base = Reachability.baseURL(configuration) {
       let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/  from  \($0.url.text)" }
       facts.add("mirrors", lines: mirrors.isEmpty ? ["none"] : mirrors)

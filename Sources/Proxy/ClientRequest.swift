@@ -26,6 +26,8 @@ struct ClientRequest {
   var isOffline = false
   /// The client wants to go on using the connection (RFC 9112 §9.3).
   var keepsAlive: Bool
+  /// Other protocols the client would like to go on with (ProtocolUpgrade.swift).
+  var upgrade: [UInt8]? = nil
   /// OPTIONS about the origin as a whole: its target is `*` (RFC 9112 §3.2.4).
   var asksForServer = false
 
@@ -42,7 +44,7 @@ struct ClientRequest {
   var traits: RequestTraits {
     let isRetrieval = (method == .get || method == .head) && !hasContent
     return RequestTraits(
-      isCacheable: isRetrieval && policy.kind != .passed,
+      isCacheable: isRetrieval && policy.kind != .passed && upgrade == nil,
       mayFill: isRetrieval && method == .get && !directives.noStore
         && !UnkeyedFields.areInside(fields),
       mayCollapse: !fields.contains(.authorization),

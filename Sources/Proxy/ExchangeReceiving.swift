@@ -149,6 +149,13 @@ extension Exchange {
             fail(.malformed(request.origin.authority, refusal))
             return bytes.count
           }
+          if status.rawValue == 101, let offer = request.upgrade,
+            ProtocolUpgrade.accepts(fields, offer: offer)
+          {
+            switchProtocols(
+              fields, unread: UnsafeRawBufferPointer(rebasing: bytes[used...]))
+            return bytes.count
+          }
           informationals += 1
           informationalBytes += consumed
           guard status.rawValue != 101, informationals <= Self.informationalLimit,
@@ -173,6 +180,15 @@ extension Exchange {
       }
     }
     return used
+  }
+
+  /// The connection speaks another protocol from here on, and is the consumer's.
+  private func switchProtocols(_ fields: FieldSection, unread: UnsafeRawBufferPointer) {
+    guard let connection, let consumer else { return }
+    self.connection = nil
+    connection.exchange = nil
+    consumer.exchangeSwitchedProtocols(self, fields, connection, unread: unread)
+    cancel()
   }
 
   /// - Parameter behind: so many bytes came behind the head in the same piece.

@@ -25,8 +25,14 @@ enum Forwarding {
       fields.append(.te, "trailers")
       fields.append(.connection, "TE")
     }
-    return make(
+    if let upgrade = request.upgrade {
+      fields.append(.connection, "upgrade")
+      fields.append(.upgrade, upgrade)
+    }
+    var made = make(
       request, fields: fields, method: request.methodBytes, framing: request.framing, via: via)
+    made.upgrade = request.upgrade
+    return made
   }
 
   /// The request whose answer may be stored for all.

@@ -19,6 +19,8 @@ struct OriginRequest {
   var credential: String?
   /// Redirects are followed; nil where they are the client's business.
   var redirects: RedirectChain?
+  /// Other protocols that the origin may switch to, as in an Upgrade field.
+  var upgrade: [UInt8]? = nil
 }
 
 /// Scheme, host and port, and whether the operator or a client chose them.

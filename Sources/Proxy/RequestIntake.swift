@@ -100,7 +100,13 @@ enum RequestIntake {
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
       fields.set(.maxForwards, value)
     }
-    let credential = shown(head.method, route, fields: &fields, worker)
+    // On mirrors nobody speaks anything but HTTP.
+    let mayUpgrade =
+      (framing == .none || framing == .length(0))
+      && [.forward, .origin, .intercept].contains(route.way)
+    let upgrade = mayUpgrade ? ProtocolUpgrade.offer(in: fields, version: head.version) : nil
+    // Nor does anybody in the operator's name.
+    let credential = upgrade == nil ? shown(head.method, route, fields: &fields, worker) : nil
     var policy = worker.settings.rules.policy(of: route.target.key.span)
     if credential?.isShared == false { policy.kind = .passed }
     return ClientRequest(
@@ -113,7 +119,7 @@ enum RequestIntake {
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,
-      keepsAlive: ConnectionOptions.persists(head, in: bytes),
+      keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
   }
 

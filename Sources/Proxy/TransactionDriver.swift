@@ -250,6 +250,14 @@ final class TransactionDriver: ExchangeConsumer {
 
   override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
 
+  override func exchangeSwitchedProtocols(
+    _ exchange: Exchange, _ fields: FieldSection, _ connection: OriginConnection,
+    unread: UnsafeRawBufferPointer
+  ) {
+    self.exchange = nil
+    joinSides(fields, connection, unread: unread)
+  }
+
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard !isOver else { return }
     relayContent(bytes)
@@ -322,6 +330,13 @@ final class TransactionDriver: ExchangeConsumer {
     record.ending = ending
     let effects = machine.clientLeft()
     carryOut(effects)
+  }
+
+  /// What follows is a tunnel's, its line in the log included.
+  func finishSwitched() {
+    isOver = true
+    _ = machine.originSwitched()
+    unregister()
   }
 
   private func finish() {

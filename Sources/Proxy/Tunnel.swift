@@ -81,7 +81,19 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     guard !isOver else { return }
     worker.metrics.add(.upstreamConnects)
     keepFarSides(1)
-    open(socket.release())
+    record.status = .ok
+    open(
+      SocketStream(socket.release()), answer: "HTTP/1.1 200 Connection established\r\n\r\n".utf8)
+  }
+
+  /// Both sides are connected already, and have agreed to speak another protocol.
+  /// - Parameters:
+  ///   - far: counted among the far sides by the caller.
+  ///   - head: what the client is told.
+  ///   - unread: what the other side has said behind its agreement.
+  func join(_ far: SocketStream, head: [UInt8], unread: [UInt8]) {
+    farSides = 1
+    open(far, answer: head + unread)
   }
 
   func connector(_ connector: Connector, failed attempts: [ConnectionRace.Attempt]) {
@@ -136,23 +148,22 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     unregister()
   }
 
-  private func open(_ farDescriptor: Int32) {
+  private func open(_ farStream: SocketStream, answer: some Sequence<UInt8>) {
     // Before the connection is gone from the worker, so that at no time there seems to be nothing left.
     worker.tunnelOpened(self)
     let (nearStream, unread) = client.surrender()
     let near = TunnelEnd(tunnel: self, loop: loop, stream: nearStream)
-    let far = TunnelEnd(tunnel: self, loop: loop, stream: SocketStream(farDescriptor))
+    let far = TunnelEnd(tunnel: self, loop: loop, stream: farStream)
     self.near = near
     self.far = far
     near.other = far
     far.other = near
-    record.status = .ok
     makeThrottle()
     guard near.start(), far.start() else {
       close(aborting: true)
       return
     }
-    "HTTP/1.1 200 Connection established\r\n\r\n".withUTF8Bytes { near.send($0) }
+    Array(answer).withUnsafeBytes { near.send($0) }
     if !isOver, !unread.isEmpty { unread.withUnsafeBytes { far.send($0) } }
     loop.arm(self, after: worker.settings.tunnelTimeout)
   }
@@ -235,12 +246,5 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     worker.log(record)
     worker.tunnelClosed(self)
     leave()
-  }
-}
-
-extension String {
-  fileprivate func withUTF8Bytes(_ body: (UnsafeRawBufferPointer) -> Void) {
-    var text = self
-    text.withUTF8 { body(UnsafeRawBufferPointer($0)) }
   }
 }

@@ -62,7 +62,8 @@ package final class Certificate: @unchecked Sendable {
     for index in 0..<max(0, OPENSSL_sk_num(permitted)) {
       guard let entry = OPENSSL_sk_value(permitted, index),
         let base = entry.assumingMemoryBound(to: GENERAL_SUBTREE.self).pointee.base,
-        let name = CertificateSummary.text(of: base, isConstraint: true)
+        let name = CertificateSummary.text(of: base, isConstraint: true),
+        name != CertificateAuthority.noName
       else { continue }
       names.append(name)
     }

@@ -70,14 +70,15 @@ package final class TLSSession {
   ///   - host: whose certificate it has to be: a name or an address, without brackets.
   ///   - verifies: false takes whatever certificate comes.
   ///   - ticket: of an earlier connection to the same server.
+  ///   - carrier: of the connection, when TLS is spoken on it already.
   package init(
     client context: TLSContext, descriptor: Int32, host: String, isAddress: Bool,
-    verifies: Bool = true, ticket: TLSTicket? = nil
+    verifies: Bool = true, ticket: TLSTicket? = nil, over carrier: TLSSession? = nil
   ) throws(TLSFailure) {
     self.context = context
     self.descriptor = descriptor
     self.verifies = verifies
-    carrier = nil
+    self.carrier = carrier
     ssl = try Self.make(context)
     try attach()
     if isAddress {

@@ -314,6 +314,28 @@ struct CertificateAuthorityTests {
     }
   }
 
+  @Test(
+    "an authority for names may not sign for addresses, nor one for addresses for names",
+    arguments: [("example.org", "10.0.0.1"), ("10.0.0.1", "example.org"), ("10.0.0.1", "::1")])
+  func otherKind(permitted: String, host: String) throws {
+    let authority = try TestAuthority(permitted: [permitted])
+    let client = try TLSContext(clientTrusting: .file(authority.file))
+    for (name, isRight) in [(permitted, true), (host, false)] {
+      let server = try TLSContext(serverShowing: authority.identity(name))
+      let outcome = try Pair(
+        client: client, server: server, host: name, isAddress: name != "example.org"
+      ).shake().client
+      if isRight {
+        #expect(outcome == .done)
+      } else if case .failed(.certificate(let problem)) = outcome {
+        #expect(problem.reason.contains("subtree"))
+      } else {
+        Issue.record("\(name): \(outcome)")
+      }
+    }
+    #expect(authority.authority.certificate.permittedNames == [permitted])
+  }
+
   @Test("no leaf outlives its authority")
   func lifetime() throws {
     let authority = try TestAuthority(days: 3)

@@ -217,7 +217,9 @@ import Testing
     // These leave no client to tell, or none that could be told anything but the end.
     "tls": "SecureOriginTests", "brokenTLS": "SecureOriginTests",
     "handshakeTimedOut": "SecureOriginTests", "cannotUseTLS": "SecureOriginTests",
-    "plainHTTPOnTLS": "SecureListenerTests", "notKept": "the connection is cut",
+    "plainHTTPOnTLS": "SecureListenerTests", "misdirected": "InterceptionTests",
+    "cannotIntercept": "out of memory", "interception": "for the log",
+    "notKept": "the connection is cut",
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
