@@ -108,6 +108,7 @@ extension ConfigurationReader {
     checkCertificates(configuration)
     readIdentities(into: &configuration)
     readCredentials(into: &configuration)
+    readParents(into: &configuration)
     readAuthority(into: &configuration)
     if let file = configuration.admin?.tokenFile,
       let text = secretFile(file, key: "admin.token-file")

@@ -28,7 +28,7 @@ package struct UpstreamCredential: Sendable, Equatable {
 }
 
 /// Text that is sent to an origin and shown to nobody.
-package struct HiddenText: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
+package struct HiddenText: Sendable, Hashable, CustomStringConvertible, CustomReflectable {
   package let revealed: String
 
   package init(_ text: String) { revealed = text }

@@ -49,6 +49,8 @@ final class Settings: Sendable {
   private let listeners: [ListenerSecurity]
   /// Nil when every tunnel is passed on unread.
   let interception: Interception?
+  /// Through whom origins are asked.
+  let parents: Parents
   /// What origins are shown.
   let credentials: UpstreamCredentials
   /// How https origins are reached.
@@ -62,6 +64,7 @@ final class Settings: Sendable {
     rules = ResourceRules(configuration.rules.map { ResourceRules.Rule($0) })
     hasRules = !rules.isEmpty
     isOffline = configuration.offline
+    parents = Parents(configuration.upstream)
     credentials = UpstreamCredentials(configuration.upstream.credentials)
     router = Router(configuration.mirrors, credentials: credentials)
     upstreamTLS = UpstreamTLS(configuration.upstream)

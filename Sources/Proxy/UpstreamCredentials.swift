@@ -37,7 +37,7 @@ struct UpstreamCredentials: Sendable {
     entries = credentials.enumerated().compactMap { index, settings in
       guard let secret = settings.secret else { return nil }
       let value =
-        settings.user.map { "Basic \(Self.padded("\($0.text):\(secret.revealed)"))" }
+        settings.user.map { "Basic \(Base64.padded("\($0.text):\(secret.revealed)"))" }
         ?? "Bearer \(secret.revealed)"
       let hosts = settings.hosts.map(\.text).joined(separator: ", ")
       return Entry(
@@ -45,11 +45,6 @@ struct UpstreamCredentials: Sendable {
         value: Array(value.utf8))
     }
     concernForward = entries.contains { $0.settings.isForForward }
-  }
-
-  private static func padded(_ text: String) -> String {
-    let encoded = Base64.encode(Array(text.utf8))
-    return encoded + String(repeating: "=", count: (4 - encoded.utf8.count % 4) % 4)
   }
 
   var isEmpty: Bool { entries.isEmpty }

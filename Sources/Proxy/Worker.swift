@@ -166,10 +166,12 @@ final class Worker: LoopObject {
       let hasOtherTrust =
         settings.upstream.ca != self.settings.upstream.ca
         || settings.upstream.unverifiedHosts != self.settings.upstream.unverifiedHosts
+      let hasOtherParents = settings.parents != self.settings.parents
       self.settings = settings
       router = settings.router
       addressHosts.forget()
       pool.dropForbidden()
+      if hasOtherParents { pool.dropAll() }
       if hasOtherTrust {
         // Whom was trusted then may be nobody now.
         pool.dropAll()

@@ -224,6 +224,7 @@ import Testing
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
     "redirectInClear": "RedirectTests", "credentialsRefused": "CredentialTests",
+    "parentRefused": "ParentTests", "parentSilent": "ParentTests",
   ]
 
   @Test("every error has its type, its status and its sentence", arguments: 0..<rows.count)
@@ -244,7 +245,9 @@ import Testing
   func complete() throws {
     let root = URL(fileURLWithPath: #filePath)
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let source = try ["ProxyError", "TLSErrors", "RedirectErrors", "UpstreamCredentials"].map {
+    let source = try [
+      "ProxyError", "TLSErrors", "RedirectErrors", "UpstreamCredentials", "ParentTunnel",
+    ].map {
       try String(
         contentsOf: root.appendingPathComponent("Sources/Proxy/\($0).swift"), encoding: .utf8)
     }.joined()
