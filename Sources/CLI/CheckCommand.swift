@@ -60,6 +60,11 @@ enum CheckReport {
       let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/  from  \($0.url.text)" }
       facts.add("mirrors", lines: mirrors.isEmpty ? ["none"] : mirrors)
     }
+    facts.add("origins are asked", lines: Reachability.parent(configuration.upstream))
+    if !configuration.upstream.credentials.isEmpty {
+      facts.add(
+        "credentials for origins", lines: configuration.upstream.credentials.map(\.summary))
+    }
     if !configuration.rules.isEmpty {
       facts.add("rules", lines: configuration.rules.map(\.summary))
     }

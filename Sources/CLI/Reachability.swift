@@ -39,6 +39,19 @@ enum Reachability {
     return parts.isEmpty ? ["not limited"] : parts
   }
 
+  /// By which way origins are reached.
+  static func parent(_ upstream: UpstreamSettings) -> [String] {
+    let parents = Parents(upstream)
+    var lines: [String] = []
+    if let http = parents.http { lines.append("http by way of \(http.text)") }
+    if let https = parents.https { lines.append("https by way of \(https.text)") }
+    guard !lines.isEmpty else { return ["directly"] }
+    if !upstream.noParent.isEmpty {
+      lines.append("directly: \(upstream.noParent.map(\.text).joined(separator: ", "))")
+    }
+    return lines
+  }
+
   /// Which tunnels are not passed on unread.
   static func interception(_ configuration: Configuration) -> [String] {
     let intercept = configuration.intercept

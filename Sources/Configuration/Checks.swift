@@ -8,6 +8,7 @@ extension ConfigurationReader {
     checkListeners(configuration)
     checkClients(configuration)
     checkUpstreams(configuration)
+    checkCredentials(configuration)
     if configuration.limits.requestLine >= configuration.limits.head {
       report(
         "\(configuration.limits.requestLine.text) leaves no room for fields in limits.head, which is \(configuration.limits.head.text)",

@@ -200,6 +200,25 @@ package enum Reference {
     ),
 
     Setting(
+      "upstream.parent", \.upstream.parent, in: defaults, .reload,
+      example: "http://proxy.example.org:3128",
+      "The proxy through which origins are asked and tunnels are made: its URL, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
+    ),
+    Setting(
+      "upstream.parent-password-file", \.upstream.parentPasswordFile, in: defaults, .reload,
+      example: "/etc/holdfast/parent.password",
+      "File whose first line is the password for the parent."),
+    Setting(
+      "upstream.no-parent", \.upstream.noParent, in: defaults, .reload,
+      example: "[\"*.example.net\"]", "Hosts that are asked directly all the same."),
+    Setting(
+      "upstream.credentials", \.upstream.credentials, in: defaults, .reload,
+      example:
+        "[{ hosts: [packages.example.org], user: ci, password-file: /etc/holdfast/packages.password }]",
+      "What origins are shown that want to know who asks, on GET and HEAD requests of mirrors and of listeners with an `origin`. Sent over https only. The client's own Authorization, which was for the mirror, stays behind. What is fetched this way is never served to requests that come another way."
+    ),
+
+    Setting(
       "upstream.forward-fields", \.upstream.forwardFields, in: defaults, .reload,
       example: "[X-Forwarded-For, Referer]",
       "Request fields that fetches for the store carry although what is stored does not depend on them. By default those from which origins are known to make an answer stay behind: X-Forwarded-For and its kind, X-Original-URL, X-HTTP-Method-Override, Origin, Referer. Name only what your origins do not reflect."

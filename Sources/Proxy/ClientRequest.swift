@@ -16,6 +16,8 @@ struct ClientRequest {
   var directives: RequestDirectives
   /// Of the target URI, hashed.
   var key: CacheKey
+  /// What the origin is shown, in place of what the client sent.
+  var credential: ShownCredential?
   /// What is known of what was asked for, beyond what its origin says.
   var policy: ResourcePolicy
   /// Some of its fields stay behind when the store is filled.

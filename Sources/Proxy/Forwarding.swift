@@ -78,6 +78,7 @@ enum Forwarding {
     var fields = fields
     fields.remove(.host)
     fields.remove(.contentLength)
+    if let credential = request.credential { fields.set(.authorization, credential.value) }
     via.append(to: &fields, receivedAs: request.version)
     var head = start(
       method, request.target, asterisk: request.asksForServer, fields: fields)
@@ -93,6 +94,7 @@ enum Forwarding {
       framing: isContentFree ? .none : framing,
       mayRepeat: isContentFree && request.method.isIdempotent,
       endsConnection: !isContentFree && (request.method == .get || request.method == .head),
+      credential: request.credential?.name,
       redirects: request.followsRedirects
         ? RedirectChain(
           request.target, isConfigured: request.route.isConfigured, fields: fields) : nil)
@@ -127,6 +129,7 @@ enum Forwarding {
         request.method.spelling.withUTF8Buffer { Array($0) }, chain.target, fields: chain.fields)
       + [13, 10]
     request.redirects = chain
+    if chain.hasCrossed { request.credential = nil }
     return request
   }
 

@@ -43,15 +43,22 @@ struct Router: Sendable {
     var base: TargetURI
     /// The start of every key below it, with the last slash.
     var keyPrefix: [UInt8]
+    /// Its requests take a credential along, and their keys are others.
+    var showsCredential: Bool
   }
 
   private let mirrors: [Mirror]
   private let names: [String]
 
-  init(_ mirrors: Mirrors) {
+  private let credentials: UpstreamCredentials
+
+  init(_ mirrors: Mirrors, credentials: UpstreamCredentials = UpstreamCredentials([])) {
+    self.credentials = credentials
     self.mirrors = mirrors.all.compactMap { mirror in
       guard let base = TargetURI(mirror.url.text) else { return nil }
-      return Mirror(name: Array(mirror.name.utf8), base: base, keyPrefix: base.key)
+      return Mirror(
+        name: Array(mirror.name.utf8), base: base, keyPrefix: base.key,
+        showsCredential: credentials.credential(for: base, way: .mirror) != nil)
     }
     names = mirrors.all.map(\.name)
   }
@@ -69,16 +76,19 @@ struct Router: Sendable {
     var outcome = TargetKey.Outcome.notKeyed
     switch role {
     case .origin(let base):
-      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
+      guard credentials.isEmpty, bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
         Authority.faultOfHost(head, in: bytes) == nil
       else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .intercepted(let host):
-      guard bytes[first] == 0x2F, let field = host.agreeingField(head, in: bytes) else { return 0 }
+      guard !credentials.concernForward, bytes[first] == 0x2F,
+        let field = host.agreeingField(head, in: bytes)
+      else { return 0 }
       outcome = unsafe TargetKey.write(
         .https, authority: field, pathAndQuery: target, in: bytes, into: buffer)
     case .proxy where bytes[first] != 0x2F:
+      guard !credentials.concernForward else { return 0 }
       let nothing: [UInt8] = []
       outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
     case .proxy:
@@ -86,10 +96,10 @@ struct Router: Sendable {
       let segment = Self.firstSegment(of: target, in: bytes)
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
-        guard !Self.mayClimb(rest, in: bytes) else { return 0 }
+        guard !mirrors[mirror].showsCredential, !Self.mayClimb(rest, in: bytes) else { return 0 }
         let prefix = mirrors[mirror].keyPrefix
         outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
-      } else if Self.isHost(segment, in: bytes) {
+      } else if credentials.isEmpty, Self.isHost(segment, in: bytes) {
         outcome = unsafe TargetKey.write(
           Self.prefixScheme(segment, in: bytes), authority: segment, pathAndQuery: rest, in: bytes,
           into: buffer)

@@ -248,6 +248,8 @@ final class TransactionDriver: ExchangeConsumer {
     carryOut(machine.originHeadArrived())
   }
 
+  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
+
   override func exchangeSwitchedProtocols(
     _ exchange: Exchange, _ fields: FieldSection, _ connection: OriginConnection,
     unread: UnsafeRawBufferPointer
@@ -255,8 +257,6 @@ final class TransactionDriver: ExchangeConsumer {
     self.exchange = nil
     joinSides(fields, connection, unread: unread)
   }
-
-  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard !isOver else { return }

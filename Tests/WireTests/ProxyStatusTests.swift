@@ -223,7 +223,8 @@ import Testing
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
-    "redirectInClear": "RedirectTests",
+    "redirectInClear": "RedirectTests", "credentialsRefused": "CredentialTests",
+    "parentRefused": "ParentTests", "parentSilent": "ParentTests",
   ]
 
   @Test("every error has its type, its status and its sentence", arguments: 0..<rows.count)
@@ -244,7 +245,9 @@ import Testing
   func complete() throws {
     let root = URL(fileURLWithPath: #filePath)
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let source = try ["ProxyError", "TLSErrors", "RedirectErrors"].map {
+    let source = try [
+      "ProxyError", "TLSErrors", "RedirectErrors", "UpstreamCredentials", "ParentTunnel",
+    ].map {
       try String(
         contentsOf: root.appendingPathComponent("Sources/Proxy/\($0).swift"), encoding: .utf8)
     }.joined()
