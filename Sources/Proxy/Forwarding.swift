@@ -15,6 +15,11 @@ enum Forwarding {
     }
   }
 
+  /// Takes away what makes a request ask for less than the whole.
+  static func askForWhole(_ fields: inout FieldSection) {
+    fields.removeAll { known, _, _ in isAboutPart(known) }
+  }
+
   /// The request for one client alone: as it came, less what was about its connection.
   static func relayedRequest(_ request: ClientRequest, via: Via) -> OriginRequest {
     var fields = request.fields

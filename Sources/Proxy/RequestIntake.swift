@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Mirrors
 import Platform
 
 enum RequestIntake {
@@ -34,6 +35,10 @@ enum RequestIntake {
       }
       if let answer = try localAnswer(head, ends: ends, in: bytes, role: role) {
         return .answered(answer, keepsAlive: persists)
+      }
+      if let location = worker.router.redirect(head, in: bytes, role: role) {
+        if let fault = Authority.faultOfHost(head, in: bytes) { throw ProxyError(fault) }
+        return .answered(.redirect(to: location), keepsAlive: persists)
       }
       return .request(try request(head, framing, in: bytes, role: role, worker))
     } catch {
@@ -101,12 +106,19 @@ enum RequestIntake {
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
       fields.set(.maxForwards, value)
     }
+    let resource = worker.settings.rules.classify(route.target.key.span, below: route.below)
+    var links: MirrorLinks?
+    if resource.kind?.hasLinks == true, head.method == .get || head.method == .head {
+      links = route.links
+    }
+    // What is written anew has to be read first.
+    if links != nil { fields.set(.acceptEncoding, "identity") }
     return ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
       key: CacheKey(route.target.key, hasher: worker.hasher),
-      policy: worker.settings.rules.policy(of: route.target.key.span),
+      resource: resource, links: links,
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,

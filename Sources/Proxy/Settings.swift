@@ -58,7 +58,7 @@ final class Settings: Sendable {
     rules = ResourceRules(configuration.rules.map { ResourceRules.Rule($0) })
     hasRules = !rules.isEmpty
     isOffline = configuration.offline
-    router = Router(configuration.mirrors)
+    router = Router(configuration.mirrors, publicURL: configuration.publicURL)
     upstreamTLS = UpstreamTLS(configuration.upstream)
     listeners = configuration.listeners.map { ListenerSecurity($0) }
     let limits = configuration.limits

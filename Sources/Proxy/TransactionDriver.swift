@@ -25,6 +25,10 @@ final class TransactionDriver: ExchangeConsumer {
   var entry: StoredEntry?
   /// A part of an incomplete response that answers this request.
   var part: (kept: Incomplete, plan: Answers.Plan)?
+  /// An answer that is gathered whole, to be written anew.
+  var gathering: Gathering?
+  /// What has become of it.
+  var page: StoredEntry?
   /// Turned out to be unreadable when it was to be sent.
   var unreadable: StoredEntry?
   var validationReason = CacheStatus.ForwardReason.uriMiss
@@ -92,7 +96,7 @@ final class TransactionDriver: ExchangeConsumer {
       switch effect {
       case .answerStored: answerStored()
       case .answerGrowing: answerGrowing()
-      case .relayHead: sendRelayHead()
+      case .relayHead: if let page { answerPage(page) } else { sendRelayHead() }
       case .sendError(let error): sendError(error)
       case .abort: client.close(.cut)
       }
@@ -142,6 +146,9 @@ final class TransactionDriver: ExchangeConsumer {
     case .firstPieceRead:
       guard let read = letter.payload as? FirstPiece else { return }
       firstPieceRead(read)
+    case .pageRewritten:
+      guard let rewriting = letter.payload as? Rewriting else { return }
+      rewritten(rewriting)
     case .fillNews:
       fillChanged()
     case .settings, .drain, .admitted, .deserted, .authenticated:
@@ -154,10 +161,10 @@ final class TransactionDriver: ExchangeConsumer {
   /// same, as long as that is fresh (RFC 9111 §3.3).
   private func nothingWhole() {
     let now = loop.wallSeconds
-    guard request.method == .get, request.fields.contains(.range),
+    guard request.method == .get, request.fields.contains(.range), request.links == nil,
       let kept = worker.store.incomplete(request.key, for: request.fields, now: now),
       case .fresh = Reuse.decide(
-        kept.response.freshness, request.directives, now: now, policy: request.policy)
+        request.limit(kept.response), request.demands(on: kept.response, now: now), now: now, policy: request.policy)
     else {
       carryOut(machine.storeAnswered(.nothing))
       return
@@ -183,14 +190,15 @@ final class TransactionDriver: ExchangeConsumer {
     self.entry = entry
     let now = loop.wallSeconds
     guard !request.isOffline else {
-      let isFresh = request.policy.adjust(entry.response.freshness).isFresh(at: now)
+      let isFresh = request.policy.adjust(request.limit(entry.response)).isFresh(at: now)
       staleDetail = "offline"
       carryOut(machine.storeAnswered(isFresh ? .fresh : .staleAllowed))
       return
     }
     let reuse = Reuse.decide(
-      entry.response.freshness, request.directives, now: now, policy: request.policy)
-    if case .failed = Preconditions.evaluate(
+      request.limit(entry.response), request.demands(on: entry.response, now: now), now: now,
+      policy: request.policy)
+    if request.links == nil, case .failed = Preconditions.evaluate(
       request.fields, method: request.method, status: entry.response.status,
       validators: entry.response.validators, now: now)
     {
@@ -218,7 +226,7 @@ final class TransactionDriver: ExchangeConsumer {
   func select(_ set: VariantSet) -> StoredEntry? {
     let now = loop.wallSeconds
     return Variance.select(set.entries, \.response.variance, for: request.fields) {
-      request.policy.adjust($0.response.freshness).isFresh(at: now)
+      request.policy.adjust(request.limit($0.response)).isFresh(at: now)
     }
   }
 
@@ -240,11 +248,19 @@ final class TransactionDriver: ExchangeConsumer {
       client.advance()
       return
     }
+    if gather(head, isFromFill: false) {
+      client.advance()
+      return
+    }
     carryOut(machine.originHeadArrived())
   }
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard !isOver else { return }
+    if gathering != nil {
+      gatherContent(bytes)
+      return
+    }
     relayContent(bytes)
     if !isOver, client.waitingOutput > Self.relayHighWater { exchange.pause() }
   }
@@ -253,7 +269,7 @@ final class TransactionDriver: ExchangeConsumer {
     self.exchange = nil
     record.upstreamBytes = exchange.receivedBytes
     guard !isOver else { return }
-    relayFinished(trailers: trailers)
+    if gathering != nil { gatheringEnded() } else { relayFinished(trailers: trailers) }
     client.advance()
   }
 
@@ -262,7 +278,10 @@ final class TransactionDriver: ExchangeConsumer {
     record.upstreamBytes = exchange.receivedBytes
     record.error = error
     guard !isOver else { return }
-    if !machine.isAnswering, error.isOutage, mayServeStale(.disconnected) {
+    if let gathered = gathering {
+      gathering = nil
+      gatheringFailed(gathered, error)
+    } else if !machine.isAnswering, error.isOutage, mayServeStale(.disconnected) {
       standIn(for: nil)
       carryOut(machine.originFailedButStale())
     } else {
