@@ -56,7 +56,7 @@ enum CheckReport {
     facts.add(
       "tunnels to ports", list(configuration.destinations.connectPorts.map(\.text), empty: "none"))
     if let base = Reachability.baseURL(configuration) {
-      let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/  from  \($0.url.text)" }
+      let mirrors = configuration.mirrors.all.map { Reachability.mirror($0, base: base) }
       facts.add("mirrors", lines: mirrors.isEmpty ? ["none"] : mirrors)
     }
     if !configuration.rules.isEmpty {

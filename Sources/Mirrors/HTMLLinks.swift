@@ -67,7 +67,11 @@ struct HTMLLinks {
     return nil
   }
 
-  private enum Element { case link, base, raw(StaticString), other }
+  private enum Element {
+    case link, base
+    case raw(StaticString)
+    case other
+  }
 
   private func element(_ name: Range<Int>) -> Element {
     let name = content[name].span
@@ -157,7 +161,9 @@ struct HTMLLinks {
     while let open = content[at...].firstIndex(of: 0x3C) {
       at = open + 1
       guard at + 1 + count <= content.count else { break }
-      if content[at] == 0x2F, content[at + 1..<at + 1 + count].span.equalsToken(name) { return open }
+      if content[at] == 0x2F, content[at + 1..<at + 1 + count].span.equalsToken(name) {
+        return open
+      }
     }
     return content.count
   }
@@ -237,7 +243,8 @@ enum CharacterReferences {
     name = name.dropFirst()
     let isHexadecimal = name.first.map { $0 | 0x20 } == 0x78
     if isHexadecimal { name = name.dropFirst() }
-    guard let number = UInt32(String(decoding: name, as: UTF8.self), radix: isHexadecimal ? 16 : 10),
+    guard
+      let number = UInt32(String(decoding: name, as: UTF8.self), radix: isHexadecimal ? 16 : 10),
       let scalar = Unicode.Scalar(number), number > 0
     else { return nil }
     return (scalar, count)

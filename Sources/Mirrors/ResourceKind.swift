@@ -35,7 +35,8 @@ public enum ResourceKind: String, CaseIterable, Sendable, BitwiseCopyable {
     case .debianSource: "A file of a Debian source package: its name has its version."
     case .debianByHash: "An index of a Debian repository named by the hash of its content."
     case .debianRelease: "The list of a Debian release, signed: it says what all others must be."
-    case .debianIndex: "An index of a Debian release by its name: of use only with the release it came with."
+    case .debianIndex:
+      "An index of a Debian release by its name: of use only with the release it came with."
     case .pypiIndex: "A page of a Python index: links to files, with their digests."
     case .pypiProject: "What is known of a Python project, with links to its files."
     case .pypiFile: "A Python package, or its metadata, in a directory named by a hash."

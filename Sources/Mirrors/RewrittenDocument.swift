@@ -15,11 +15,17 @@ public struct RewrittenDocument: Sendable {
     public var key: [UInt8]
     /// 64 hexadecimal digits in lower case.
     public var hex: [UInt8]
+
+    public init(key: [UInt8], hex: [UInt8]) {
+      self.key = key
+      self.hex = hex
+    }
   }
 
   mutating func note(_ target: TargetURI, suffix: String = "", _ hex: some Collection<UInt8>) {
     guard hex.count == 64, hex.allSatisfy({ $0.hexadecimalValue != nil }) else { return }
-    let file = suffix.isEmpty
+    let file =
+      suffix.isEmpty
       ? target : target.replacingPath(with: target.pathAndQuery + suffix.utf8)
     digests.append(FileDigest(key: file.key, hex: hex.map(\.lowercased)))
   }

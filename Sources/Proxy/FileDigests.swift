@@ -50,3 +50,12 @@ extension ClientRequest {
     return digests.digest(of: key.hash)
   }
 }
+
+extension Digest {
+  /// Whether it is the digest of these bytes.
+  func isOf(_ content: [UInt8]) -> Bool {
+    var hasher = Hasher256()
+    content.withUnsafeBytes { hasher.update($0) }
+    return hasher.finish() == self
+  }
+}

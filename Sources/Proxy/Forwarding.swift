@@ -44,7 +44,10 @@ enum Forwarding {
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     if let stale { Validation.addConditions(for: stale, to: &fields) }
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    var request = request
+    request.method = .get
+    return make(
+      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
@@ -54,7 +57,10 @@ enum Forwarding {
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     Completion.ask(for: kept.response, from: kept.length, in: &fields)
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    var request = request
+    request.method = .get
+    return make(
+      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   /// What of a client's request may have a say in an answer for all.

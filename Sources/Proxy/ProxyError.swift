@@ -303,7 +303,8 @@ struct ProxyError: Error, Sendable {
     ProxyError(
       .responseContentCoding,
       "\(authority) compressed the page (\(coding)) although it was asked not to, so that its links cannot lead"
-        + " through this mirror; ask for it as a forward proxy, or set `ecosystem: none` for the mirror")
+        + " through this mirror; ask for it as a forward proxy, or set `ecosystem: none` for the mirror"
+    )
   }
 
   static let poolBusy = ProxyError(

@@ -220,7 +220,8 @@ struct Router: Sendable {
       throw ProxyError(
         .requestError,
         "behind \(MirrorLinks.filesSegment) come a scheme, a host and a path:"
-          + " /\(String(decoding: mirror.name, as: UTF8.self))/\(MirrorLinks.filesSegment)/https/files.example.org/path")
+          + " /\(String(decoding: mirror.name, as: UTF8.self))/\(MirrorLinks.filesSegment)/https/files.example.org/path"
+      )
     }
     let isOwn = target.keyPrefix == mirror.base.keyPrefix
     let isNamed = mirror.files.contains { $0.matches(name: target.authority.bareHost) }

@@ -8,6 +8,7 @@
 import Caching
 import HTTP
 import IO
+import Mirrors
 import Platform
 import Storage
 import Telemetry
@@ -164,7 +165,8 @@ final class TransactionDriver: ExchangeConsumer {
     guard request.method == .get, request.fields.contains(.range), request.links == nil,
       let kept = worker.store.incomplete(request.key, for: request.fields, now: now),
       case .fresh = Reuse.decide(
-        request.limit(kept.response), request.demands(on: kept.response, now: now), now: now, policy: request.policy)
+        request.limit(kept.response), request.demands(on: kept.response, now: now), now: now,
+        policy: request.policy)
     else {
       carryOut(machine.storeAnswered(.nothing))
       return
@@ -195,12 +197,18 @@ final class TransactionDriver: ExchangeConsumer {
       carryOut(machine.storeAnswered(isFresh ? .fresh : .staleAllowed))
       return
     }
+    if request.resource.kind == .debianIndex, !isOfItsRelease(entry) {
+      validationReason = .stale
+      carryOut(machine.storeAnswered(.stale))
+      return
+    }
     let reuse = Reuse.decide(
       request.limit(entry.response), request.demands(on: entry.response, now: now), now: now,
       policy: request.policy)
-    if request.links == nil, case .failed = Preconditions.evaluate(
-      request.fields, method: request.method, status: entry.response.status,
-      validators: entry.response.validators, now: now)
+    if request.links == nil,
+      case .failed = Preconditions.evaluate(
+        request.fields, method: request.method, status: entry.response.status,
+        validators: entry.response.validators, now: now)
     {
       // The client may know a newer version than the one stored: that If-Match fails is only true once the
       // origin has confirmed what is here (RFC 9111 §4.3.2 leaves the judgement to it).
@@ -221,6 +229,21 @@ final class TransactionDriver: ExchangeConsumer {
     case .notAllowed:
       carryOut(machine.storeAnswered(.stale))
     }
+  }
+
+  /// Whether an index was confirmed after the release file it belongs to, as far as one is known.
+  private func isOfItsRelease(_ entry: StoredEntry) -> Bool {
+    for key in ReleaseGroup.leaders(of: request.key.bytes) {
+      switch worker.lookup(CacheKey(key, hasher: worker.hasher)) {
+      case .absent: continue
+      // What it says is not known without reading it; whoever updates asks for it first.
+      case .cold: return false
+      case .hot(let set):
+        guard let release = set.entries.first, release.response.status == .ok else { continue }
+        return entry.response.responseTime > release.response.responseTime
+      }
+    }
+    return true
   }
 
   func select(_ set: VariantSet) -> StoredEntry? {

@@ -68,7 +68,7 @@ extension TransactionDriver {
     }
     let pages = worker.shared.pages
     if let page = pages.page(of: entry, links: rewriter.links) { return answerPage(page) }
-    onPool { 
+    onPool {
       // Whoever came first may have made it meanwhile.
       if let page = pages.page(of: entry, links: rewriter.links) {
         return Rewriting(entry, .page(page))

@@ -184,7 +184,8 @@ final class Worker: LoopObject {
       }
     case .drain:
       drain()
-    case .fillNews, .loaded, .firstPieceRead, .pageRewritten, .admitted, .deserted, .authenticated, nil:
+    case .fillNews, .loaded, .firstPieceRead, .pageRewritten, .admitted, .deserted, .authenticated,
+      nil:
       break
     }
   }

@@ -54,6 +54,17 @@ import Testing
     }
   }
 
+  /// Asks for a page of an index whose head is this.
+  private static func page(
+    _ origin: WireOrigin, _ proxy: TestProxy, _ fields: [String]
+  ) throws -> WireClient {
+    let client = try proxy.connect().get("/\(origin.authority)/simple/x/")
+    let upstream = try origin.accept()
+    try upstream.expectRequest()
+    try upstream.send(head: 200, ["Content-Type: text/html"] + fields)
+    return client
+  }
+
   static let rows: [Row] = [
     // The request.
     Row("init", 400, "http_request_error", sending: "GET / HTTP/1.1\r\nX : 1"),
@@ -91,6 +102,19 @@ import Testing
     Row(
       "offline", 504, "destination_unavailable", sending: "GET http://ORIGIN/ HTTP/1.1"
     ) { configuration, _ in configuration.offline = true },
+    // Pages of mirrors.
+    Row("pageTooLarge", 502, "http_response_body_size") { origin, proxy in
+      try page(origin, proxy, ["Cache-Control: no-store", "Content-Length: 100000000"])
+    },
+    Row("codedPage", 502, "http_response_content_coding") { origin, proxy in
+      try page(origin, proxy, ["Content-Length: 0", "Content-Encoding: br"])
+    },
+    Row("wrongDigest", 502, "http_protocol_error") { origin, proxy in
+      let path = "/dists/s/by-hash/SHA256/" + String(repeating: "0", count: 64)
+      let client = try proxy.connect().get(origin.url(path))
+      try origin.serve(200, [], "x")
+      return client
+    },
     // Who may ask for what.
     Row(
       "notAllowedClient", 403, "http_request_denied",
@@ -194,6 +218,7 @@ import Testing
     "tls": "SecureOriginTests", "brokenTLS": "SecureOriginTests",
     "handshakeTimedOut": "SecureOriginTests", "cannotUseTLS": "SecureOriginTests",
     "plainHTTPOnTLS": "SecureListenerTests", "notKept": "the connection is cut",
+    "poolBusy": "takes 4096 jobs of the disk threads",
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
