@@ -74,6 +74,16 @@ enum Reachability {
     return "\(listener.scheme)://\(SocketAddress(own, port: address.port))"
   }
 
+  /// `http://127.0.0.1:3128/pypi/  from  https://index.example.org/simple/  (pypi; files from files.example.org)`
+  static func mirror(_ mirror: Mirror, base: String) -> String {
+    let notes =
+      (mirror.ecosystem == .auto ? [] : [mirror.ecosystem.rawValue])
+      + (mirror.files.isEmpty
+        ? [] : ["files from \(mirror.files.map(\.text).joined(separator: ", "))"])
+    return "\(base)/\(mirror.name)/  from  \(mirror.url.text)"
+      + (notes.isEmpty ? "" : "  (\(notes.joined(separator: "; ")))")
+  }
+
   static func clients(_ configuration: Configuration) -> [String] {
     if configuration.clients.isEmpty { return ["nowhere (clients: [])"] }
     if configuration.clients == IPNetwork.loopback { return ["this machine only"] }

@@ -21,6 +21,8 @@ package struct Configuration: Sendable, Equatable {
   package var destinations = Destinations()
   package var intercept = InterceptSettings()
   package var mirrors = Mirrors()
+  /// Where clients reach this proxy, if links that it writes are to say so.
+  package var publicURL: OriginURL?
   /// What the operator says about resources; the first whose pattern matches decides.
   package var rules: [CacheRule] = []
   package var cache = CacheSettings()

@@ -113,6 +113,11 @@ package enum Reference {
     ),
 
     Setting(
+      "public-url", \.publicURL, in: defaults, .reload, example: "https://cache.example.org/",
+      "Where clients reach this proxy, as they write it, path included. With it the links in pages of mirrors that are rewritten are whole URLs; `none` writes them without scheme and host, to be followed at whatever address a client asked. Needed where something in front takes a part of the path away."
+    ),
+
+    Setting(
       "rules", \.rules, in: defaults, .reload,
       example:
         "[{ match: registry.example.org/simple/**, fresh: 10m }, { match: \"/**/*.whl\", class: immutable }]",

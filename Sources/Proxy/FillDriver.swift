@@ -63,6 +63,8 @@ final class FillDriver: ExchangeConsumer {
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
   /// breaks off.
   private var isHeldBack = false
+  /// What the content has to be, where its path or an index says so.
+  private(set) var expectedDigest: Digest?
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
   let largest: Int64
 
@@ -278,10 +280,18 @@ final class FillDriver: ExchangeConsumer {
     completedFrom = kept.length
     received = kept.length
     file.handedOver = kept.length
-    body = GrowingBody(response: response, expectedLength: length)
+    expect(of: response)
+    body = GrowingBody(response: response, expectedLength: length, isChecked: expectedDigest != nil)
     state = .opening(head)
     openFile(resuming: kept)
     if orphaned != nil { reconsider() }
+  }
+
+  /// Finds out what the content has to be. A digest is of the file itself, not of an error in its place, nor of the
+  /// file compressed on its way.
+  private func expect(of response: StoredResponse) {
+    guard response.status == .ok, !response.fields.contains(.contentEncoding) else { return }
+    expectedDigest = request.expectedDigest(worker.shared.digests, worker.hasher)
   }
 
   /// The answer may be stored: from here on its content grows for everybody.
@@ -296,7 +306,9 @@ final class FillDriver: ExchangeConsumer {
       yield(exchange, head, reason: .space, why: "too-large")
       return
     }
-    body = GrowingBody(response: response, expectedLength: expected)
+    expect(of: response)
+    body = GrowingBody(
+      response: response, expectedLength: expected, isChecked: expectedDigest != nil)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
       // meanwhile is file.gathered.
@@ -304,7 +316,7 @@ final class FillDriver: ExchangeConsumer {
       openFile()
     } else {
       state = .filling
-      isHeldBack = leader?.mayServeStale(.disconnected) ?? false
+      isHeldBack = expectedDigest != nil || leader?.mayServeStale(.disconnected) ?? false
       // Small content often comes in the same segment as its head: then the finished entry is the news.
       loop.afterTurn(self)
     }
@@ -409,6 +421,8 @@ final class FillDriver: ExchangeConsumer {
       spilled()
     case .relayed:
       end(.unshared, .abandoned)
+    case .mismatched:
+      mismatched()
     case .failed:
       storeFailed()
     case .committed:
@@ -478,11 +492,21 @@ final class FillDriver: ExchangeConsumer {
       return
     }
     let content = body.memoryContent ?? []
+    if let expectedDigest, !expectedDigest.isOf(content) { return mismatched() }
     let response = body.response.completed(length: Int64(content.count))
     let entry = worker.store.save(
       fill.key, response: response, body: .inline(content), watch: watch)
     body.complete(length: received)
     end(.stored(entry), .finished)
+  }
+
+  /// Whoever has begun to read is cut off before the last byte, everybody else gets an error, and nothing is kept.
+  private func mismatched() {
+    worker.metrics.add(.digestMismatches)
+    worker.shared.logger.warning(
+      "\(fill.key): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"
+    )
+    breakOff(.wrongDigest(request.origin.authority))
   }
 
   private func commit() {

@@ -15,6 +15,11 @@ enum Forwarding {
     }
   }
 
+  /// Takes away what makes a request ask for less than the whole.
+  static func askForWhole(_ fields: inout FieldSection) {
+    fields.removeAll { known, _, _ in isAboutPart(known) }
+  }
+
   /// The request for one client alone: as it came, less what was about its connection.
   static func relayedRequest(_ request: ClientRequest, via: Via) -> OriginRequest {
     var fields = request.fields
@@ -45,7 +50,10 @@ enum Forwarding {
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     if let stale { Validation.addConditions(for: stale, to: &fields) }
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    var request = request
+    request.method = .get
+    return make(
+      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
@@ -55,7 +63,10 @@ enum Forwarding {
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     Completion.ask(for: kept.response, from: kept.length, in: &fields)
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    var request = request
+    request.method = .get
+    return make(
+      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   /// What of a client's request may have a say in an answer for all.

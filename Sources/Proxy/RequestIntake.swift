@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Mirrors
 import Platform
 
 enum RequestIntake {
@@ -33,6 +34,10 @@ enum RequestIntake {
       }
       if let answer = try localAnswer(head, ends: ends, in: bytes, role: role) {
         return .answered(answer, keepsAlive: persists)
+      }
+      if let location = worker.router.redirect(head, in: bytes, role: role) {
+        if let fault = Authority.faultOfHost(head, in: bytes) { throw ProxyError(fault) }
+        return .answered(.redirect(to: location), keepsAlive: persists)
       }
       return .request(try request(head, framing, in: bytes, role: role, worker))
     } catch {
@@ -107,15 +112,21 @@ enum RequestIntake {
     let upgrade = mayUpgrade ? ProtocolUpgrade.offer(in: fields, version: head.version) : nil
     // Nor does anybody in the operator's name.
     let credential = upgrade == nil ? shown(head.method, route, fields: &fields, worker) : nil
-    var policy = worker.settings.rules.policy(of: route.target.key.span)
-    if credential?.isShared == false { policy.kind = .passed }
+    var resource = worker.settings.rules.classify(route.target.key.span, below: route.below)
+    if credential?.isShared == false { resource.terms.policy.kind = .passed }
+    var links: MirrorLinks?
+    if resource.kind?.hasLinks == true, head.method == .get || head.method == .head {
+      links = route.links
+    }
+    // What is written anew has to be read first.
+    if links != nil { fields.set(.acceptEncoding, "identity") }
     return ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
       key: CacheKey(
         route.target.key + (credential?.keySuffix ?? []), hasher: worker.hasher),
-      credential: credential, policy: policy,
+      credential: credential, resource: resource, links: links,
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,

@@ -66,7 +66,8 @@ final class Settings: Sendable {
     isOffline = configuration.offline
     parents = Parents(configuration.upstream)
     credentials = UpstreamCredentials(configuration.upstream.credentials)
-    router = Router(configuration.mirrors, credentials: credentials)
+    router = Router(
+      configuration.mirrors, publicURL: configuration.publicURL, credentials: credentials)
     upstreamTLS = UpstreamTLS(configuration.upstream)
     interception = Interception(configuration.intercept)
     listeners = configuration.listeners.map { ListenerSecurity($0) }

@@ -19,6 +19,8 @@ final class Shared: Sendable {
   let fills = FillTable()
   let gate: UpstreamGate
   let orphans = Orphans()
+  let pages = RewrittenPages()
+  let digests = FileDigests()
   let clients = ClientCounts()
   let disk: DiskPool
   let resolver: Resolver
@@ -65,6 +67,8 @@ enum LetterSubject: UInt32 {
   case authenticated
   /// The first piece of a stored file was read, or could not be.
   case firstPieceRead
+  /// The links of a page are written anew, or could not be.
+  case pageRewritten
   /// To a worker: use these settings from now on.
   case settings
   /// To a worker: accept nothing more, and finish what is begun.
@@ -186,7 +190,8 @@ final class Worker: LoopObject {
       }
     case .drain:
       drain()
-    case .fillNews, .loaded, .firstPieceRead, .admitted, .deserted, .authenticated, nil:
+    case .fillNews, .loaded, .firstPieceRead, .pageRewritten, .admitted, .deserted, .authenticated,
+      nil:
       break
     }
   }

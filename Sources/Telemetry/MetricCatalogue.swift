@@ -61,7 +61,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
   case upstreamRedirects
-  case fillsRunning, fills, relays, timeouts
+  case fillsRunning, fills, digestMismatches, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
   case storeIncomplete, completedBytes
@@ -161,6 +161,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_fills_total",
         "Answers that were being written to the store, by how that ended.", [FillOutcome.self])
+    case .digestMismatches:
+      .init(
+        .counter, "holdfast_digest_mismatches_total",
+        "Fetched files that were not what their index or their name says, and were not kept.")
     case .relays:
       .init(
         .counter, "holdfast_relays_total", "Answers passed on without being stored, by reason.",

@@ -97,7 +97,8 @@ struct MetricCatalogueTests {
     one(.authentications)
     one(.rateWaits)
     plain(
-      .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
+      .connectionsAccepted, .acceptPauses, .digestMismatches, .upstreamRequests, .upstreamWaiting,
+      .upstreamConnects,
       .upstreamReuses)
     one(.upstreamConnectFailures)
     one(.downstreamHandshakes)

@@ -74,6 +74,17 @@ import Testing
     }
   }
 
+  /// Asks for a page of an index whose head is this.
+  private static func page(
+    _ origin: WireOrigin, _ proxy: TestProxy, _ fields: [String]
+  ) throws -> WireClient {
+    let client = try proxy.connect().get("/\(origin.authority)/simple/x/")
+    let upstream = try origin.accept()
+    try upstream.expectRequest()
+    try upstream.send(head: 200, ["Content-Type: text/html"] + fields)
+    return client
+  }
+
   static let rows: [Row] = [
     // Redirects of mirrors.
     redirecting("tooManyRedirects", "http_protocol_error", to: "/N", times: 11),
@@ -115,6 +126,19 @@ import Testing
     Row(
       "offline", 504, "destination_unavailable", sending: "GET http://ORIGIN/ HTTP/1.1"
     ) { configuration, _ in configuration.offline = true },
+    // Pages of mirrors.
+    Row("pageTooLarge", 502, "http_response_body_size") { origin, proxy in
+      try page(origin, proxy, ["Cache-Control: no-store", "Content-Length: 100000000"])
+    },
+    Row("codedPage", 502, "http_response_content_coding") { origin, proxy in
+      try page(origin, proxy, ["Content-Length: 0", "Content-Encoding: br"])
+    },
+    Row("wrongDigest", 502, "http_protocol_error") { origin, proxy in
+      let path = "/dists/s/by-hash/SHA256/" + String(repeating: "0", count: 64)
+      let client = try proxy.connect().get(origin.url(path))
+      try origin.serve(200, [], "x")
+      return client
+    },
     // Who may ask for what.
     Row(
       "notAllowedClient", 403, "http_request_denied",
@@ -219,7 +243,7 @@ import Testing
     "handshakeTimedOut": "SecureOriginTests", "cannotUseTLS": "SecureOriginTests",
     "plainHTTPOnTLS": "SecureListenerTests", "misdirected": "InterceptionTests",
     "cannotIntercept": "out of memory", "interception": "for the log",
-    "notKept": "the connection is cut",
+    "notKept": "the connection is cut", "poolBusy": "takes 4096 jobs of the disk threads",
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
