@@ -41,7 +41,7 @@ let package = Package(
     .executableTarget(
       name: "CLI",
       dependencies: [
-        "Proxy", "Configuration", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
+        "Proxy", "Configuration", "TLS", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -97,7 +97,7 @@ let package = Package(
     .testTarget(
       name: "CLITests",
       dependencies: [
-        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy",
+        "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy", "TLS",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.

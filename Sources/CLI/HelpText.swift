@@ -41,8 +41,12 @@ package enum HelpText {
 
   /// The subcommands of the command whose usage this is.
   private static func commandWords(usage: Substring) -> [String] {
-    let parent: any ParsableCommand.Type =
-      usage.contains("Usage: holdfast store ") ? StoreCommand.self : Holdfast.self
+    let parents: [any ParsableCommand.Type] = [
+      StoreCommand.self, AuthCommand.self, CACommand.self,
+    ]
+    let parent =
+      parents.first { usage.contains("Usage: holdfast \($0.configuration.commandName ?? "") ") }
+      ?? Holdfast.self
     let types =
       parent.configuration.subcommands
       + parent.configuration.groupedSubcommands.flatMap(\.subcommands)

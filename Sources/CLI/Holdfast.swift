@@ -34,7 +34,8 @@ package struct Holdfast: ParsableCommand {
     subcommands: [ReferenceCommand.self],
     groupedSubcommands: [
       CommandGroup(
-        name: "Running", subcommands: [ServeCommand.self, CheckCommand.self, AuthCommand.self]),
+        name: "Running",
+        subcommands: [ServeCommand.self, CheckCommand.self, AuthCommand.self, CACommand.self]),
       CommandGroup(name: "Looking inside", subcommands: [StoreCommand.self]),
     ]
   )

@@ -39,6 +39,30 @@ enum Reachability {
     return parts.isEmpty ? ["not limited"] : parts
   }
 
+  /// By which way origins are reached.
+  static func parent(_ upstream: UpstreamSettings) -> [String] {
+    let parents = Parents(upstream)
+    var lines: [String] = []
+    if let http = parents.http { lines.append("http by way of \(http.text)") }
+    if let https = parents.https { lines.append("https by way of \(https.text)") }
+    guard !lines.isEmpty else { return ["directly"] }
+    if !upstream.noParent.isEmpty {
+      lines.append("directly: \(upstream.noParent.map(\.text).joined(separator: ", "))")
+    }
+    return lines
+  }
+
+  /// Which tunnels are not passed on unread.
+  static func interception(_ configuration: Configuration) -> [String] {
+    let intercept = configuration.intercept
+    guard !intercept.hosts.isEmpty else { return ["none"] }
+    var lines = ["to \(intercept.hosts.map(\.text).joined(separator: ", "))"]
+    if !intercept.except.isEmpty {
+      lines.append("but not to \(intercept.except.map(\.text).joined(separator: ", "))")
+    }
+    return lines + ["signed by the authority in \(intercept.ca)"]
+  }
+
   /// Where this machine reaches its own mirrors.
   static func baseURL(_ configuration: Configuration) -> String? {
     guard let listener = configuration.listeners.first(where: { $0.origin == nil }) else {

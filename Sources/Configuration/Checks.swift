@@ -9,6 +9,7 @@ extension ConfigurationReader {
     checkClients(configuration)
     checkUpstreams(configuration)
     checkMirrors(configuration)
+    checkCredentials(configuration)
     if configuration.limits.requestLine >= configuration.limits.head {
       report(
         "\(configuration.limits.requestLine.text) leaves no room for fields in limits.head, which is \(configuration.limits.head.text)",

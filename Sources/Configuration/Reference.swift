@@ -86,6 +86,27 @@ package enum Reference {
     ),
 
     Setting(
+      "intercept.hosts", \.intercept.hosts, in: defaults, .reload,
+      example: "[files.example.org, \"*.example.com\"]",
+      "Hosts whose tunnels (CONNECT) are decrypted, so that what they send is stored like everything else. Clients have to trust the authority in `intercept.ca`. All other tunnels are passed on unread."
+    ),
+    Setting(
+      "intercept.except", \.intercept.except, in: defaults, .reload,
+      example: "[pinned.example.com]",
+      "Hosts among them whose tunnels are passed on unread: their clients expect one certificate and no other."
+    ),
+    Setting(
+      "intercept.ca", \.intercept.ca, in: defaults, .reload,
+      default: "/etc/holdfast/ca for root, else ~/.config/holdfast/ca",
+      example: "/srv/holdfast/ca",
+      "Directory with the authority that signs for these hosts: `ca.pem`, which clients have to trust, and `ca.key`, which nobody but the service may read. `holdfast ca init` makes it. `XDG_CONFIG_HOME` is honoured."
+    ),
+    Setting(
+      "intercept.rejected", \.intercept.rejected, in: defaults, .reload, example: "tunnel",
+      "What becomes of a client that refuses our certificate for a host: `refuse` shows it another one the next time, and says so in the log; `tunnel` passes its tunnels to this host on unread for an hour."
+    ),
+
+    Setting(
       "mirrors", \.mirrors, in: defaults, .reload,
       example: "{ debian: { url: \"http://deb.example.org/debian/\" } }",
       "Names in the path that stand for an upstream: `GET /debian/dists/stable/Release` is fetched from the URL of the mirror `debian`."
@@ -181,6 +202,25 @@ package enum Reference {
       "upstream.unverified-hosts", \.upstream.unverifiedHosts, in: defaults, .reload,
       example: "[old.example.org]",
       "Hosts whose certificates are taken whatever they say. Anybody on the way to them can read and change what they send, and what they change is stored: better have `upstream.ca` trust their authority."
+    ),
+
+    Setting(
+      "upstream.parent", \.upstream.parent, in: defaults, .reload,
+      example: "http://proxy.example.org:3128",
+      "The proxy through which origins are asked and tunnels are made: its URL, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
+    ),
+    Setting(
+      "upstream.parent-password-file", \.upstream.parentPasswordFile, in: defaults, .reload,
+      example: "/etc/holdfast/parent.password",
+      "File whose first line is the password for the parent."),
+    Setting(
+      "upstream.no-parent", \.upstream.noParent, in: defaults, .reload,
+      example: "[\"*.example.net\"]", "Hosts that are asked directly all the same."),
+    Setting(
+      "upstream.credentials", \.upstream.credentials, in: defaults, .reload,
+      example:
+        "[{ hosts: [packages.example.org], user: ci, password-file: /etc/holdfast/packages.password }]",
+      "What origins are shown that want to know who asks, on GET and HEAD requests of mirrors and of listeners with an `origin`. Sent over https only. The client's own Authorization, which was for the mirror, stays behind. What is fetched this way is never served to requests that come another way."
     ),
 
     Setting(
@@ -283,6 +323,7 @@ package enum Reference {
     ("store", "What is kept, and how much of it."),
     ("auth", "What clients have to show besides their address."),
     ("destinations", "Which hosts and ports the proxy may reach for its clients."),
+    ("intercept", "Which tunnels are decrypted, and with whose authority."),
     ("cache", "How stored answers are read."),
     ("upstream", "Waiting for origins, and keeping connections to them."),
     ("rate", "How fast clients are served; `none` is as fast as can be."),

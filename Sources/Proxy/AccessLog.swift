@@ -41,7 +41,7 @@ struct AccessRecord {
   }
 
   var verdict: CacheVerdict {
-    if way == .tunnel, error == nil { return .tunnel }
+    if way == .tunnel || methodClass == .connect, error == nil { return .tunnel }
     switch handling {
     case .hit: return .hit
     case .stale: return .stale

@@ -53,8 +53,11 @@ extension ClientConnection {
   /// Whether requests here have to say whose they are.
   private var isGuarded: Bool {
     guard worker.settings.requiresAuthentication else { return false }
-    if case .origin = role { return false }
-    return true
+    return switch role {
+    case .proxy: true
+    // Inside a decrypted tunnel, it was asked for when the tunnel was.
+    case .origin, .intercepted: false
+    }
   }
 
   /// Whether the client is to see an origin in us, for the request whose head was parsed last.
@@ -98,7 +101,7 @@ extension ClientConnection {
   /// Judges the request whose head was parsed last.
   func authenticate(_ bytes: UnsafeRawBufferPointer) -> Authentication {
     guard isGuarded else {
-      authentication = AuthenticationMemory()
+      if case .origin = role { authentication = AuthenticationMemory() }
       return .passed(consumesAuthorization: false)
     }
     let settings = worker.settings

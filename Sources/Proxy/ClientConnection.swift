@@ -33,7 +33,8 @@ final class ClientConnection: LoopObject, Throttled {
   }
 
   let worker: Worker
-  let role: ListenerRole
+  /// The listener's; that of one host, once a tunnel to it is decrypted.
+  var role: ListenerRole
   let peer: SocketAddress
   var stream: SocketStream
   var phase = Phase.waiting
@@ -110,13 +111,14 @@ final class ClientConnection: LoopObject, Throttled {
   // MARK: Events
 
   override func ready(_ events: Readiness) {
-    if phase != .waiting, !events.isDisjoint(with: [.error, .hangUp]) {
+    // In a handshake the client's reason may lie before its end, and then it is what is to be told.
+    if phase != .waiting, phase != .securing, !events.isDisjoint(with: [.error, .hangUp]) {
       close(phase == .lingering ? .finished : .clientLeft)
       return
     }
     if phase == .securing || !events.isDisjoint(with: [.read, .peerFinish, .error, .hangUp]) {
       switch phase {
-      case .securing: shakeHands()
+      case .securing: shakeHands(isLast: !events.isDisjoint(with: [.error, .hangUp]))
       case .waiting: read()
       case .answering: readContent()
       case .lingering: discard()
@@ -151,6 +153,7 @@ final class ClientConnection: LoopObject, Throttled {
       }
     case .securing:
       worker.metrics.add(.downstreamHandshakes, .timedOut)
+      record?.ending = .clientStalled
       close(.finished)
     case .lingering:
       close(.finished)
@@ -190,6 +193,7 @@ final class ClientConnection: LoopObject, Throttled {
     }
     while phase != .closed {
       pump()
+      continueEarly()
       if phase == .answering, !input.isEmpty { offerInput() }
       guard phase == .waiting, output.isEmpty, !input.isEmpty else { return }
       let used = process(input.bytes)

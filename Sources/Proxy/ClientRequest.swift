@@ -18,6 +18,8 @@ struct ClientRequest {
   var directives: RequestDirectives
   /// Of the target URI, hashed.
   var key: CacheKey
+  /// What the origin is shown, in place of what the client sent.
+  var credential: ShownCredential?
   /// What is known of what was asked for, beyond what its origin says.
   var resource = ResourceRules.Classification()
   /// How the links of the answer are written, if it has any that are to be written anew.
@@ -28,6 +30,8 @@ struct ClientRequest {
   var isOffline = false
   /// The client wants to go on using the connection (RFC 9112 §9.3).
   var keepsAlive: Bool
+  /// Other protocols the client would like to go on with (ProtocolUpgrade.swift).
+  var upgrade: [UInt8]? = nil
   /// OPTIONS about the origin as a whole: its target is `*` (RFC 9112 §3.2.4).
   var asksForServer = false
 
@@ -70,7 +74,7 @@ struct ClientRequest {
   var traits: RequestTraits {
     let isRetrieval = (method == .get || method == .head) && !hasContent
     return RequestTraits(
-      isCacheable: isRetrieval && policy.kind != .passed,
+      isCacheable: isRetrieval && policy.kind != .passed && upgrade == nil,
       // What is said of a page that is written anew takes all of it.
       mayFill: isRetrieval && (method == .get || links != nil) && !directives.noStore
         && !UnkeyedFields.areInside(fields),

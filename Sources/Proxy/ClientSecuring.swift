@@ -8,27 +8,38 @@ import Telemetry
 
 extension ClientConnection {
   /// Goes on with the handshake as far as it goes.
-  func shakeHands() {
+  /// - Parameter isLast: the client is gone, so that nothing comes after what is here.
+  func shakeHands(isLast: Bool = false) {
     guard let session = stream.tls else { return }
     switch session.handshake() {
     case .done:
       metricsOfHandshake(.succeeded)
+      interceptionBegan()
       phase = .waiting
       loop.setInterest(self, .read)
       loop.arm(self, after: worker.settings.idleTimeout)
       // The first request may have come in the same segment as the end of the handshake.
       if stream.hasUnread { read() }
+    case .wantsRead where isLast, .wantsWrite where isLast:
+      metricsOfHandshake(.failed)
+      close(.clientLeft)
     case .wantsRead:
       loop.setInterest(self, .read)
     case .wantsWrite:
       loop.setInterest(self, .write)
     case .failed(.plainHTTP):
       metricsOfHandshake(.plainHTTP)
+      interceptionFailed(.plainHTTP)
       stream.forgetTLS()
       phase = .waiting
       refuse(.plainHTTPOnTLS)
     case .failed(let failure):
-      metricsOfHandshake(.failed)
+      if case .alertReceived(let alert) = failure, alert.rejectsCertificate {
+        metricsOfHandshake(.rejected)
+      } else {
+        metricsOfHandshake(.failed)
+      }
+      interceptionFailed(failure)
       worker.shared.logger.debug("TLS with \(peer.ip) failed: \(failure)")
       close(.finished)
     }

@@ -43,6 +43,7 @@ extension ClientConnection {
   func close(_ ending: ClientEnding) {
     guard phase != .closed else { return }
     let wasAnswering = phase == .answering
+    let wasSecuring = phase == .securing
     phase = .closed
     unregister()
     throttle?.end()
@@ -57,6 +58,11 @@ extension ClientConnection {
     input.removeAll()
     output.removeAll()
     worker.connectionClosed(self)
+    if wasSecuring, var record {
+      self.record = nil
+      if record.ending == .finished { record.ending = ending == .finished ? .clientLeft : ending }
+      worker.log(record)
+    }
     if wasAnswering {
       if let driver {
         self.driver = nil

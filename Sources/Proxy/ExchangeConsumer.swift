@@ -23,8 +23,15 @@ struct ResponseHead {
 /// Who gets the response of an exchange. A base class rather than a protocol: calls cost a table look-up.
 class ExchangeConsumer: LoopObject {
   func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection) {}
+  /// 101: the connection is the consumer's now, with what has been read of it behind the head.
+  func exchangeSwitchedProtocols(
+    _ exchange: Exchange, _ fields: FieldSection, _ connection: OriginConnection,
+    unread: UnsafeRawBufferPointer
+  ) { connection.close() }
   func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {}
   func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {}
+  /// A redirect was followed: from here on this exchange is over, and the other one reports.
+  func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) {}
   func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {}
   func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {}
   /// Request content may be sent again after `sendContent` asked to wait.

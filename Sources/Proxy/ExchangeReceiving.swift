@@ -149,6 +149,13 @@ extension Exchange {
             fail(.malformed(request.origin.authority, refusal))
             return bytes.count
           }
+          if status.rawValue == 101, let offer = request.upgrade,
+            ProtocolUpgrade.accepts(fields, offer: offer)
+          {
+            switchProtocols(
+              fields, unread: UnsafeRawBufferPointer(rebasing: bytes[used...]))
+            return bytes.count
+          }
           informationals += 1
           informationalBytes += consumed
           guard status.rawValue != 101, informationals <= Self.informationalLimit,
@@ -175,6 +182,15 @@ extension Exchange {
     return used
   }
 
+  /// The connection speaks another protocol from here on, and is the consumer's.
+  private func switchProtocols(_ fields: FieldSection, unread: UnsafeRawBufferPointer) {
+    guard let connection, let consumer else { return }
+    self.connection = nil
+    connection.exchange = nil
+    consumer.exchangeSwitchedProtocols(self, fields, connection, unread: unread)
+    cancel()
+  }
+
   /// - Parameter behind: so many bytes came behind the head in the same piece.
   func headArrived(_ head: ResponseHead, persists: Bool, behind: Int) {
     if case .refused(let refusal) = head.framing {
@@ -197,7 +213,22 @@ extension Exchange {
     // Events come when there are any; a client waits for each of them.
     isMeasured = !head.isEventStream
     if isMeasured { receiving.begin(loop.now) }
-    consumer?.exchangeGotHead(self, head)
+    if let parent, !request.origin.isSecure, head.status.rawValue == 407 {
+      return fail(.parentRefused(parent, request.origin.authority, head.status))
+    }
+    if let credential = request.credential, head.status.rawValue == 401 || head.status == .forbidden
+    {
+      return fail(.credentialsRefused(request.origin.authority, credential, head.status))
+    }
+    if isFollowed(head) {
+      follow(head)
+    } else {
+      var head = head
+      request.redirects?.tidy(&head.fields)
+      // A session of the operator's.
+      if request.credential != nil { head.fields.remove(.setCookie) }
+      consumer?.exchangeGotHead(self, head)
+    }
     guard state == .content else { return }
     if framing == .none || framing == .length(0) { finish(trailers: nil) }
   }

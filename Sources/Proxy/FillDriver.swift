@@ -125,6 +125,8 @@ final class FillDriver: ExchangeConsumer {
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
 
+  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
+
   // MARK: The origin's head
 
   override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
@@ -138,9 +140,10 @@ final class FillDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
+    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
     if let kept {
       self.kept = nil
-      switch judgeRest(kept, head, fields, now: now) {
+      switch judgeRest(kept, head, fields, now: now, isFollowed: isFollowed) {
       case .fits(let response, let length) where length <= largest:
         return complete(kept, response, length, head)
       case .fits:
@@ -152,6 +155,11 @@ final class FillDriver: ExchangeConsumer {
       }
     }
     if head.status == .notModified, let stale {
+      guard stale.response.isFollowed == isFollowed else {
+        // Another origin than the one it came from says so.
+        worker.store.remove(fill.key)
+        return beginAgain(stale: nil)
+      }
       switch varied.judge(fields, isWhole: false) {
       case .inOrder: break
       case .askWith(let names): return beginAgain(stale: stale, carrying: names)
@@ -196,7 +204,7 @@ final class FillDriver: ExchangeConsumer {
     switch verdict {
     case .storable(let response):
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
-      keep(response, head, exchange)
+      keep(response.marked(isFollowed), head, exchange)
       if orphaned != nil { reconsider() }
     case .not(let reason):
       if holdsGood, supersedes(head.status, reason) { worker.store.remove(fill.key) }
@@ -230,13 +238,15 @@ final class FillDriver: ExchangeConsumer {
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
-      end(.confirmed(worker.store.refresh(stale, response: response, watch: watch)), .finished)
+      let renewed = response.marked(stale.response.isFollowed)
+      end(.confirmed(worker.store.refresh(stale, response: renewed, watch: watch)), .finished)
     case .unstorable(_, let reason) where reason.isAboutRequest:
       // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
       end(.confirmed(stale), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
-      let entry = worker.store.refresh(stale, response: response, watch: watch)
+      let renewed = response.marked(stale.response.isFollowed)
+      let entry = worker.store.refresh(stale, response: renewed, watch: watch)
       worker.store.remove(fill.key)
       end(.confirmed(entry), .finished)
     case .unrelated:
@@ -281,7 +291,7 @@ final class FillDriver: ExchangeConsumer {
   /// file compressed on its way.
   private func expect(of response: StoredResponse) {
     guard response.status == .ok, !response.fields.contains(.contentEncoding) else { return }
-    expectedDigest = request.expectedDigest(worker.shared.digests)
+    expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
   }
 
   /// The answer may be stored: from here on its content grows for everybody.

@@ -30,8 +30,14 @@ enum Forwarding {
       fields.append(.te, "trailers")
       fields.append(.connection, "TE")
     }
-    return make(
+    if let upgrade = request.upgrade {
+      fields.append(.connection, "upgrade")
+      fields.append(.upgrade, upgrade)
+    }
+    var made = make(
       request, fields: fields, method: request.methodBytes, framing: request.framing, via: via)
+    made.upgrade = request.upgrade
+    return made
   }
 
   /// The request whose answer may be stored for all.
@@ -83,20 +89,10 @@ enum Forwarding {
     var fields = fields
     fields.remove(.host)
     fields.remove(.contentLength)
+    if let credential = request.credential { fields.set(.authorization, credential.value) }
     via.append(to: &fields, receivedAs: request.version)
-    var head: [UInt8] = []
-    head.reserveCapacity(fields.bytes.count + request.target.pathAndQuery.count + 128)
-    head.append(contentsOf: method)
-    head.append(UInt8(ascii: " "))
-    if request.asksForServer {
-      head.append(UInt8(ascii: "*"))
-    } else {
-      head.append(contentsOf: request.target.pathAndQuery)
-    }
-    head.append(contentsOf: " HTTP/1.1\r\nHost: ".utf8)
-    head.append(contentsOf: request.target.hostField.utf8)
-    head.append(contentsOf: [13, 10])
-    fields.serialise(into: &head)
+    var head = start(
+      method, request.target, asterisk: request.asksForServer, fields: fields)
     switch framing {
     case .length(let count): MessageWriter.appendField(.contentLength, count, to: &head)
     case .chunked: head.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8)
@@ -108,7 +104,44 @@ enum Forwarding {
       origin: request.origin, method: request.method, head: head,
       framing: isContentFree ? .none : framing,
       mayRepeat: isContentFree && request.method.isIdempotent,
-      endsConnection: !isContentFree && (request.method == .get || request.method == .head))
+      endsConnection: !isContentFree && (request.method == .get || request.method == .head),
+      credential: request.credential?.name,
+      redirects: request.followsRedirects
+        ? RedirectChain(
+          request.target, isConfigured: request.route.isConfigured, fields: fields) : nil)
+  }
+
+  /// Request line, Host and the other fields.
+  private static func start(
+    _ method: [UInt8], _ target: TargetURI, asterisk: Bool = false, fields: FieldSection
+  ) -> [UInt8] {
+    var head: [UInt8] = []
+    head.reserveCapacity(fields.bytes.count + target.pathAndQuery.count + 128)
+    head.append(contentsOf: method)
+    head.append(UInt8(ascii: " "))
+    if asterisk {
+      head.append(UInt8(ascii: "*"))
+    } else {
+      head.append(contentsOf: target.pathAndQuery)
+    }
+    head.append(contentsOf: " HTTP/1.1\r\nHost: ".utf8)
+    head.append(contentsOf: target.hostField.utf8)
+    head.append(contentsOf: [13, 10])
+    fields.serialise(into: &head)
+    return head
+  }
+
+  /// The same request at the place where redirects have led it.
+  static func redirected(_ request: OriginRequest, along chain: RedirectChain) -> OriginRequest {
+    var request = request
+    request.origin = chain.origin
+    request.head =
+      start(
+        request.method.spelling.withUTF8Buffer { Array($0) }, chain.target, fields: chain.fields)
+      + [13, 10]
+    request.redirects = chain
+    if chain.hasCrossed { request.credential = nil }
+    return request
   }
 
   /// Takes from a response what was about the origin's connection, and adds what every hop adds.

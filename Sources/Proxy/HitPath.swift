@@ -127,7 +127,11 @@ extension ClientConnection {
 
   /// Which way in the request took whose head was parsed last.
   private func way(_ bytes: UnsafeRawBufferPointer) -> Route.Way {
-    if case .origin = role { return .origin }
+    switch role {
+    case .origin: return .origin
+    case .intercepted: return .intercept
+    case .proxy: break
+    }
     return worker.router.way(worker.parsedHead.pointee, in: Span<UInt8>(_unsafeBytes: bytes))
   }
 

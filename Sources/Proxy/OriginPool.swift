@@ -121,6 +121,15 @@ final class OriginConnection: LoopObject {
     worker.metrics.subtract(.connectionsOpen, .upstream)
   }
 
+  /// Gives the socket away.
+  func surrender() -> SocketStream {
+    isOpen = false
+    exchange = nil
+    unregister()
+    worker.metrics.subtract(.connectionsOpen, .upstream)
+    return stream
+  }
+
   /// The next handshake with this origin is shorter with it.
   func keepTicket() {
     if let ticket = tls?.takeTicket() { worker.tickets.put(ticket, for: origin) }
@@ -185,7 +194,7 @@ final class OriginPool {
 
   /// The rules may have changed since it was made.
   private func isPermitted(_ connection: OriginConnection) -> Bool {
-    connection.origin.isConfigured
+    connection.origin.isConfigured || connection.origin.parent != nil
       || worker.settings.destinations.allows(address: connection.peer.ip)
   }
 

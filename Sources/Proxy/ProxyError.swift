@@ -128,6 +128,13 @@ struct ProxyError: Error, Sendable {
     "plain HTTP was sent to a port that speaks TLS: write https:// in front of this proxy's address"
   )
 
+  static func misdirected(_ authority: Authority) -> ProxyError {
+    ProxyError(
+      .requestError,
+      "this connection is a tunnel to \(authority), and only that host can be asked through it",
+      status: Status(421))
+  }
+
   static let loop = ProxyError(
     .proxyLoopDetected, "the request has passed this proxy before: its Via field names it")
 

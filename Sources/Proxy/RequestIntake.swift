@@ -30,7 +30,6 @@ enum RequestIntake {
         guard ends else { throw ProxyError(Refusal(.contentWithConnect, .request)) }
         guard !worker.via.isLoop(head, in: bytes) else { throw .loop }
         let authority = try tunnel(head, in: bytes, role: role, worker)
-        guard !worker.settings.isOffline else { throw .offline }
         return .tunnel(authority)
       }
       if let answer = try localAnswer(head, ends: ends, in: bytes, role: role) {
@@ -106,7 +105,15 @@ enum RequestIntake {
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
       fields.set(.maxForwards, value)
     }
-    let resource = worker.settings.rules.classify(route.target.key.span, below: route.below)
+    // On mirrors nobody speaks anything but HTTP.
+    let mayUpgrade =
+      (framing == .none || framing == .length(0))
+      && [.forward, .origin, .intercept].contains(route.way)
+    let upgrade = mayUpgrade ? ProtocolUpgrade.offer(in: fields, version: head.version) : nil
+    // Nor does anybody in the operator's name.
+    let credential = upgrade == nil ? shown(head.method, route, fields: &fields, worker) : nil
+    var resource = worker.settings.rules.classify(route.target.key.span, below: route.below)
+    if credential?.isShared == false { resource.terms.policy.kind = .passed }
     var links: MirrorLinks?
     if resource.kind?.hasLinks == true, head.method == .get || head.method == .head {
       links = route.links
@@ -117,13 +124,32 @@ enum RequestIntake {
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
-      key: CacheKey(route.target.key, hasher: worker.hasher),
-      resource: resource, links: links,
+      key: CacheKey(
+        route.target.key + (credential?.keySuffix ?? []), hasher: worker.hasher),
+      credential: credential, resource: resource, links: links,
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,
-      keepsAlive: ConnectionOptions.persists(head, in: bytes),
+      keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
+  }
+
+  /// What the origin is shown for a request. Only what reads: the operator's name is not for clients to write with.
+  private static func shown(
+    _ method: Method, _ route: Route, fields: inout FieldSection, _ worker: Worker
+  ) -> ShownCredential? {
+    guard method == .get || method == .head,
+      let credential = worker.settings.credentials.credential(for: route.target, way: route.way)
+    else { return nil }
+    switch route.way {
+    case .forward, .intercept:
+      // Whoever speaks to the origin itself may speak for himself.
+      guard !fields.contains(.authorization) else { return nil }
+    case .mirror, .prefix, .origin, .tunnel:
+      // It was for the mirror.
+      fields.remove(.authorization)
+    }
+    return credential
   }
 
   private static func tunnel(

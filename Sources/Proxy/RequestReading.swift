@@ -22,7 +22,7 @@ extension ClientConnection {
       let used = process(bytes)
       isAdvancing = false
       let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
-      if !rest.isEmpty, phase == .waiting || phase == .answering {
+      if !rest.isEmpty, phase == .waiting || phase == .answering || phase == .securing {
         // The time for a complete head runs from its first byte.
         if phase == .waiting { loop.arm(self, after: worker.settings.headerTimeout) }
         input.append(rest)
@@ -120,6 +120,15 @@ extension ClientConnection {
         client: peer, method: Array("CONNECT".utf8), target: Array("\(authority)".utf8),
         way: .tunnel, startedAt: loop.now)
       record.user = authentication.user
+      if let interception = worker.settings.interception, decrypts(authority, interception) {
+        record.way = .intercept
+        beginInterception(authority, interception, record: record)
+        return true
+      }
+      guard !worker.settings.isOffline else {
+        refuse(.offline, method: record.method, target: record.target)
+        return true
+      }
       beginTunnel(Tunnel(worker: worker, client: self, authority: authority, record: record))
     case .answered(let local, let keepsAlive):
       beginAnswer(keepsAlive: keepsAlive)

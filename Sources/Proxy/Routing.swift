@@ -12,6 +12,8 @@ enum ListenerRole: Sendable {
   case proxy
   /// A reverse proxy for what lies below this URI.
   case origin(TargetURI)
+  /// Not a listener's, but a connection's: the inside of a tunnel that is decrypted.
+  case intercepted(InterceptedHost)
 }
 
 /// A listener as the connections that it accepts know it.
@@ -27,7 +29,7 @@ struct ListenerUse: Sendable {
 struct Route {
   /// Which of the ways in it took; the word in the access log.
   enum Way: String {
-    case forward, mirror, prefix, origin, tunnel
+    case forward, mirror, prefix, origin, tunnel, intercept
   }
 
   var target: TargetURI
@@ -50,14 +52,22 @@ struct Router: Sendable {
     var files: [HostPattern]
     var links: MirrorLinks?
     var ecosystem: Ecosystem?
+    /// Its requests take a credential along, and their keys are others.
+    var showsCredential: Bool
   }
 
   private let mirrors: [Mirror]
   private let names: [String]
   private let prefixLinks: MirrorLinks
 
+  private let credentials: UpstreamCredentials
+
   /// - Parameter publicURL: where clients reach this proxy.
-  init(_ mirrors: Mirrors, publicURL: OriginURL? = nil) {
+  init(
+    _ mirrors: Mirrors, publicURL: OriginURL? = nil,
+    credentials: UpstreamCredentials = UpstreamCredentials([])
+  ) {
+    self.credentials = credentials
     let root = publicURL.map { Array($0.text.utf8) }
     prefixLinks = MirrorLinks(publicURL: root)
     self.mirrors = mirrors.all.compactMap { mirror in
@@ -68,7 +78,8 @@ struct Router: Sendable {
       return Mirror(
         name: name, base: base, keyPrefix: base.key, files: mirror.files.filter { $0 != .any },
         links: isPlain ? nil : MirrorLinks(publicURL: root, name: name, base: base),
-        ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue))
+        ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue),
+        showsCredential: credentials.credential(for: base, way: .mirror) != nil)
     }
     names = mirrors.all.map(\.name)
   }
@@ -86,12 +97,19 @@ struct Router: Sendable {
     var outcome = TargetKey.Outcome.notKeyed
     switch role {
     case .origin(let base):
-      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
+      guard credentials.isEmpty, bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
         Authority.faultOfHost(head, in: bytes) == nil
       else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
+    case .intercepted(let host):
+      guard !credentials.concernForward, bytes[first] == 0x2F,
+        let field = host.agreeingField(head, in: bytes)
+      else { return 0 }
+      outcome = unsafe TargetKey.write(
+        .https, authority: field, pathAndQuery: target, in: bytes, into: buffer)
     case .proxy where bytes[first] != 0x2F:
+      guard !credentials.concernForward else { return 0 }
       let nothing: [UInt8] = []
       outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
     case .proxy:
@@ -99,16 +117,17 @@ struct Router: Sendable {
       let segment = Self.firstSegment(of: target, in: bytes)
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
-        if let files = FilesPath(rest, in: bytes) {
+        if FilesPath.isMeant(by: rest, in: bytes) {
+          guard credentials.isEmpty, let files = FilesPath(rest, in: bytes) else { return 0 }
           outcome = unsafe TargetKey.write(
             files.scheme, authority: files.authority, pathAndQuery: files.path, in: bytes,
             into: buffer)
           break
         }
-        guard !Self.mayClimb(rest, in: bytes) else { return 0 }
+        guard !mirrors[mirror].showsCredential, !Self.mayClimb(rest, in: bytes) else { return 0 }
         let prefix = mirrors[mirror].keyPrefix
         outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
-      } else if Self.isHost(segment, in: bytes) {
+      } else if credentials.isEmpty, Self.isHost(segment, in: bytes) {
         // Some clients write the colon of a port as %3A.
         let isEscaped = Self.endsInEscapedHTTPSPort(segment, in: bytes)
         outcome = unsafe TargetKey.write(
@@ -141,6 +160,10 @@ struct Router: Sendable {
     _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole
   ) throws(ProxyError) -> Route {
     let parsed = RequestTarget.parse(head, in: bytes)
+    if case .intercepted(let host) = role {
+      return Route(
+        target: try host.target(parsed, head, in: bytes), way: .intercept, isConfigured: false)
+    }
     switch parsed {
     case .refused(let refusal):
       throw ProxyError(refusal)

@@ -17,8 +17,8 @@ struct SocketStream {
 
   mutating func secure(_ session: TLSSession) { tls = session }
 
-  /// Goes on in clear: the peer has shown that it does not speak TLS.
-  mutating func forgetTLS() { tls = nil }
+  /// Goes on without the TLS that was begun last: the peer has shown that it does not speak it.
+  mutating func forgetTLS() { tls = tls?.carrier }
 
   /// Reads what is there, at most as much as fits.
   mutating func receive(into buffer: UnsafeMutableRawBufferPointer) -> Transfer {

@@ -64,6 +64,45 @@ extension ProxyError {
         + " (`upstream.connect-timeout`)")
   }
 
+  static func cannotIntercept(_ authority: String, _ failure: TLSFailure) -> ProxyError {
+    let reason = if case .unavailable(let reason) = failure { reason } else { "\(failure)" }
+    return ProxyError(
+      .proxyInternalError, "no certificate could be made for \(authority): \(reason)")
+  }
+
+  /// Why a client does not go on in a tunnel that is to be decrypted; for the log, since there is nobody to tell it.
+  static func interception(_ authority: String, _ failure: TLSFailure, refusedName: String?)
+    -> ProxyError
+  {
+    if let refusedName {
+      return ProxyError(
+        .tlsProtocolError,
+        "a tunnel to \(authority) was used to ask for \(refusedName.prefix(80)) (SNI), which is refused"
+      )
+    }
+    return switch failure {
+    case .alertReceived(let alert) where alert.rejectsCertificate:
+      ProxyError(
+        .tlsAlertReceived,
+        "the client does not take our certificate for \(authority) (\(alert)): have it trust the authority (`holdfast ca show`), or add the host to `intercept.except`"
+      )
+    case .alertReceived(let alert):
+      ProxyError(
+        .tlsAlertReceived, "the client ended the TLS handshake for \(authority): \(alert)")
+    case .plainHTTP:
+      ProxyError(
+        .tlsProtocolError,
+        "plain HTTP was spoken in a tunnel to \(authority), which is decrypted: add the host to `intercept.except`"
+      )
+    case .protocolError(let reason, _):
+      ProxyError(
+        .tlsProtocolError, "TLS with the client for \(authority) failed: \(reason)")
+    default:
+      ProxyError(
+        .connectionTerminated, "the client left in the TLS handshake for \(authority)")
+    }
+  }
+
   static func cannotUseTLS(_ error: TLSSetupError) -> ProxyError {
     ProxyError(.proxyConfigurationError, "no https origin can be reached: \(error.sentence)")
   }

@@ -229,6 +229,19 @@ struct Transaction {
     }
   }
 
+  /// The origin goes on in another protocol (RFC 9110 §7.8), and what follows is none of HTTP's business.
+  mutating func originSwitched() -> Effects {
+    switch state {
+    case .awaitingOrigin:
+      state = .finished
+      return Effects(isFinished: true)
+    case .finished:
+      return Effects()
+    case .idle, .lookingUp, .loading, .awaitingFill, .answering:
+      preconditionFailure("the origin switched protocols in \(state)")
+    }
+  }
+
   mutating func originFailed(_ error: ProxyError) -> Effects {
     switch state {
     case .awaitingOrigin:

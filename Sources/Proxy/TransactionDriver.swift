@@ -164,6 +164,7 @@ final class TransactionDriver: ExchangeConsumer {
     let now = loop.wallSeconds
     guard request.method == .get, request.fields.contains(.range), request.links == nil,
       let kept = worker.store.incomplete(request.key, for: request.fields, now: now),
+      request.accepts(kept.response),
       case .fresh = Reuse.decide(
         request.limit(kept.response), request.demands(on: kept.response, now: now), now: now,
         policy: request.policy)
@@ -248,7 +249,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   func select(_ set: VariantSet) -> StoredEntry? {
     let now = loop.wallSeconds
-    return Variance.select(set.entries, \.response.variance, for: request.fields) {
+    return Variance.select(
+      set.entries.filter { request.accepts($0.response) }, { $0.response.variance.ofRequests },
+      for: request.fields
+    ) {
       request.policy.adjust(request.limit($0.response)).isFresh(at: now)
     }
   }
@@ -263,7 +267,8 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
     relayHead = head
     worker.invalidate(after: request, head)
-    headWatch?.hear(head, for: request, on: loop, via: worker.via)
+    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
+    headWatch?.hear(head, for: request, on: loop, via: worker.via, isFollowed: isFollowed)
     if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
     {
       standIn(for: head.status)
@@ -276,6 +281,16 @@ final class TransactionDriver: ExchangeConsumer {
       return
     }
     carryOut(machine.originHeadArrived())
+  }
+
+  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
+
+  override func exchangeSwitchedProtocols(
+    _ exchange: Exchange, _ fields: FieldSection, _ connection: OriginConnection,
+    unread: UnsafeRawBufferPointer
+  ) {
+    self.exchange = nil
+    joinSides(fields, connection, unread: unread)
   }
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
@@ -357,6 +372,13 @@ final class TransactionDriver: ExchangeConsumer {
     record.ending = ending
     let effects = machine.clientLeft()
     carryOut(effects)
+  }
+
+  /// What follows is a tunnel's, its line in the log included.
+  func finishSwitched() {
+    isOver = true
+    _ = machine.originSwitched()
+    unregister()
   }
 
   private func finish() {

@@ -144,7 +144,10 @@ extension TransactionDriver {
   func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
 
   func mayShare(_ response: StoredResponse) -> Bool {
-    if !isCollapsed || response.variance.matches(request.fields) { return true }
+    if !isCollapsed { return true }
+    if request.accepts(response), response.variance.ofRequests.matches(request.fields) {
+      return true
+    }
     otherVariances.append(response.variance)
     return false
   }

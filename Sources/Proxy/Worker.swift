@@ -31,6 +31,7 @@ final class Shared: Sendable {
   let own = OwnAddresses()
   let authenticator = Authenticator()
   let rates = RateLimits()
+  let rejections = Rejections()
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
   /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while
@@ -169,10 +170,12 @@ final class Worker: LoopObject {
       let hasOtherTrust =
         settings.upstream.ca != self.settings.upstream.ca
         || settings.upstream.unverifiedHosts != self.settings.upstream.unverifiedHosts
+      let hasOtherParents = settings.parents != self.settings.parents
       self.settings = settings
       router = settings.router
       addressHosts.forget()
       pool.dropForbidden()
+      if hasOtherParents { pool.dropAll() }
       if hasOtherTrust {
         // Whom was trusted then may be nobody now.
         pool.dropAll()
@@ -416,7 +419,11 @@ final class Worker: LoopObject {
   func invalidate(after request: ClientRequest, _ head: ResponseHead) {
     let targets = Invalidation.targets(
       method: request.method, target: request.target, status: head.status, fields: head.fields)
-    for target in targets { store.remove(CacheKey(target.key, hasher: hasher)) }
+    for target in targets {
+      for key in UpstreamCredentials.keys(of: target.key) {
+        store.remove(CacheKey(key, hasher: hasher))
+      }
+    }
   }
 
   // MARK: Logging

@@ -52,6 +52,24 @@ package final class Certificate: @unchecked Sendable {
       .joined(separator: ":")
   }
 
+  /// For an authority: the only names it may sign for, each with all below it (RFC 5280 §4.2.1.10). Any when empty.
+  package var permittedNames: [String] {
+    guard let all = X509_get_ext_d2i(x509, NID_name_constraints, nil, nil) else { return [] }
+    let constraints = all.assumingMemoryBound(to: NAME_CONSTRAINTS.self)
+    defer { NAME_CONSTRAINTS_free(constraints) }
+    guard let permitted = constraints.pointee.permittedSubtrees else { return [] }
+    var names: [String] = []
+    for index in 0..<max(0, OPENSSL_sk_num(permitted)) {
+      guard let entry = OPENSSL_sk_value(permitted, index),
+        let base = entry.assumingMemoryBound(to: GENERAL_SUBTREE.self).pointee.base,
+        let name = CertificateSummary.text(of: base, isConstraint: true),
+        name != CertificateAuthority.noName
+      else { continue }
+      names.append(name)
+    }
+    return names
+  }
+
   package func isKeyed(by key: PrivateKey) -> Bool { X509_check_private_key(x509, key.pkey) == 1 }
 }
 
@@ -83,21 +101,30 @@ extension CertificateSummary {
     defer { holdfast_free_general_names(all) }
     var names: [String] = []
     for index in 0..<min(OPENSSL_sk_num(stack), 32) {
-      var kind: Int32 = 0
       guard let entry = OPENSSL_sk_value(stack, index),
-        let value = GENERAL_NAME_get0_value(entry.assumingMemoryBound(to: GENERAL_NAME.self), &kind)
+        let name = text(of: entry.assumingMemoryBound(to: GENERAL_NAME.self))
       else { continue }
-      let text = value.assumingMemoryBound(to: ASN1_STRING.self)
-      guard let start = ASN1_STRING_get0_data(text) else { continue }
-      let bytes = Array(
-        UnsafeBufferPointer(start: start, count: Int(max(0, ASN1_STRING_length(text)))))
-      switch kind {
-      case GEN_DNS: names.append(printable(bytes.filter { $0 > 0x20 && $0 < 0x7F }))
-      case GEN_IPADD: names.append(address(bytes))
-      default: continue
-      }
+      names.append(name)
     }
     return names
+  }
+
+  /// A host's name or its address; nil for all else that can stand there.
+  /// - Parameter isConstraint: an address comes with its mask, which is not told.
+  static func text(of name: UnsafeMutablePointer<GENERAL_NAME>, isConstraint: Bool = false)
+    -> String?
+  {
+    var kind: Int32 = 0
+    guard let value = GENERAL_NAME_get0_value(name, &kind) else { return nil }
+    let text = value.assumingMemoryBound(to: ASN1_STRING.self)
+    guard let start = ASN1_STRING_get0_data(text) else { return nil }
+    let bytes = Array(
+      UnsafeBufferPointer(start: start, count: Int(max(0, ASN1_STRING_length(text)))))
+    switch kind {
+    case GEN_DNS: return printable(bytes.filter { $0 > 0x20 && $0 < 0x7F })
+    case GEN_IPADD: return address(isConstraint ? Array(bytes.prefix(bytes.count / 2)) : bytes)
+    default: return nil
+    }
   }
 
   private static func address(_ bytes: [UInt8]) -> String {

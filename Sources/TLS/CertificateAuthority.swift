@@ -42,13 +42,28 @@ package final class CertificateAuthority: Sendable {
       try draft.extend(NID_key_usage, "critical,keyCertSign,cRLSign")
       try draft.extend(NID_subject_key_identifier, "hash")
       if !permitted.isEmpty {
-        let names = permitted.map {
-          "permitted;" + CertificateDraft.generalName($0, isConstraint: true)
-        }
-        try draft.extend(NID_name_constraints, "critical," + names.joined(separator: ","))
+        try draft.extend(
+          NID_name_constraints, "critical," + constraints(permitted).joined(separator: ","))
       }
     }
     return (Certificate(adopting: draft.take()), key)
+  }
+
+  /// A name that no host has (RFC 6761 §6.4), for an authority that may sign for no name at all.
+  static let noName = "invalid"
+
+  /// Names are held to names, and addresses to addresses: what is not spoken of at all would be free, so one kind is
+  /// shut out where only the other is permitted.
+  private static func constraints(_ permitted: [String]) -> [String] {
+    let names = permitted.map { CertificateDraft.generalName($0, isConstraint: true) }
+    var constraints = names.map { "permitted;" + $0 }
+    if !names.contains(where: { $0.hasPrefix("IP:") }) {
+      constraints += ["excluded;IP:0.0.0.0/0.0.0.0", "excluded;IP:::/::"]
+    }
+    if !names.contains(where: { $0.hasPrefix("DNS:") }) {
+      constraints.append("permitted;DNS:\(noName)")
+    }
+    return constraints
   }
 
   /// Makes a certificate for a host.
@@ -60,7 +75,9 @@ package final class CertificateAuthority: Sendable {
   {
     let end = now + Int64(clamping: days) * 86_400
     let draft = try CertificateDraft(
-      subject: host, key: leafKey, notBefore: now - CertificateDraft.clockSkew,
+      // With a space, lest an address in this place be held against the names the authority may sign for.
+      subject: CertificateDraft.isAddress(host) ? "address \(host)" : host, key: leafKey,
+      notBefore: now - CertificateDraft.clockSkew,
       notAfter: min(end, certificate.summary.notAfter ?? end))
     try draft.signedBy(certificate.x509, key) { draft throws(TLSFailure) in
       try draft.extend(NID_basic_constraints, "critical,CA:FALSE")
@@ -140,16 +157,20 @@ private final class CertificateDraft {
     guard X509_add_ext(x509, one, -1) == 1 else { throw Self.unavailable() }
   }
 
+  static func isAddress(_ host: String) -> Bool {
+    var parsed = in6_addr()
+    return host.withCString {
+      inet_pton(AF_INET6, $0, &parsed) == 1 || inet_pton(AF_INET, $0, &parsed) == 1
+    }
+  }
+
   /// A host as a general name. Only what a host can consist of gets in: this is read by a small language of OpenSSL's.
   static func generalName(_ host: String, isConstraint: Bool) -> String {
-    var parsed = in6_addr()
-    let isV6 = host.withCString { inet_pton(AF_INET6, $0, &parsed) } == 1
-    let isV4 = host.withCString { inet_pton(AF_INET, $0, &parsed) } == 1
-    if isV6 || isV4 {
+    if isAddress(host) {
       guard isConstraint else { return "IP:\(host)" }
-      return isV4
-        ? "IP:\(host)/255.255.255.255"
-        : "IP:\(host)/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+      return host.contains(":")
+        ? "IP:\(host)/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        : "IP:\(host)/255.255.255.255"
     }
     // A name permits all below it, so a wildcard says no more.
     let bare = isConstraint && host.hasPrefix("*.") ? host.dropFirst(2) : host[...]

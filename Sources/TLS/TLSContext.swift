@@ -89,7 +89,7 @@ package final class TLSContext: @unchecked Sendable {
       }, nil)
     holdfast_SSL_CTX_set_servername_callback(context) { ssl, alert, _ in
       guard let ssl, let session = TLSSession.owning(ssl) else { return SSL_TLSEXT_ERR_OK }
-      guard session.permitsServerName else {
+      guard session.judgeServerName() else {
         alert?.pointee = Int32(TLSAlert.unrecognizedName.code)
         return SSL_TLSEXT_ERR_ALERT_FATAL
       }

@@ -41,6 +41,10 @@ package final class TLSSession {
 
   private let ssl: OpaquePointer
   private let context: TLSContext
+  /// TLS inside of TLS: the connection that carries this one, which ends with it.
+  package let carrier: TLSSession?
+  /// Bytes of the peer's that somebody else has read before TLS began.
+  private var early: [UInt8] = []
   /// The socket's descriptor; it stays the caller's, who changes it only when there is none any more.
   private let descriptor: Int32
   /// The only name a client may ask for; any when nil.
@@ -53,6 +57,11 @@ package final class TLSSession {
   private var socketEnded = false
   /// What has come was not read to its end.
   private var mayHaveMore = false
+  /// Set while records are put together instead of being sent one by one.
+  private var gatherer: RecordGatherer?
+  private var held = HeldRecords()
+  /// Content of a record that OpenSSL has made and could not send.
+  private var recordBegun = 0
   private var problem: CertificateProblem?
   private(set) package var alertReceived: TLSAlert?
   private(set) package var alertSent: TLSAlert?
@@ -66,13 +75,15 @@ package final class TLSSession {
   ///   - host: whose certificate it has to be: a name or an address, without brackets.
   ///   - verifies: false takes whatever certificate comes.
   ///   - ticket: of an earlier connection to the same server.
+  ///   - carrier: of the connection, when TLS is spoken on it already.
   package init(
     client context: TLSContext, descriptor: Int32, host: String, isAddress: Bool,
-    verifies: Bool = true, ticket: TLSTicket? = nil
+    verifies: Bool = true, ticket: TLSTicket? = nil, over carrier: TLSSession? = nil
   ) throws(TLSFailure) {
     self.context = context
     self.descriptor = descriptor
     self.verifies = verifies
+    self.carrier = carrier
     ssl = try Self.make(context)
     try attach()
     if isAddress {
@@ -96,12 +107,14 @@ package final class TLSSession {
   /// - Parameters:
   ///   - identity: what to show instead of what the context has.
   ///   - expectedName: a client that names another host (SNI) is refused. Its sessions are good for this name only.
+  ///   - carrier: of the connection, when TLS was spoken on it already.
   package init(
     server context: TLSContext, descriptor: Int32, identity: TLSIdentity? = nil,
-    expectedName: String? = nil
+    expectedName: String? = nil, over carrier: TLSSession? = nil
   ) throws(TLSFailure) {
     self.context = context
     self.descriptor = descriptor
+    self.carrier = carrier
     self.expectedName = expectedName
     ssl = try Self.make(context)
     try attach()
@@ -150,6 +163,9 @@ package final class TLSSession {
     SSL_get_ex_data(ssl, 0).map { Unmanaged<TLSSession>.fromOpaque($0).takeUnretainedValue() }
   }
 
+  /// Takes what somebody else has read of the peer's TLS already. To be called before `handshake`, any number of times.
+  package func takeEarly(_ bytes: UnsafeRawBufferPointer) { early.append(contentsOf: bytes) }
+
   // MARK: Handshake
 
   /// Goes on with the handshake as far as possible.
@@ -191,10 +207,16 @@ package final class TLSSession {
     return !session.verifies
   }
 
-  var permitsServerName: Bool {
-    guard let expectedName, let name = serverName else { return true }
-    return name.lowercased() == expectedName.lowercased()
+  /// Called by OpenSSL once the name is known.
+  func judgeServerName() -> Bool {
+    guard let expectedName, let name = serverName, name.lowercased() != expectedName.lowercased()
+    else { return true }
+    refusedName = name
+    return false
   }
+
+  /// The name the client has asked for, if that is why the handshake failed.
+  private(set) package var refusedName: String?
 
   /// The name the client asked for (RFC 6066 §3).
   package var serverName: String? {
@@ -262,44 +284,97 @@ package final class TLSSession {
 
   /// Bytes, an end or a failure lie here, which the kernel will not tell of.
   package var hasUnread: Bool {
-    failure != nil || hasEnded || mayHaveMore && SSL_has_pending(ssl) == 1
+    failure != nil || hasEnded || mayHaveMore && SSL_has_pending(ssl) == 1 || !early.isEmpty
+      || carrier?.hasUnread == true
   }
 
   /// Writes as much as the socket takes. When that is less than all, a record may have been begun: the next call has
   /// to begin with the bytes that are left, and has to have at least `repeatCount` of them.
   package func write(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
     if let failure { return .failed(failure) }
-    var total = 0
+    if let stop = held.flush(send) { return stopped(stop) }
+    var total = held.settle(bytes.count)
     while total < bytes.count {
-      OpenSSLErrors.clear()
-      var count = 0
-      let end = min(bytes.count, total + Self.recordLimit)
-      let record = UnsafeRawBufferPointer(rebasing: bytes[total..<end])
-      let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
-      if result == 1 {
-        total += count
-        repeatCount = 0
-        continue
-      }
-      repeatCount = record.count
-      let outcome = outcome(result)
-      return total > 0 ? .bytes(total) : outcome
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[total...])
+      let outcome =
+        // A thread has one buffer, and a carrier uses it.
+        recordBegun == 0 && carrier == nil && rest.count > RecordGatherer.recordLimit
+        ? writeRecords(rest) : writeRecord(rest)
+      guard case .bytes(let count) = outcome else { return total > 0 ? .bytes(total) : outcome }
+      total += count
+      if !held.isEmpty { break }
     }
     return total > 0 ? .bytes(total) : .wantsWrite
   }
 
-  /// Bytes of a record that was begun, and that have to be written again.
-  private(set) package var repeatCount = 0
+  /// One record, to the socket.
+  private func writeRecord(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    OpenSSLErrors.clear()
+    var count = 0
+    let record = min(bytes.count, RecordGatherer.recordLimit)
+    let result = SSL_write_ex(ssl, bytes.baseAddress, record, &count)
+    recordBegun = result == 1 ? 0 : record
+    return result == 1 ? .bytes(count) : outcome(result)
+  }
 
-  /// Content of one record, at most (RFC 8446 §5.1).
-  private static let recordLimit = 16 << 10
+  /// Several records at once. What of them the socket does not take is held.
+  private func writeRecords(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    guard let buffer = RecordGatherer() else { return writeRecord(bytes) }
+    gatherer = buffer
+    defer { gatherer = nil }
+    var content = 0
+    /// Where each record ends that is full: all of them are of one size.
+    var recordSize = 0
+    for _ in 0..<RecordGatherer.records where content < bytes.count {
+      OpenSSLErrors.clear()
+      var count = 0
+      let end = min(bytes.count, content + RecordGatherer.recordLimit)
+      let record = UnsafeRawBufferPointer(rebasing: bytes[content..<end])
+      let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
+      guard result == 1 else {
+        let outcome = outcome(result)
+        guard content > 0, case .failed = outcome else { return outcome }
+        // It is told next time; what came before it is in order.
+        break
+      }
+      content += count
+      if recordSize == 0 { recordSize = gatherer?.count ?? 0 }
+    }
+    guard let gathered = gatherer?.bytes else { return .wantsWrite }
+    gatherer = nil
+    var sent = 0
+    while sent < gathered.count {
+      let rest = UnsafeRawBufferPointer(rebasing: gathered[sent...])
+      switch send(rest) {
+      case .bytes(let count):
+        sent += count
+      case .wantsWrite, .wantsRead:
+        let whole = recordSize > 0 ? sent / recordSize * RecordGatherer.recordLimit : 0
+        held.hold(rest, content: content - whole)
+        return whole > 0 ? .bytes(whole) : .wantsWrite
+      case let transfer:
+        return stopped(transfer)
+      }
+    }
+    return .bytes(content)
+  }
+
+  private func stopped(_ transfer: TLSTransfer) -> TLSTransfer {
+    if case .failed(let failure) = transfer { return .failed(fail(failure)) }
+    return transfer
+  }
+
+  /// Bytes that have to be written again, because records with them have been begun.
+  package var repeatCount: Int { max(recordBegun, held.content) }
 
   /// Says that nothing follows (close_notify). What the socket does not take at once is not said.
   package func finish() {
-    guard failure == nil, isOpen else { return }
-    OpenSSLErrors.clear()
-    SSL_shutdown(ssl)
-    OpenSSLErrors.clear()
+    if failure == nil, isOpen {
+      OpenSSLErrors.clear()
+      SSL_shutdown(ssl)
+      OpenSSLErrors.clear()
+    }
+    carrier?.finish()
   }
 
   // MARK: Outcomes
@@ -347,6 +422,13 @@ package final class TLSSession {
   // MARK: The socket
 
   func readSocket(_ bio: OpaquePointer, _ buffer: UnsafeMutableRawBufferPointer) -> Int32 {
+    if !early.isEmpty {
+      let count = min(early.count, buffer.count)
+      buffer.copyBytes(from: early[..<count])
+      early.removeFirst(count)
+      return Int32(clamping: count)
+    }
+    if let carrier { return settled(carrier.read(into: buffer), bio) }
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -363,16 +445,46 @@ package final class TLSSession {
   }
 
   func writeSocket(_ bio: OpaquePointer, _ bytes: UnsafeRawBufferPointer) -> Int32 {
-    switch Socket.send(descriptor, bytes) {
+    if gatherer != nil {
+      return gatherer?.append(bytes) == true ? Int32(clamping: bytes.count) : -1
+    }
+    // Nothing overtakes what is held.
+    guard held.isEmpty else {
+      holdfast_BIO_set_retry_write(bio)
+      return -1
+    }
+    return settled(send(bytes), bio)
+  }
+
+  /// Sends bytes as they are: to the socket, or through the TLS that carries this one.
+  private func send(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    if let carrier { return carrier.write(bytes) }
+    return switch Socket.send(descriptor, bytes) {
+    case .bytes(let count): .bytes(count)
+    case .wouldBlock, .endOfStream: .wantsWrite
+    case .failed(let errno): .failed(.connection(errno))
+    }
+  }
+
+  /// What has become of bytes, as a BIO tells it.
+  private func settled(_ transfer: TLSTransfer, _ bio: OpaquePointer) -> Int32 {
+    switch transfer {
     case .bytes(let count):
       return Int32(clamping: count)
-    case .wouldBlock:
+    case .wantsRead:
+      holdfast_BIO_set_retry_read(bio)
+      return -1
+    case .wantsWrite:
       holdfast_BIO_set_retry_write(bio)
       return -1
     case .endOfStream:
-      return -1
-    case .failed(let errno):
+      socketEnded = true
+      return 0
+    case .failed(.connection(let errno)):
       socketError = errno
+      return -1
+    case .failed:
+      socketError = .protocol
       return -1
     }
   }

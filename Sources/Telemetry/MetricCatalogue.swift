@@ -60,6 +60,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case authentications, rateWaits
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
+  case upstreamRedirects
   case fillsRunning, fills, digestMismatches, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
@@ -141,6 +142,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_upstream_connect_failures_total",
         "Attempts to connect to an origin that failed, by reason.", [ConnectFailure.self])
+    case .upstreamRedirects:
+      .init(
+        .counter, "holdfast_upstream_redirects_total",
+        "Redirects that mirrors met at origins: followed, or refused with 502.", [Outcome.self])
     case .upstreamRetries:
       .init(
         .counter, "holdfast_upstream_retries_total",

@@ -105,6 +105,7 @@ extension Scalar1 where A == StoreTroubleKind {
 }
 extension Scalar1 where A == Outcome {
   @inlinable public static var configurationReloads: Self { Self(.configurationReloads) }
+  @inlinable public static var upstreamRedirects: Self { Self(.upstreamRedirects) }
 }
 extension Histogram1 where A == CacheVerdict {
   @inlinable public static var requestDuration: Self { Self(.requestDuration) }

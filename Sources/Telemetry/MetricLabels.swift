@@ -113,20 +113,22 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
 /// What became of a TLS handshake with a client.
 @frozen public enum HandshakeOutcome: UInt8, MetricLabel {
   case succeeded
-  /// Broken off by either side: most often because the client does not trust the certificate.
+  /// Broken off by either side.
   case failed
+  /// The client does not trust the certificate, or the authority behind it.
+  case rejected
   /// The client spoke HTTP in clear.
   case plainHTTP
   /// Not complete within `limits.header-timeout`.
   case timedOut
 
   public static var labelName: String { "outcome" }
-  @inlinable public static var valueCount: Int { 4 }
+  @inlinable public static var valueCount: Int { 5 }
   public var labelValue: String {
     switch self {
     case .plainHTTP: "plain_http"
     case .timedOut: "timed_out"
-    case .succeeded, .failed: "\(self)"
+    case .succeeded, .failed, .rejected: "\(self)"
     }
   }
 }

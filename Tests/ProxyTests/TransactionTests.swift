@@ -10,7 +10,7 @@ import Testing
     case begin
     case store(Transaction.Found)
     case fill(Transaction.FillNews, collapsed: Bool)
-    case head, failed, failedButStale, sent, contentFailed, left
+    case head, switched, failed, failedButStale, sent, contentFailed, left
 
     func apply(to machine: inout Transaction) -> Transaction.Effects {
       switch self {
@@ -18,6 +18,7 @@ import Testing
       case .store(let found): machine.storeAnswered(found)
       case .fill(let news, let collapsed): machine.fillSaid(news, collapsed: collapsed)
       case .head: machine.originHeadArrived()
+      case .switched: machine.originSwitched()
       case .failed: machine.originFailed(TransactionTests.error)
       case .failedButStale: machine.originFailedButStale()
       case .sent: machine.answerSent()
@@ -113,6 +114,7 @@ import Testing
     (.awaitingFill, .left, "over"),
 
     (.awaitingOrigin, .head, "relay"),
+    (.awaitingOrigin, .switched, "over"),
     (.awaitingOrigin, .failed, "error 502"),
     (.awaitingOrigin, .failedButStale, "answer stored, drop"),
     (.awaitingOrigin, .left, "drop, over"),
@@ -128,6 +130,7 @@ import Testing
     (.finished, .store(.fresh), ""),
     (.finished, .fill(.stored, collapsed: false), ""),
     (.finished, .head, "drop"),
+    (.finished, .switched, ""),
     (.finished, .failed, ""),
     (.finished, .failedButStale, ""),
     (.finished, .sent, ""),

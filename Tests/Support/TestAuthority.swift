@@ -7,7 +7,7 @@ import TLS
 package final class TestAuthority {
   package static let now = Int64(time(nil))
 
-  private let authority: CertificateAuthority
+  package let authority: CertificateAuthority
   /// Its certificate, for who is to trust it.
   package let file: String
 

@@ -44,7 +44,7 @@ package class WirePeer: @unchecked Sendable {
     try shakeHands(TLSSession(server: context, descriptor: descriptor), .here(file, line))
   }
 
-  /// Goes on in TLS, as the client.
+  /// Goes on in TLS, as the client: inside of what is there already, if that is TLS.
   @discardableResult
   package func beginTLS(
     _ context: TLSContext, host: String, isAddress: Bool = false, verifies: Bool = true,
@@ -53,7 +53,7 @@ package class WirePeer: @unchecked Sendable {
     try shakeHands(
       TLSSession(
         client: context, descriptor: descriptor, host: host, isAddress: isAddress,
-        verifies: verifies, ticket: ticket), .here(file, line))
+        verifies: verifies, ticket: ticket, over: tls), .here(file, line))
   }
 
   /// Goes on in clear, as nobody may.
@@ -387,6 +387,14 @@ package class WirePeer: @unchecked Sendable {
   }
 
   // MARK: Bytes and ends
+
+  /// Expects bytes, whatever they are and mean.
+  package func expectAnyBytes(file: String = #fileID, line: UInt = #line) throws -> [UInt8] {
+    guard try gather(1, "bytes", .here(file, line)) else {
+      throw script.failure(name, "expected bytes, but the stream ended", .here(file, line))
+    }
+    return take(available)
+  }
 
   /// Expects exactly these bytes, whatever they mean.
   @discardableResult

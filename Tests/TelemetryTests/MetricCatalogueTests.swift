@@ -102,6 +102,7 @@ struct MetricCatalogueTests {
       .upstreamReuses)
     one(.upstreamConnectFailures)
     one(.downstreamHandshakes)
+    one(.upstreamRedirects)
     plain(.upstreamRetries, .fillsRunning, .tunnelsOpen, .tunnels)
     #expect(Histogram.upstreamFirstByte.metric.definition.type == .histogram)
     seen.append(Histogram.upstreamFirstByte.metric)

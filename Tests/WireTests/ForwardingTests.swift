@@ -281,13 +281,13 @@ import Testing
     }
   }
 
-  @Test("an offer to change the protocol ends here", arguments: ["GET", "POST"])
+  @Test("an offer to change the version of HTTP ends here", arguments: ["GET", "POST"])
   func upgrade(method: String) throws {
     try wire { origin, proxy in
       let client = try proxy.connect().request(
         method, origin.url("/"),
         [
-          "Upgrade: h2c, websocket", "HTTP2-Settings: AAMAAABk",
+          "Upgrade: h2c, TLS/1.3, HTTP/2.0", "HTTP2-Settings: AAMAAABk",
           "Connection: Upgrade, HTTP2-Settings",
         ])
       let request = try origin.serve(200, ["Upgrade: h2c", "Connection: Upgrade"], "plain")

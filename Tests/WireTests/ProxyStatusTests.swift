@@ -65,7 +65,31 @@ import Testing
     return client
   }
 
+  /// The origin of the mirror `m` redirects to this, forever.
+  private static func redirecting(
+    _ name: String, _ type: String, to location: String, times: Int = 1
+  ) -> Row {
+    Row(
+      name, 502, type,
+      configure: { configuration, origin in
+        configuration.mirrors.set(Mirror(name: "m", url: try OriginURL(reading: origin.url("/"))))
+      }
+    ) { origin, proxy in
+      let client = try proxy.connect().get("/m/0")
+      let upstream = try origin.accept()
+      for hop in 1...times {
+        try upstream.expectRequest()
+        try upstream.respond(302, ["Location: \(location.replacing("N", with: "\(hop)"))"])
+      }
+      return client
+    }
+  }
+
   static let rows: [Row] = [
+    // Redirects of mirrors.
+    redirecting("tooManyRedirects", "http_protocol_error", to: "/N", times: 11),
+    redirecting("redirectLoop", "http_protocol_error", to: "/0"),
+    redirecting("unusableLocation", "http_protocol_error", to: "mailto:x"),
     // The request.
     Row("init", 400, "http_request_error", sending: "GET / HTTP/1.1\r\nX : 1"),
     Row("init", 505, "http_request_error", sending: "GET / HTTP/2.0"),
@@ -217,11 +241,14 @@ import Testing
     // These leave no client to tell, or none that could be told anything but the end.
     "tls": "SecureOriginTests", "brokenTLS": "SecureOriginTests",
     "handshakeTimedOut": "SecureOriginTests", "cannotUseTLS": "SecureOriginTests",
-    "plainHTTPOnTLS": "SecureListenerTests", "notKept": "the connection is cut",
-    "poolBusy": "takes 4096 jobs of the disk threads",
+    "plainHTTPOnTLS": "SecureListenerTests", "misdirected": "InterceptionTests",
+    "cannotIntercept": "out of memory", "interception": "for the log",
+    "notKept": "the connection is cut", "poolBusy": "takes 4096 jobs of the disk threads",
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
+    "redirectInClear": "RedirectTests", "credentialsRefused": "CredentialTests",
+    "parentRefused": "ParentTests", "parentSilent": "ParentTests",
   ]
 
   @Test("every error has its type, its status and its sentence", arguments: 0..<rows.count)
@@ -242,7 +269,9 @@ import Testing
   func complete() throws {
     let root = URL(fileURLWithPath: #filePath)
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let source = try ["ProxyError", "TLSErrors"].map {
+    let source = try [
+      "ProxyError", "TLSErrors", "RedirectErrors", "UpstreamCredentials", "ParentTunnel",
+    ].map {
       try String(
         contentsOf: root.appendingPathComponent("Sources/Proxy/\($0).swift"), encoding: .utf8)
     }.joined()

@@ -168,7 +168,7 @@ import Testing
       }
       client.close()
       try proxy.expect("the failure to be counted") {
-        $0.value(.downstreamHandshakes, .failed) == 1
+        $0.value(.downstreamHandshakes, .rejected) == 1
       }
     }
   }

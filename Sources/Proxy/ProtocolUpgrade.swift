@@ -1,0 +1,103 @@
+// Upgrade (RFC 9110 §7.8): a client and an origin that agree on another protocol than HTTP, such as WebSocket, get their
+// connections joined to a tunnel. Offers of another HTTP version stay behind, because that one would be between the client
+// and us; so do those on mirrors, where nobody speaks anything but HTTP.
+//
+//   request with Upgrade ─▶ relayed ─▶ 101 ─▶ both sockets belong to a Tunnel
+//                                 └─▶ any other answer, as if nothing had been offered
+
+import HTTP
+import IO
+import Platform
+
+enum ProtocolUpgrade {
+  /// The protocols a client offers that may be passed on, as the value of an Upgrade field; nil when there are none.
+  static func offer(in request: borrowing FieldSection, version: Version) -> [UInt8]? {
+    guard version == .http11, names(.connection, in: request, contain: "upgrade") else {
+      return nil
+    }
+    var offer: [UInt8] = []
+    each(.upgrade, in: request) { name in
+      guard !isHTTP(name) else { return }
+      if !offer.isEmpty { offer += [0x2C, 0x20] }
+      offer += name
+    }
+    return offer.isEmpty ? nil : offer
+  }
+
+  /// Whether an origin that switches protocols keeps to what it was offered.
+  static func accepts(_ answer: borrowing FieldSection, offer: [UInt8]) -> Bool {
+    var offered = FieldSection()
+    offered.append(.upgrade, offer)
+    var isGood = false
+    each(.upgrade, in: answer) { chosen in
+      each(.upgrade, in: offered) { name in
+        if name.span.equalsIgnoringCase(chosen.span) { isGood = true }
+      }
+    }
+    return isGood
+  }
+
+  /// The head that tells the client: what the origin said, with what is about the connection put back.
+  static func head(_ answer: FieldSection) -> [UInt8] {
+    var protocols: [UInt8] = []
+    each(.upgrade, in: answer) { name in
+      if !protocols.isEmpty { protocols += [0x2C, 0x20] }
+      protocols += name
+    }
+    var head = Answers.informational(status: Status(101), fields: answer)
+    head.removeLast(2)
+    head += Array("Connection: upgrade\r\nUpgrade: ".utf8) + protocols + [13, 10, 13, 10]
+    return head
+  }
+
+  /// HTTP in another version, or in TLS: `h2c`, `HTTP/2.0`, `TLS/1.0`.
+  private static func isHTTP(_ name: [UInt8]) -> Bool {
+    let lower = name.map(\.lowercased)
+    return lower.elementsEqual("h2c".utf8) || lower.starts(with: "http/".utf8)
+      || lower.starts(with: "tls/".utf8)
+  }
+
+  private static func names(
+    _ field: FieldName, in fields: borrowing FieldSection, contain token: StaticString
+  ) -> Bool {
+    var isThere = false
+    each(field, in: fields) { name in
+      if name.span.equalsToken(token) { isThere = true }
+    }
+    return isThere
+  }
+
+  private static func each(
+    _ field: FieldName, in fields: borrowing FieldSection, _ body: ([UInt8]) -> Void
+  ) {
+    for value in fields.all(field) {
+      var at = value.startIndex
+      while let element = fields.bytes.span.nextListElement(from: &at, to: value.endIndex) {
+        body(Array(fields.bytes[element]))
+      }
+    }
+  }
+}
+
+extension TransactionDriver {
+  /// The origin speaks another protocol from here on: its socket and the client's belong together now.
+  func joinSides(
+    _ fields: FieldSection, _ connection: OriginConnection, unread: UnsafeRawBufferPointer
+  ) {
+    guard !isOver, client.phase == .answering else { return connection.close() }
+    guard worker.takeFarSides(1) else {
+      connection.close()
+      carryOut(
+        machine.originFailed(.tooManyConnections(worker.settings.budget.clients, isBudget: true)))
+      client.advance()
+      return
+    }
+    record.status = Status(101)
+    let tunnel = Tunnel(
+      worker: worker, client: client, authority: request.target.authority, record: record)
+    let far = connection.surrender()
+    client.driver = nil
+    finishSwitched()
+    tunnel.join(far, head: ProtocolUpgrade.head(fields), unread: Array(unread))
+  }
+}

@@ -1,0 +1,96 @@
+import Foundation
+import Platform
+import TLS
+import Testing
+
+@testable import Configuration
+
+@Suite("Interception")
+struct InterceptTests {
+  private func load(_ text: String) throws -> (Configuration?, String) {
+    do {
+      let loaded = try ConfigurationLoader.read(text: text, file: nil, readsSecrets: true)
+      return (loaded.configuration, "\(loaded.warnings)")
+    } catch {
+      return (nil, "\(error)")
+    }
+  }
+
+  private func scratch(_ body: (String) throws -> Void) throws {
+    let directory = try File.makeTemporaryDirectory(prefix: "holdfast-intercept-")
+    defer { try? File.removeTree(directory) }
+    try body(directory)
+  }
+
+  private func write(
+    _ bytes: [UInt8], to path: String, permissions: Int = 0o600
+  ) throws {
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    try FileManager.default.setAttributes([.posixPermissions: permissions], ofItemAtPath: path)
+  }
+
+  @discardableResult
+  private func makeAuthority(
+    in directory: String, for permitted: [String], from now: Int64 = WallTime.now().seconds
+  ) throws -> Certificate {
+    let made = try CertificateAuthority.make(
+      name: "Test", permitted: permitted, validFor: 10, now: now)
+    try write(made.certificate.pem, to: AuthorityFiles.certificate(in: directory))
+    try write(made.key.pem, to: AuthorityFiles.key(in: directory))
+    return made.certificate
+  }
+
+  @Test("without hosts nothing is decrypted, and no authority is looked for")
+  func nothing() throws {
+    let (configuration, _) = try load("intercept: { ca: /nowhere }")
+    #expect(configuration?.intercept.authority == nil)
+    #expect(configuration?.intercept.covers("example.org") == false)
+  }
+
+  @Test("the authority is read with the configuration; a missing one is told with what to do")
+  func authority() throws {
+    try scratch { directory in
+      let text = "intercept: { hosts: [\"*.example.org\"], ca: \(directory) }"
+      #expect(try load(text).1.contains("holdfast ca init"))
+      let made = try makeAuthority(in: directory, for: ["example.org"])
+      let (configuration, warnings) = try load(text)
+      #expect(configuration?.intercept.authority?.certificate.der == made.der)
+      #expect(warnings.isEmpty)
+      try write(Array("nothing".utf8), to: AuthorityFiles.key(in: directory))
+      #expect(try load(text).1.contains("no private key"))
+    }
+  }
+
+  @Test("what it may not sign for, and a key that others can read, is warned of")
+  func warnings() throws {
+    try scratch { directory in
+      try makeAuthority(in: directory, for: ["example.org"])
+      let text =
+        "intercept: { hosts: [files.example.org, example.com, \"*\"], ca: \(directory) }"
+      let warnings = try load(text).1
+      #expect(warnings.contains("may not sign for example.com, *, only for example.org"))
+      try FileManager.default.setAttributes(
+        [.posixPermissions: 0o644], ofItemAtPath: AuthorityFiles.key(in: directory))
+      #expect(try load(text).1.contains("chmod 600"))
+      try makeAuthority(in: directory, for: [], from: WallTime.now().seconds - 86_400 * 30)
+      let (configuration, told) = try load(text)
+      #expect(configuration == nil)
+      #expect(told.contains("has expired"))
+    }
+  }
+
+  @Test(
+    "which hosts are covered",
+    arguments: [
+      ("files.example.org", true), ("FILES.example.org.", true), ("example.org", false),
+      ("pinned.example.org", false), ("example.com", true), ("10.0.0.1", true),
+    ])
+  func covered(host: String, isCovered: Bool) throws {
+    var settings = InterceptSettings()
+    settings.hosts = try ["*.example.org", "example.com", "10.0.0.1"].map {
+      try HostPattern(reading: $0)
+    }
+    settings.except = [try HostPattern(reading: "pinned.example.org")]
+    #expect(settings.covers(host) == isCovered)
+  }
+}
