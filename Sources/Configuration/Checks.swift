@@ -8,8 +8,8 @@ extension ConfigurationReader {
     checkListeners(configuration)
     checkClients(configuration)
     checkUpstreams(configuration)
-    checkCredentials(configuration)
     checkMirrors(configuration)
+    checkCredentials(configuration)
     if configuration.limits.requestLine >= configuration.limits.head {
       report(
         "\(configuration.limits.requestLine.text) leaves no room for fields in limits.head, which is \(configuration.limits.head.text)",

@@ -43,13 +43,12 @@ final class FileDigests: Sendable {
 
 extension ClientRequest {
   /// What the whole content of the target has to be, where its path or an index says so.
-  func expectedDigest(_ digests: FileDigests, _ hasher: KeyHasher) -> Digest? {
+  func expectedDigest(_ digests: FileDigests, hasher: KeyHasher) -> Digest? {
     if let range = resource.match?.digest, !range.isEmpty {
       return Digest(hex: String(decoding: target.key[range], as: UTF8.self).lowercased())
     }
-    // The key may tell more than the target: whose credentials were shown.
-    return digests.digest(
-      of: credential == nil ? key.hash : CacheKey(target.key, hasher: hasher).hash)
+    // Not the request's own key, which may be kept apart for the credential it shows.
+    return digests.digest(of: CacheKey(target.key, hasher: hasher).hash)
   }
 }
 

@@ -291,7 +291,7 @@ final class FillDriver: ExchangeConsumer {
   /// file compressed on its way.
   private func expect(of response: StoredResponse) {
     guard response.status == .ok, !response.fields.contains(.contentEncoding) else { return }
-    expectedDigest = request.expectedDigest(worker.shared.digests, worker.hasher)
+    expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
   }
 
   /// The answer may be stored: from here on its content grows for everybody.

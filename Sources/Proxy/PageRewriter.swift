@@ -13,6 +13,8 @@ import Storage
 struct PageRewriter: Sendable {
   /// The largest page that is rewritten.
   static let limit: Int64 = 64 << 20
+  /// The same where it may not be stored, so that it is gathered in memory for each client that asks.
+  static let gatheringLimit: Int64 = 16 << 20
 
   let page: TargetURI
   let document: LinkedDocument

@@ -299,10 +299,10 @@ struct ProxyError: Error, Sendable {
 
   // MARK: Pages of mirrors
 
-  static func pageTooLarge(_ authority: String) -> ProxyError {
+  static func pageTooLarge(_ authority: String, _ limit: Int64) -> ProxyError {
     ProxyError(
       .responseBodySize,
-      "the page of \(authority) is larger than \(PageRewriter.limit >> 20) MiB, too large to have its links"
+      "the page of \(authority) is larger than \(limit >> 20) MiB, too large to have its links"
         + " lead through this mirror; ask for it as a forward proxy")
   }
 

@@ -10,8 +10,8 @@ import Synchronization
 final class RewrittenPages: Sendable {
   /// All pages together, in bytes.
   static let limit = 64 << 20
-  /// A page of this size would drive out too many others.
-  static let largest = 8 << 20
+  /// A larger page would drive out all others, and is written for each request.
+  static let largest = 32 << 20
 
   private struct Key: Hashable {
     var target: UInt64
@@ -20,7 +20,8 @@ final class RewrittenPages: Sendable {
   }
 
   private struct Page {
-    var source: StoredEntry
+    /// Not held: it has a file open, and is of use here only as long as the store hands it out.
+    weak var source: StoredEntry?
     var page: StoredEntry
     var lastUse: UInt64
   }

@@ -48,12 +48,12 @@ struct Router: Sendable {
     var base: TargetURI
     /// The start of every key below it, with the last slash.
     var keyPrefix: [UInt8]
-    /// Its requests take a credential along, and their keys are others.
-    var showsCredential: Bool
     /// Hosts besides its own that its files may be on.
     var files: [HostPattern]
     var links: MirrorLinks?
     var ecosystem: Ecosystem?
+    /// Its requests take a credential along, and their keys are others.
+    var showsCredential: Bool
   }
 
   private let mirrors: [Mirror]
@@ -76,11 +76,10 @@ struct Router: Sendable {
       let isPlain = mirror.ecosystem == .none
       // Every host in `files` would open those inside the network to whoever asks.
       return Mirror(
-        name: name, base: base, keyPrefix: base.key,
-        showsCredential: credentials.credential(for: base, way: .mirror) != nil,
-        files: mirror.files.filter { $0 != .any },
+        name: name, base: base, keyPrefix: base.key, files: mirror.files.filter { $0 != .any },
         links: isPlain ? nil : MirrorLinks(publicURL: root, name: name, base: base),
-        ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue))
+        ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue),
+        showsCredential: credentials.credential(for: base, way: .mirror) != nil)
     }
     names = mirrors.all.map(\.name)
   }
@@ -118,15 +117,14 @@ struct Router: Sendable {
       let segment = Self.firstSegment(of: target, in: bytes)
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
-        guard !mirrors[mirror].showsCredential else { return 0 }
-        if let files = FilesPath(rest, in: bytes) {
-          guard credentials.isEmpty else { return 0 }
+        if FilesPath.isMeant(by: rest, in: bytes) {
+          guard credentials.isEmpty, let files = FilesPath(rest, in: bytes) else { return 0 }
           outcome = unsafe TargetKey.write(
             files.scheme, authority: files.authority, pathAndQuery: files.path, in: bytes,
             into: buffer)
           break
         }
-        guard !Self.mayClimb(rest, in: bytes) else { return 0 }
+        guard !mirrors[mirror].showsCredential, !Self.mayClimb(rest, in: bytes) else { return 0 }
         let prefix = mirrors[mirror].keyPrefix
         outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
       } else if credentials.isEmpty, Self.isHost(segment, in: bytes) {

@@ -37,13 +37,15 @@ extension TransactionDriver {
   }
 
   /// Why a page of the right type can all the same not be read.
-  private func obstacle(_ fields: FieldSection, length: Int64?) -> ProxyError? {
+  private func obstacle(
+    _ fields: FieldSection, length: Int64?, limit: Int64
+  ) -> ProxyError? {
     if let coding = fields.combinedValue(.contentEncoding), !coding.isEmpty,
       !coding.span.equalsToken("identity")
     {
       return .codedPage(request.origin.authority, String(decoding: coding, as: UTF8.self))
     }
-    if let length, length > PageRewriter.limit { return .pageTooLarge(request.origin.authority) }
+    if let length, length > limit { return .pageTooLarge(request.origin.authority, limit) }
     return nil
   }
 
@@ -62,7 +64,9 @@ extension TransactionDriver {
   /// Answers with a stored page, its links written anew.
   func answerRewritten(_ entry: StoredEntry, _ document: LinkedDocument) {
     guard let rewriter = rewriter(document) else { return }
-    if let error = obstacle(entry.response.fields, length: entry.contentLength) {
+    if let error = obstacle(
+      entry.response.fields, length: entry.contentLength, limit: PageRewriter.limit)
+    {
       carryOut(machine.rewritingFailed(error))
       return
     }
@@ -101,7 +105,7 @@ extension TransactionDriver {
           ? machine.fillSaid(.yoursAlone, collapsed: false) : machine.originHeadArrived())
     case .tooLarge:
       let error: ProxyError =
-        isBusy ? .poolBusy : .pageTooLarge(request.origin.authority)
+        isBusy ? .poolBusy : .pageTooLarge(request.origin.authority, PageRewriter.limit)
       if let gathered {
         gatheringFailed(gathered, error)
       } else {
@@ -136,7 +140,9 @@ extension TransactionDriver {
     var length: Int64?
     if case .length(let announced) = head.framing { length = Int64(clamping: announced) }
     let gathering = Gathering(head: head, content: begun, isFromFill: isFromFill)
-    if let error = obstacle(head.fields, length: length) {
+    if let error = obstacle(
+      head.fields, length: length, limit: PageRewriter.gatheringLimit)
+    {
       dropExchange()
       gatheringFailed(gathering, error)
       return true
@@ -147,10 +153,11 @@ extension TransactionDriver {
 
   func gatherContent(_ bytes: UnsafeRawBufferPointer) {
     guard let gathered = gathering else { return }
-    guard gathered.content.count + bytes.count <= Int(PageRewriter.limit) else {
+    guard gathered.content.count + bytes.count <= Int(PageRewriter.gatheringLimit) else {
       gathering = nil
       dropExchange()
-      return gatheringFailed(gathered, .pageTooLarge(request.origin.authority))
+      return gatheringFailed(
+        gathered, .pageTooLarge(request.origin.authority, PageRewriter.gatheringLimit))
     }
     gathering?.content.append(contentsOf: bytes)
   }

@@ -54,6 +54,17 @@ import Testing
     }
   }
 
+  /// Asks for a page of an index whose head is this.
+  private static func page(
+    _ origin: WireOrigin, _ proxy: TestProxy, _ fields: [String]
+  ) throws -> WireClient {
+    let client = try proxy.connect().get("/\(origin.authority)/simple/x/")
+    let upstream = try origin.accept()
+    try upstream.expectRequest()
+    try upstream.send(head: 200, ["Content-Type: text/html"] + fields)
+    return client
+  }
+
   /// The origin of the mirror `m` redirects to this, forever.
   private static func redirecting(
     _ name: String, _ type: String, to location: String, times: Int = 1
@@ -72,17 +83,6 @@ import Testing
       }
       return client
     }
-  }
-
-  /// Asks for a page of an index whose head is this.
-  private static func page(
-    _ origin: WireOrigin, _ proxy: TestProxy, _ fields: [String]
-  ) throws -> WireClient {
-    let client = try proxy.connect().get("/\(origin.authority)/simple/x/")
-    let upstream = try origin.accept()
-    try upstream.expectRequest()
-    try upstream.send(head: 200, ["Content-Type: text/html"] + fields)
-    return client
   }
 
   static let rows: [Row] = [
