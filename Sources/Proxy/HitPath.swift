@@ -57,7 +57,8 @@ extension ClientConnection {
       || worker.settings.hasRules
     {
       // Not by what its origin says alone: a package file is fresh for ever, a rule may say anything.
-      let policy = worker.settings.rules.policy(of: Span<UInt8>(_unsafeBytes: key))
+      let policy = worker.settings.rules.policy(
+        of: Span<UInt8>(_unsafeBytes: worker.settings.credentials.target(of: key)))
       let adjusted = policy.adjust(response.freshness)
       guard policy.kind != .passed, adjusted.lifetime > age,
         !adjusted.flags.contains(.alwaysValidate)
@@ -136,7 +137,7 @@ extension ClientConnection {
   ) -> AccessRecord {
     var record = AccessRecord(
       client: peer, method: method == .get ? [0x47, 0x45, 0x54] : [0x48, 0x45, 0x41, 0x44],
-      target: [UInt8](key), way: way, startedAt: loop.now)
+      target: [UInt8](worker.settings.credentials.target(of: key)), way: way, startedAt: loop.now)
     record.status = .ok
     record.handling = .hit
     record.user = authentication.user
