@@ -62,6 +62,9 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], path: "Tests/Support"),
 
+    // The other side of TLS connections, for what an ordinary one would not do. Links nothing of the program.
+    .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
+
     // A machine in memory for a whole proxy to run on, with model clients and origins. Optimised in debug
     // builds too, because it is run a hundred thousand times; its fibers are more than one access to an
     // object may know about, so that is not checked in it.
@@ -71,8 +74,11 @@ let package = Package(
       dependencies: [
         "CFibers", "CLinux", "Proxy", "Configuration", "HTTP", "IO", "Platform", "Storage",
         "Telemetry", "SeededRandom", .product(name: "Logging", package: "swift-log"),
-      ], path: "Tests/Simulation", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
-    .testTarget(name: "SimulationTests", dependencies: ["Simulation", "Platform"], path: "Tests/SimulationTests"),
+      ], path: "Tests/Simulation",
+      swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
+    .testTarget(
+      name: "SimulationTests", dependencies: ["Simulation", "Platform"],
+      path: "Tests/SimulationTests"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
@@ -82,7 +88,9 @@ let package = Package(
     .testTarget(
       name: "StorageTests",
       dependencies: ["Storage", "Platform", "HTTP", "Caching", "FuzzEntries", "SeededRandom"]),
-    .testTarget(name: "TLSTests", dependencies: ["TLS", "Platform", "SeededRandom", "Support"]),
+    .testTarget(
+      name: "TLSTests",
+      dependencies: ["TLS", "TLSPeer", "COpenSSL", "Platform", "SeededRandom", "Support"]),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: pure),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "HTTP", "TLS"]),
@@ -93,7 +101,11 @@ let package = Package(
       ]),
     .testTarget(
       name: "WireTests",
-      dependencies: ["Support", "Proxy", "Configuration", "Platform", "Telemetry", "Storage", "TLS"]),
+      dependencies: [
+        "Support", "TLSPeer", "COpenSSL", "Proxy", "Configuration", "Platform", "Telemetry",
+        "Storage",
+        "TLS",
+      ]),
     .testTarget(
       name: "CLITests",
       dependencies: [
@@ -101,7 +113,8 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.
-    .testTarget(name: "ProcessTests", dependencies: ["CLI", "SeededRandom"]),
+    .testTarget(
+      name: "ProcessTests", dependencies: ["CLI", "SeededRandom", "TLSPeer", "COpenSSL"]),
   ]
 )
 

@@ -20,6 +20,8 @@ final class OriginConnection: LoopObject {
   private var isOpen = true
   private(set) var isWatched = false
   private var stream: SocketStream
+  /// Which trust its certificate was judged by, of those that a worker has gone by one after the other.
+  private var trust = 0
 
   init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
     self.worker = worker
@@ -64,6 +66,7 @@ final class OriginConnection: LoopObject {
   func secure() throws(ProxyError) {
     let settings = worker.settings.upstreamTLS
     let context = try settings.context()
+    trust = worker.trust
     do throws(TLSFailure) {
       stream.secure(
         try TLSSession(
@@ -132,8 +135,12 @@ final class OriginConnection: LoopObject {
 
   /// The next handshake with this origin is shorter with it.
   func keepTicket() {
-    if let ticket = tls?.takeTicket() { worker.tickets.put(ticket, for: origin) }
+    guard let ticket = tls?.takeTicket(), isTrusted else { return }
+    worker.tickets.put(ticket, for: origin)
   }
+
+  /// Its certificate was judged as one would be judged now. With a ticket none is looked at again.
+  var isTrusted: Bool { tls == nil || trust == worker.trust }
 
   override func loopEnding() { close() }
 }
@@ -167,7 +174,7 @@ final class OriginPool {
     connection.exchange = nil
     connection.keepTicket()
     let limits = worker.settings.upstream
-    guard !worker.isDraining, isPermitted(connection),
+    guard !worker.isDraining, isPermitted(connection), connection.isTrusted,
       idle[connection.origin, default: []].count < limits.maxIdle
     else {
       connection.close()

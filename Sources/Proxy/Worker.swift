@@ -107,6 +107,8 @@ final class Worker: LoopObject {
   private(set) var pool: OriginPool!
   /// Of handshakes with origins.
   var tickets = TicketBox()
+  /// How often whom to trust has changed.
+  private(set) var trust = 0
   let addressHosts = AddressHosts()
   /// `2026-03-02T10:11:12Z`, made once a second.
   private let timeText: UnsafeMutableRawBufferPointer
@@ -174,6 +176,7 @@ final class Worker: LoopObject {
       if hasOtherParents { pool.dropAll() }
       if hasOtherTrust {
         // Whom was trusted then may be nobody now.
+        trust &+= 1
         pool.dropAll()
         tickets.removeAll()
       }

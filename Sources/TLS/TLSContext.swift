@@ -104,9 +104,12 @@ package final class TLSContext: @unchecked Sendable {
       throw .unavailable(reason: OpenSSLErrors.take())
     }
     self.context = context
-    guard holdfast_SSL_CTX_set_min_version(context, TLS1_2_VERSION) == 1 else {
-      throw .unavailable(reason: OpenSSLErrors.take())
-    }
+    // Whatever the system's own configuration of OpenSSL says.
+    SSL_CTX_set_security_level(context, Self.securityLevel)
+    guard holdfast_SSL_CTX_set_min_version(context, TLS1_2_VERSION) == 1,
+      SSL_CTX_set_cipher_list(context, isClient ? Self.clientCiphers : Self.serverCiphers) == 1,
+      SSL_CTX_set_ciphersuites(context, Self.ciphersuites) == 1
+    else { throw .unavailable(reason: OpenSSLErrors.take()) }
     // A peer that asks for a new handshake in the middle is an attack or a relic; compression leaks secrets.
     var options = holdfast_SSL_OP_NO_RENEGOTIATION | holdfast_SSL_OP_NO_COMPRESSION
     if !isClient { options |= holdfast_SSL_OP_CIPHER_SERVER_PREFERENCE }
@@ -124,6 +127,20 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   deinit { SSL_CTX_free(context) }
+
+  /// 112 bits: no RSA keys below 2048 bits, no SHA-1 in signatures.
+  private static let securityLevel: Int32 = 2
+  /// TLS 1.3: all have forward secrecy and authenticated encryption.
+  private static let ciphersuites =
+    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+  /// TLS 1.2, with clients: only what has both as well (RFC 9325 §4.2). Programs too old for that fail anyway, on
+  /// today's origins.
+  private static let serverCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20"
+  /// TLS 1.2, with origins: forward secrecy always; those that have no authenticated encryption are still reached,
+  /// because otherwise nobody behind this proxy could reach them.
+  private static let clientCiphers =
+    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:DHE+AES"
+    + ":!aNULL:!eNULL:!PSK:!SRP:!DSS:!AESCCM"
 
   /// HTTP/1.1 if it is offered. A client that offers others only is told so (RFC 7301 §3.2).
   private static func choose(

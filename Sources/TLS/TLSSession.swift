@@ -62,6 +62,10 @@ package final class TLSSession {
   private var held = HeldRecords()
   /// Content of a record that OpenSSL has made and could not send.
   private var recordBegun = 0
+  /// Bytes read off the socket since there was content among them.
+  private var fruitless = 0
+  /// A client's first bytes, until it has said that it speaks TLS.
+  private var opening: [UInt8] = []
   private var problem: CertificateProblem?
   private(set) package var alertReceived: TLSAlert?
   private(set) package var alertSent: TLSAlert?
@@ -173,9 +177,11 @@ package final class TLSSession {
     if let failure { return .failed(failure) }
     if isOpen { return .done }
     OpenSSLErrors.clear()
+    fruitless = 0
     let result = SSL_do_handshake(ssl)
     if result == 1 {
       isOpen = true
+      opening = []
       // Content may have come along with the peer's last words.
       mayHaveMore = true
       return .done
@@ -261,6 +267,7 @@ package final class TLSSession {
   package func read(into buffer: UnsafeMutableRawBufferPointer) -> TLSTransfer {
     if let failure { return .failed(failure) }
     if hasEnded { return .endOfStream }
+    fruitless = 0
     var total = 0
     while total < buffer.count {
       OpenSSLErrors.clear()
@@ -269,6 +276,7 @@ package final class TLSSession {
       let result = SSL_read_ex(ssl, rest.baseAddress, rest.count, &count)
       if result == 1 {
         total += count
+        fruitless = 0
         continue
       }
       let outcome = outcome(result)
@@ -281,6 +289,10 @@ package final class TLSSession {
     mayHaveMore = true
     return total > 0 ? .bytes(total) : .wantsRead
   }
+
+  /// Reading stops after so many bytes without content, and goes on in a later turn: key updates and tickets can be
+  /// sent without end, as fast as they are read, and nobody else would have a turn.
+  private static let fruitlessLimit = 64 << 10
 
   /// Bytes, an end or a failure lie here, which the kernel will not tell of.
   package var hasUnread: Bool {
@@ -411,6 +423,9 @@ package final class TLSSession {
         return .truncated
       case SSL_R_WRONG_VERSION_NUMBER where !isOpen && context.isClient:
         return .notTLS
+      // OpenSSL knows four methods only.
+      case SSL_R_WRONG_VERSION_NUMBER where !isOpen && isOpeningHTTP:
+        return .plainHTTP
       default:
         break
       }
@@ -419,9 +434,32 @@ package final class TLSSession {
     return .protocolError(reason: OpenSSLErrors.text(code), alertSent: alertSent)
   }
 
+  /// A method of HTTP is where a handshake should begin. All of them are capitals; a record begins with 22.
+  private var isOpeningHTTP: Bool {
+    opening.count == Self.openingLength && opening.allSatisfy { 0x41...0x5A ~= $0 || $0 == 0x20 }
+  }
+
+  /// As short as a request's beginning that cannot be anything else.
+  private static let openingLength = 3
+
   // MARK: The socket
 
   func readSocket(_ bio: OpaquePointer, _ buffer: UnsafeMutableRawBufferPointer) -> Int32 {
+    guard fruitless < Self.fruitlessLimit else {
+      holdfast_BIO_set_retry_read(bio)
+      return -1
+    }
+    let count = fetch(bio, buffer)
+    guard count > 0 else { return count }
+    fruitless += Int(count)
+    if !isOpen, !context.isClient, opening.count < Self.openingLength {
+      opening.append(
+        contentsOf: buffer.prefix(min(Int(count), Self.openingLength - opening.count)))
+    }
+    return count
+  }
+
+  private func fetch(_ bio: OpaquePointer, _ buffer: UnsafeMutableRawBufferPointer) -> Int32 {
     if !early.isEmpty {
       let count = min(early.count, buffer.count)
       buffer.copyBytes(from: early[..<count])

@@ -18,7 +18,10 @@ final class HoldfastProcess: Sendable {
   }
 
   let process: ChildProcess
+  /// Of the first listener.
   let port: UInt16
+  /// Of all listeners, in their order.
+  let ports: [UInt16]
   let adminPort: UInt16
 
   /// Starts it and waits until it takes requests.
@@ -47,12 +50,14 @@ final class HoldfastProcess: Sendable {
 
   init(_ process: ChildProcess) throws {
     self.process = process
-    (port, adminPort) = try process.wait(for: "its addresses") { lines in
-      guard let proxy = Self.port(in: lines, after: "proxy"),
-        let admin = Self.port(in: lines, after: "metrics")
-      else { return nil }
-      return (proxy, admin)
+    let found: (ports: [UInt16], admin: UInt16) = try process.wait(for: "its addresses") { lines in
+      guard let admin = Self.port(in: lines, after: "metrics") else { return nil }
+      let proxies = lines.compactMap { Self.port(of: $0.split(separator: " ")) }
+      return proxies.isEmpty ? nil : (proxies, admin)
     }
+    ports = found.ports
+    port = found.ports[0]
+    adminPort = found.admin
     let admin = adminPort
     try poll("readiness") { try Self.ask(admin, "/readyz").status == 200 }
   }
@@ -68,6 +73,15 @@ final class HoldfastProcess: Sendable {
     return nil
   }
 
+  /// The port in `  proxy    https://127.0.0.1:3128  proxy, …`, and in the lines of further listeners, without a name.
+  private static func port(of words: [Substring]) -> UInt16? {
+    let address = words.first == "proxy" ? words.dropFirst().first : words.first
+    guard let address, words.contains("tunnels") || words.contains("tunnels;"),
+      let place = address.range(of: "://127.0.0.1:")
+    else { return nil }
+    return UInt16(address[place.upperBound...])
+  }
+
   /// Settings all tests agree on, and what one of them needs besides.
   struct Configuration {
     var size = "10GiB"
@@ -77,19 +91,22 @@ final class HoldfastProcess: Sendable {
     var admin = "127.0.0.1:0"
     /// Ports for CONNECT.
     var connectPorts = "[443]"
+    var listen = "[127.0.0.1:0]"
+    var logLevel = "info"
+    var logAccess = "none"
     /// Whole lines.
     var more = ""
 
     var text: String {
       """
-      listen: [127.0.0.1:0]
+      listen: \(listen)
       admin: \(admin)
       threads: 2
       clients: \(clients)
       destinations: { private: [127.0.0.0/8], connect-ports: \(connectPorts) }
       store: { size: \(size), keep-free: \(keepFree), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
-      log: { access: none, level: info }
+      log: { access: \(logAccess), level: \(logLevel) }
       \(more)
 
       """

@@ -161,6 +161,13 @@ package class WirePeer: @unchecked Sendable {
     descriptor = -1
   }
 
+  /// Gives the socket away.
+  package func surrender() -> Int32 {
+    script.note(name, "gives its socket away")
+    defer { descriptor = -1 }
+    return descriptor
+  }
+
   package func close() {
     guard isOpen else { return }
     script.note(name, "closes")
