@@ -50,7 +50,8 @@ extension ClientConnection {
     else { return false }
     let response = entry.response
     guard response.variance.selectors.isEmpty else { return false }
-    let keySpan = Span<UInt8>(_unsafeBytes: key)
+    let target = worker.settings.credentials.target(of: key)
+    let keySpan = Span<UInt8>(_unsafeBytes: target)
     // Pages for clients of mirrors are written anew, and some indexes are only good together with another.
     if case .proxy = role, bytes[head.pointee.targetRange.lowerBound] == 0x2F,
       PathRules.mayHaveLinks(keySpan)
@@ -147,7 +148,7 @@ extension ClientConnection {
   ) -> AccessRecord {
     var record = AccessRecord(
       client: peer, method: method == .get ? [0x47, 0x45, 0x54] : [0x48, 0x45, 0x41, 0x44],
-      target: [UInt8](key), way: way, startedAt: loop.now)
+      target: [UInt8](worker.settings.credentials.target(of: key)), way: way, startedAt: loop.now)
     record.status = .ok
     record.handling = .hit
     record.user = authentication.user

@@ -52,8 +52,8 @@ struct Router: Sendable {
     var files: [HostPattern]
     var links: MirrorLinks?
     var ecosystem: Ecosystem?
-    /// Its requests take a credential along, and their keys are others.
-    var showsCredential: Bool
+    /// What its requests take along; it makes their keys others.
+    var credential: ShownCredential?
   }
 
   private let mirrors: [Mirror]
@@ -79,7 +79,7 @@ struct Router: Sendable {
         name: name, base: base, keyPrefix: base.key, files: mirror.files.filter { $0 != .any },
         links: isPlain ? nil : MirrorLinks(publicURL: root, name: name, base: base),
         ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue),
-        showsCredential: credentials.credential(for: base, way: .mirror) != nil)
+        credential: credentials.credential(for: base, way: .mirror))
     }
     names = mirrors.all.map(\.name)
   }
@@ -104,6 +104,7 @@ struct Router: Sendable {
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .intercepted(let host):
       guard !credentials.concernForward, bytes[first] == 0x2F,
+        !Self.hasFragment(target, in: bytes),
         let field = host.agreeingField(head, in: bytes)
       else { return 0 }
       outcome = unsafe TargetKey.write(
@@ -118,16 +119,24 @@ struct Router: Sendable {
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
         if FilesPath.isMeant(by: rest, in: bytes) {
-          guard credentials.isEmpty, let files = FilesPath(rest, in: bytes) else { return 0 }
+          guard credentials.isEmpty, !Self.hasFragment(rest, in: bytes),
+            let files = FilesPath(rest, in: bytes)
+          else { return 0 }
           outcome = unsafe TargetKey.write(
             files.scheme, authority: files.authority, pathAndQuery: files.path, in: bytes,
             into: buffer)
           break
         }
-        guard !mirrors[mirror].showsCredential, !Self.mayClimb(rest, in: bytes) else { return 0 }
+        guard !Self.mayClimb(rest, in: bytes) else { return 0 }
         let prefix = mirrors[mirror].keyPrefix
         outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
-      } else if credentials.isEmpty, Self.isHost(segment, in: bytes) {
+        if let credential = mirrors[mirror].credential {
+          guard case .key(let count, _) = outcome else { return 0 }
+          return Self.append(credential, behind: count, in: buffer)
+        }
+      } else if credentials.isEmpty, Self.isHost(segment, in: bytes),
+        !Self.hasFragment(target, in: bytes)
+      {
         // Some clients write the colon of a port as %3A.
         let isEscaped = Self.endsInEscapedHTTPSPort(segment, in: bytes)
         outcome = unsafe TargetKey.write(
@@ -138,6 +147,19 @@ struct Router: Sendable {
     }
     guard case .key(let count, _) = outcome else { return 0 }
     return count
+  }
+
+  /// Makes a key that of what is fetched with a credential.
+  /// - Returns: its length; 0 when such answers are not stored.
+  private static func append(
+    _ credential: ShownCredential, behind count: Int, in buffer: UnsafeMutableBufferPointer<UInt8>
+  ) -> Int {
+    let end = count + credential.keySuffix.count
+    guard credential.isShared, end <= buffer.count else { return 0 }
+    for index in credential.keySuffix.indices {
+      buffer[count + index] = credential.keySuffix[index]
+    }
+    return end
   }
 
   /// The way in of a request on a proxy's listener, as far as its target tells.
@@ -355,13 +377,21 @@ struct Router: Sendable {
       ? .https : .http
   }
 
-  /// Whether the path may have a dot segment, plain or encoded: then the long way looks closely.
+  /// Whether there is a fragment, which no target may have. Keys rely on it: what is fetched with a credential has one.
+  private static func hasFragment(
+    _ target: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) -> Bool {
+    for index in target where bytes[index] == 0x23 { return true }
+    return false
+  }
+
+  /// Whether the path may have a dot segment, plain or encoded, or a fragment: then the long way looks closely.
   private static func mayClimb(_ path: Range<Int>, in bytes: borrowing Span<UInt8>) -> Bool {
     var at = path.lowerBound
     while at < path.upperBound {
       let byte = bytes[at]
-      if byte == 0x3F { return false }
-      if byte == 0x5C { return true }
+      if byte == 0x3F { return hasFragment(at..<path.upperBound, in: bytes) }
+      if byte == 0x5C || byte == 0x23 { return true }
       if byte == 0x2F, at + 1 < path.upperBound {
         let next = bytes[at + 1]
         if next == 0x2E || next == 0x25 { return true }

@@ -71,6 +71,12 @@ struct UpstreamCredentials: Sendable {
       isShared: entry.settings.isShared ?? (way == .mirror))
   }
 
+  /// The target URI in a key.
+  func target(of key: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    guard !entries.isEmpty, let end = key.firstIndex(of: 0x23) else { return key }
+    return UnsafeRawBufferPointer(rebasing: key[..<end])
+  }
+
   /// Every key under which something may be stored for a target.
   static func keys(of key: [UInt8]) -> [[UInt8]] { [key, key + mark, key + forwardMark] }
 }

@@ -2,6 +2,7 @@
 // else ever does.
 
 import Configuration
+import HTTP
 import Platform
 import Proxy
 import Support
@@ -94,6 +95,29 @@ import Testing
       try later.expectResponse(200, content: "private")
       let stranger = try proxy.connect().get(origin.url("/x"), "Cache-Control: only-if-cached")
       try stranger.expectError(504, "Nothing stored")
+    }
+  }
+
+  @Test("rules go by what was asked for, on the short way and on the long one")
+  func rules() throws {
+    try withCredential(configure: { configuration, _ in
+      var packages = CacheRule(match: try URIPattern("/**/*.bin"))
+      packages.kind = .immutable
+      var others = CacheRule(match: try URIPattern("/**"))
+      others.kind = .pass
+      configuration.rules = [packages, others]
+    }) { origin, proxy in
+      let client = try proxy.connect().get("/m/a/x.bin")
+      try origin.serve(200, ["Cache-Control: no-cache", "Connection: close"], "package")
+      try client.expectResponse(200, content: "package")
+      try proxy.expectStored()
+      for fields in ["Accept: */*", "Pragma: no-cache"] {
+        try client.get("/m/a/x.bin", fields).expectResponse(200, content: "package")
+      }
+      try client.get("/m/other")
+      try origin.serve(200, fresh + ["Connection: close"], "passed")
+      try client.expectResponse(200, content: "passed")
+      try origin.expectNothingElse()
     }
   }
 
