@@ -322,6 +322,8 @@ import Testing
       try client.expectResponse(200, content: "file")
       try client.get("/pypi/+files/http/other.test:\(origin.port)/f").expectError(
         403, "destinations")
+      // Nor does a mirror lead to the rest of its own host, unless it is known to be an index.
+      try client.get("/pypi/+files/http/index.test/secret").expectError(403, "destinations")
       try client.get("/pypi/+files/http/127.0.0.1:\(origin.port)/f").expectError(403, "private")
       try origin.expectNothingElse()
     }
