@@ -234,8 +234,9 @@ final class TransactionDriver: ExchangeConsumer {
 
   /// Whether an index was confirmed after the release file it belongs to, as far as one is known.
   private func isOfItsRelease(_ entry: StoredEntry) -> Bool {
-    for key in ReleaseGroup.leaders(of: request.key.bytes) {
-      switch worker.lookup(CacheKey(key, hasher: worker.hasher)) {
+    let suffix = request.credential?.keySuffix ?? []
+    for key in ReleaseGroup.leaders(of: request.target.key) {
+      switch worker.lookup(CacheKey(key + suffix, hasher: worker.hasher)) {
       case .absent: continue
       // What it says is not known without reading it; whoever updates asks for it first.
       case .cold: return false
