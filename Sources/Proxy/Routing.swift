@@ -268,7 +268,8 @@ struct Router: Sendable {
           + " /\(String(decoding: mirror.name, as: UTF8.self))/\(MirrorLinks.filesSegment)/https/files.example.org/path"
       )
     }
-    let isOwn = target.keyPrefix == mirror.base.keyPrefix
+    // Beside the mirror's path, but on its host: an index has its files there. Other mirrors end at their path.
+    let isOwn = mirror.ecosystem == .pypi && target.keyPrefix == mirror.base.keyPrefix
     let isNamed = mirror.files.contains { $0.matches(name: target.authority.bareHost) }
     return Route(
       target: target, way: .mirror, isConfigured: isOwn || isNamed, links: mirror.links,

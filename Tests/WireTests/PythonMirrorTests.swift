@@ -66,10 +66,11 @@ import Testing
 
   @Test("JSON pages as well, and with a public URL links are whole")
   func json() throws {
-    try wire(configure: { configuration, origin in
+    let configure = { (configuration: inout Configuration, origin: WireOrigin) throws in
       try Self.configure(&configuration, origin)
       configuration.publicURL = try OriginURL(reading: "https://cache.example.org/p/")
-    }) { origin, proxy in
+    }
+    try wire(configure: configure) { origin, proxy in
       let type = "application/vnd.pypi.simple.v1+json"
       let client = try proxy.connect().get("/pypi/x/", "Accept: \(type)")
       try origin.serveOnce(
@@ -310,18 +311,21 @@ import Testing
 
   @Test("hosts that are not named go by `destinations`, those that are do not")
   func permitted() throws {
-    try wire(configure: { configuration, origin in
+    let configure = { (configuration: inout Configuration, origin: WireOrigin) throws in
       var mirror = Mirror(name: "pypi", url: try OriginURL(reading: "http://index.test/simple/"))
       mirror.files = [try HostPattern(reading: "origin.test"), .any]
       configuration.mirrors = Mirrors([mirror])
       configuration.destinations.privateNetworks = []
       configuration.destinations.deny = [try HostPattern(reading: "*.test")]
-    }) { origin, proxy in
+    }
+    try wire(configure: configure) { origin, proxy in
       let client = try proxy.connect().get(Self.link(origin))
       try origin.serveOnce(200, ["Cache-Control: max-age=60"], "file")
       try client.expectResponse(200, content: "file")
       try client.get("/pypi/+files/http/other.test:\(origin.port)/f").expectError(
         403, "destinations")
+      // Nor does a mirror lead to the rest of its own host, unless it is known to be an index.
+      try client.get("/pypi/+files/http/index.test/secret").expectError(403, "destinations")
       try client.get("/pypi/+files/http/127.0.0.1:\(origin.port)/f").expectError(403, "private")
       try origin.expectNothingElse()
     }
