@@ -33,6 +33,7 @@ extension WholeProgram {
       configuration.more = """
         intercept: { hosts: [127.0.0.1], ca: \(directory.path)/ca }
         upstream: { ca: \(certificates.root) }
+        rules: [{ match: "/**/*.whl", fresh: 1h }]
         """
       return try HoldfastProcess(
         store: directory.path + "/store", configuration: configuration, wrapper: wrapper)
@@ -85,7 +86,7 @@ extension WholeProgram {
       let holdfast = try start()
       defer { holdfast.process.end() }
       let resource = Resource(.length, 50_000, "mirror")
-      let path = "127.0.0.1:\(holdfast.ports[1])/HTTP///127.0.0.1:\(origin.port)\(resource.path)"
+      let path = "127.0.0.1:\(holdfast.ports[1])/127.0.0.1:\(origin.port)\(resource.path)"
       let answer = try curl("--cacert '\(certificates.root)' https://\(path)")
       #expect(answer.code == 0 && answer.status == 200, "\(answer.text) \(head)")
       #expect(got?.count == resource.size)
