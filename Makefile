@@ -74,7 +74,7 @@ bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help
 churn: ## ten thousand TLS connections against a build with the address sanitizer
 	@scripts/setup build test
 	$(SWIFT_BUILD) --sanitize=address --build-path .build-asan --product holdfast
-	HOLDFAST_EXECUTABLE="$(CURDIR)/.build-asan/debug/holdfast" HOLDFAST_SANITIZED=1 swift test --filter SecureChurnTests
+	HOLDFAST_EXECUTABLE="$(CURDIR)/.build-asan/debug/holdfast" HOLDFAST_SANITIZED=1 HOLDFAST_TLS_CHURN=10000 swift test --filter SecureChurnTests
 
 live: ## download real packages with apt through Holdfast (LIVE="--help")
 	@scripts/setup build live

@@ -83,7 +83,7 @@ let package = Package(
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
-    .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching"]),
+    .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching", "HTTP"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform", "SeededRandom"]),
     .testTarget(
       name: "StorageTests",

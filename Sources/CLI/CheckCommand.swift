@@ -57,8 +57,13 @@ enum CheckReport {
       "tunnels to ports", list(configuration.destinations.connectPorts.map(\.text), empty: "none"))
     facts.add("decrypted tunnels", lines: Reachability.interception(configuration))
     if let base = Reachability.baseURL(configuration) {
-      let mirrors = configuration.mirrors.all.map { "\(base)/\($0.name)/  from  \($0.url.text)" }
+      let mirrors = configuration.mirrors.all.map { Reachability.mirror($0, base: base) }
       facts.add("mirrors", lines: mirrors.isEmpty ? ["none"] : mirrors)
+    }
+    facts.add("origins are asked", lines: Reachability.parent(configuration.upstream))
+    if !configuration.upstream.credentials.isEmpty {
+      facts.add(
+        "credentials for origins", lines: configuration.upstream.credentials.map(\.summary))
     }
     if !configuration.rules.isEmpty {
       facts.add("rules", lines: configuration.rules.map(\.summary))

@@ -39,6 +39,19 @@ enum Reachability {
     return parts.isEmpty ? ["not limited"] : parts
   }
 
+  /// By which way origins are reached.
+  static func parent(_ upstream: UpstreamSettings) -> [String] {
+    let parents = Parents(upstream)
+    var lines: [String] = []
+    if let http = parents.http { lines.append("http by way of \(http.text)") }
+    if let https = parents.https { lines.append("https by way of \(https.text)") }
+    guard !lines.isEmpty else { return ["directly"] }
+    if !upstream.noParent.isEmpty {
+      lines.append("directly: \(upstream.noParent.map(\.text).joined(separator: ", "))")
+    }
+    return lines
+  }
+
   /// Which tunnels are not passed on unread.
   static func interception(_ configuration: Configuration) -> [String] {
     let intercept = configuration.intercept
@@ -59,6 +72,16 @@ enum Reachability {
     guard address.ip.isUnspecified else { return "\(listener.scheme)://\(address)" }
     let own: IPAddress = address.ip.family == .v4 ? .loopbackV4 : .loopbackV6
     return "\(listener.scheme)://\(SocketAddress(own, port: address.port))"
+  }
+
+  /// `http://127.0.0.1:3128/pypi/  from  https://index.example.org/simple/  (pypi; files from files.example.org)`
+  static func mirror(_ mirror: Mirror, base: String) -> String {
+    let notes =
+      (mirror.ecosystem == .auto ? [] : [mirror.ecosystem.rawValue])
+      + (mirror.files.isEmpty
+        ? [] : ["files from \(mirror.files.map(\.text).joined(separator: ", "))"])
+    return "\(base)/\(mirror.name)/  from  \(mirror.url.text)"
+      + (notes.isEmpty ? "" : "  (\(notes.joined(separator: "; ")))")
   }
 
   static func clients(_ configuration: Configuration) -> [String] {

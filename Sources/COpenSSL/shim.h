@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <stdlib.h>
 
 // MARK: Contexts
 
@@ -55,6 +56,15 @@ static inline void holdfast_BIO_clear_retry(BIO *bio) { BIO_clear_retry_flags(bi
 
 static inline long holdfast_BIO_memory(BIO *bio, char **start) {
   return BIO_get_mem_data(bio, start);
+}
+
+// MARK: Buffers
+
+// Of this thread, as large as it was first asked for; kept for as long as the thread lives.
+static inline void *holdfast_thread_buffer(size_t size) {
+  static _Thread_local void *buffer = NULL;
+  if (!buffer) buffer = malloc(size);
+  return buffer;
 }
 
 // MARK: Errors

@@ -107,6 +107,8 @@ extension ConfigurationReader {
   mutating func readFiles(into configuration: inout Configuration) {
     checkCertificates(configuration)
     readIdentities(into: &configuration)
+    readCredentials(into: &configuration)
+    readParents(into: &configuration)
     readAuthority(into: &configuration)
     if let file = configuration.admin?.tokenFile,
       let text = secretFile(file, key: "admin.token-file")

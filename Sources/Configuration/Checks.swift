@@ -8,6 +8,8 @@ extension ConfigurationReader {
     checkListeners(configuration)
     checkClients(configuration)
     checkUpstreams(configuration)
+    checkMirrors(configuration)
+    checkCredentials(configuration)
     if configuration.limits.requestLine >= configuration.limits.head {
       report(
         "\(configuration.limits.requestLine.text) leaves no room for fields in limits.head, which is \(configuration.limits.head.text)",
@@ -17,6 +19,15 @@ extension ConfigurationReader {
       report(
         "\(configuration.store.memory.text) is more than store.size (\(configuration.store.size.text)); the rest is never used",
         key: "store.memory", at: place(of: "store.memory"), severity: .warning)
+    }
+  }
+
+  private mutating func checkMirrors(_ configuration: Configuration) {
+    for mirror in configuration.mirrors.all where mirror.files.contains(.any) {
+      let key = "mirrors.\(mirror.name).files"
+      report(
+        "\"*\" would let every client reach every host by way of this mirror, those inside the network too; write the hosts its files are on",
+        key: key, at: place(of: key))
     }
   }
 

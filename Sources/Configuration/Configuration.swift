@@ -21,6 +21,8 @@ package struct Configuration: Sendable, Equatable {
   package var destinations = Destinations()
   package var intercept = InterceptSettings()
   package var mirrors = Mirrors()
+  /// Where clients reach this proxy, if links that it writes are to say so.
+  package var publicURL: OriginURL?
   /// What the operator says about resources; the first whose pattern matches decides.
   package var rules: [CacheRule] = []
   package var cache = CacheSettings()
@@ -128,6 +130,17 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var orphans = OrphanSettings()
   /// Who vouches for https origins.
   package var ca = TLSTrust.system
+  /// The proxy through which origins are asked.
+  package var parent = ParentChoice.none
+  package var parentPasswordFile: String?
+  /// What is in `parentPasswordFile`.
+  package var parentPassword: HiddenText?
+  /// What is asked directly all the same.
+  package var noParent: [HostPattern] = []
+  /// What the environment says about parents, if `parent` goes by it.
+  package var environmentParents = Parents()
+  /// What origins are shown.
+  package var credentials: [UpstreamCredential] = []
   /// Hosts whose certificates are not looked at.
   package var unverifiedHosts: [HostPattern] = []
 

@@ -137,12 +137,21 @@ extension Mirrors: ConfigurationValue {
 
   package static let settings: [Setting<Mirror>] = {
     guard let url = try? OriginURL(reading: "http://deb.example.org/debian/") else { return [] }
+    let defaults = Mirror(name: "debian", url: url)
     return [
       Setting(
-        "url", \.url, in: Mirror(name: "debian", url: url), .reload,
+        "url", \.url, in: defaults, .reload,
         default: "none: it has to be given", example: "http://deb.example.org/debian/",
         "Where the files of this mirror are: `GET /NAME/path` fetches this URL with the path behind it."
-      )
+      ),
+      Setting(
+        "ecosystem", \.ecosystem, in: defaults, .reload, example: "pypi",
+        "What kind of packages it has. `auto` goes by the shape of each path, which is enough for the usual layouts; `pypi` takes every path `NAME/` below the URL for a page of the index, whatever the index is called; `none` makes nothing of paths."
+      ),
+      Setting(
+        "files", \.files, in: defaults, .reload, example: "[files.example.org]",
+        "Hosts besides its own that its files are on, for links that are rewritten to come through this mirror. They may be reached whatever `destinations` says; files on other hosts go by that."
+      ),
     ]
   }()
 
@@ -170,34 +179,42 @@ extension Mirrors: ConfigurationValue {
       }
       let place = "\(key).\(scalar.string)"
       reader.note(place, at: value)
-      if let url = readURL(value, key: place, &reader) {
-        mirrors.set(Mirror(name: scalar.string, url: url))
+      if let mirror = readMirror(value, name: scalar.string, key: place, &reader) {
+        mirrors.set(mirror)
       }
     }
     return mirrors
   }
 
-  private static func readURL(
-    _ node: Node, key: String, _ reader: inout ConfigurationReader
-  ) -> OriginURL? {
+  private static func readMirror(
+    _ node: Node, name: String, key: String, _ reader: inout ConfigurationReader
+  ) -> Mirror? {
     let example = "http://deb.example.org/debian/"
     if case .scalar = node {
       return OriginURL.read(node, example: example, key: key, &reader)
+        .map { Mirror(name: name, url: $0) }
     }
     guard let placeholder = try? OriginURL(reading: example) else { return nil }
     let before = reader.diagnostics.errors.count
-    var mirror = Mirror(name: key, url: placeholder)
+    var mirror = Mirror(name: name, url: placeholder)
     reader.readMapping(node, settings: settings, path: key + ".", into: &mirror)
     guard reader.diagnostics.errors.count == before else { return nil }
     guard reader.isGiven(key + ".url") else {
       reader.report("has no url; write url: \(example)", key: key, at: node)
       return nil
     }
-    return mirror.url
+    return mirror
   }
 
   package var yaml: String {
-    all.isEmpty
-      ? "{}" : "{ \(all.map { "\($0.name): { url: \($0.url.yaml) }" }.joined(separator: ", ")) }"
+    all.isEmpty ? "{}" : "{ \(all.map { "\($0.name): \(Self.yaml($0))" }.joined(separator: ", ")) }"
+  }
+
+  private static func yaml(_ mirror: Mirror) -> String {
+    let parts =
+      ["url: \(mirror.url.yaml)"]
+      + (mirror.ecosystem == .auto ? [] : ["ecosystem: \(mirror.ecosystem.yaml)"])
+      + (mirror.files.isEmpty ? [] : ["files: \(mirror.files.yaml)"])
+    return "{ \(parts.joined(separator: ", ")) }"
   }
 }

@@ -170,6 +170,7 @@ extension ConfigurationWord {
 }
 
 extension LogFormat: ConfigurationWord {}
+extension MirrorEcosystem: ConfigurationWord {}
 extension LogLevel: ConfigurationWord {}
 
 extension Optional: ConfigurationValue where Wrapped: ConfigurationValue {

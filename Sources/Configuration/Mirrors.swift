@@ -28,6 +28,10 @@ package struct Mirror: Sendable, Equatable {
   package var name: String
   /// What `/NAME/` is replaced by; its path ends in a slash.
   package var url: OriginURL
+  /// What kind of packages it has.
+  package var ecosystem = MirrorEcosystem.auto
+  /// Hosts that files of it may come from besides its own, whatever `destinations` says.
+  package var files: [HostPattern] = []
 
   package init(name: String, url: OriginURL) {
     self.name = name
@@ -53,6 +57,15 @@ package struct Mirror: Sendable, Equatable {
       throw Misreading("cannot name a mirror: it is the name of a scheme or of this program")
     }
   }
+}
+
+/// What kind of packages a mirror has.
+package enum MirrorEcosystem: String, Sendable, CaseIterable {
+  /// As the shape of each path tells.
+  case auto
+  case debian, pypi
+  /// Whatever paths look like, nothing is known of them.
+  case none
 }
 
 /// An http URL of an origin, with the path that requests are put under.

@@ -113,6 +113,11 @@ package enum Reference {
     ),
 
     Setting(
+      "public-url", \.publicURL, in: defaults, .reload, example: "https://cache.example.org/",
+      "Where clients reach this proxy, as they write it, path included. With it the links in pages of mirrors that are rewritten are whole URLs; `none` writes them without scheme and host, to be followed at whatever address a client asked. Needed where something in front takes a part of the path away."
+    ),
+
+    Setting(
       "rules", \.rules, in: defaults, .reload,
       example:
         "[{ match: registry.example.org/simple/**, fresh: 10m }, { match: \"/**/*.whl\", class: immutable }]",
@@ -197,6 +202,25 @@ package enum Reference {
       "upstream.unverified-hosts", \.upstream.unverifiedHosts, in: defaults, .reload,
       example: "[old.example.org]",
       "Hosts whose certificates are taken whatever they say. Anybody on the way to them can read and change what they send, and what they change is stored: better have `upstream.ca` trust their authority."
+    ),
+
+    Setting(
+      "upstream.parent", \.upstream.parent, in: defaults, .reload,
+      example: "http://proxy.example.org:3128",
+      "The proxy through which origins are asked and tunnels are made: its URL, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
+    ),
+    Setting(
+      "upstream.parent-password-file", \.upstream.parentPasswordFile, in: defaults, .reload,
+      example: "/etc/holdfast/parent.password",
+      "File whose first line is the password for the parent."),
+    Setting(
+      "upstream.no-parent", \.upstream.noParent, in: defaults, .reload,
+      example: "[\"*.example.net\"]", "Hosts that are asked directly all the same."),
+    Setting(
+      "upstream.credentials", \.upstream.credentials, in: defaults, .reload,
+      example:
+        "[{ hosts: [packages.example.org], user: ci, password-file: /etc/holdfast/packages.password }]",
+      "What origins are shown that want to know who asks, on GET and HEAD requests of mirrors and of listeners with an `origin`. Sent over https only. The client's own Authorization, which was for the mirror, stays behind. What is fetched this way is never served to requests that come another way."
     ),
 
     Setting(

@@ -40,6 +40,9 @@ package enum ReferencePages {
     page += items("Items of `listen`", ListenerSettings.settings, prefix: "listen[].")
     page += items("Items of `mirrors`", Mirrors.settings, prefix: "mirrors.NAME.")
     page += items("Items of `rules`", CacheRule.settings, prefix: "rules[].")
+    page += items(
+      "Items of `upstream.credentials`", UpstreamCredential.settings,
+      prefix: "upstream.credentials[].")
     for (name, meaning) in Reference.sections {
       page += section(
         "`\(name)`", Reference.settings.filter { $0.key.hasPrefix(name + ".") }, meaning)

@@ -300,6 +300,10 @@ enum Answers {
     ProxyStatus(error: .proxyInternalResponse).serialise(into: &head)
     head.append(contentsOf: [13, 10])
     if let type = local.contentType { MessageWriter.appendField(.contentType, type, to: &head) }
+    if let location = local.location {
+      head.append(contentsOf: "Location: ".utf8)
+      head += location + [13, 10]
+    }
     if local.allows { MessageWriter.appendField(.allow, LocalAnswer.methods, to: &head) }
     MessageWriter.appendField(.contentLength, UInt64(local.content.count), to: &head)
     appendConnection(&head, keepsAlive: keepsAlive, version: version)

@@ -3,6 +3,8 @@
 
 import Caching
 import HTTP
+import Mirrors
+import Storage
 
 struct ClientRequest {
   var method: Method
@@ -16,8 +18,12 @@ struct ClientRequest {
   var directives: RequestDirectives
   /// Of the target URI, hashed.
   var key: CacheKey
+  /// What the origin is shown, in place of what the client sent.
+  var credential: ShownCredential?
   /// What is known of what was asked for, beyond what its origin says.
-  var policy: ResourcePolicy
+  var resource = ResourceRules.Classification()
+  /// How the links of the answer are written, if it has any that are to be written anew.
+  var links: MirrorLinks? = nil
   /// Some of its fields stay behind when the store is filled.
   var leavesFieldsBehind = false
   /// The operator wants no request to leave this machine.
@@ -31,6 +37,32 @@ struct ClientRequest {
 
   var target: TargetURI { route.target }
 
+  var policy: ResourcePolicy { resource.terms.policy }
+
+  /// The freshness of a stored response within the limits known for what was asked for.
+  func limit(_ response: StoredResponse) -> Freshness { resource.terms.limit(response.freshness) }
+
+  /// What the client demands of a stored response. Habitual demands to ask again are not met more often than it
+  /// makes sense.
+  func demands(on response: StoredResponse, now: Int64) -> RequestDirectives {
+    let rest = resource.terms.restTime
+    let resident = DeltaSeconds.difference(now, response.responseTime)
+    guard rest > 0, resident >= 0, resident < rest else { return directives }
+    return leniently
+  }
+
+  /// The same where the origin was asked, and failed.
+  var demandsAfterFailure: RequestDirectives {
+    resource.terms.restTime > 0 ? leniently : directives
+  }
+
+  private var leniently: RequestDirectives {
+    var lenient = directives
+    lenient.noCache = false
+    lenient.maxAge = nil
+    return lenient
+  }
+
   var hasContent: Bool { framing != .none && framing != .length(0) }
 
   var origin: Origin {
@@ -43,13 +75,14 @@ struct ClientRequest {
     let isRetrieval = (method == .get || method == .head) && !hasContent
     return RequestTraits(
       isCacheable: isRetrieval && policy.kind != .passed && upgrade == nil,
-      mayFill: isRetrieval && method == .get && !directives.noStore
+      // What is said of a page that is written anew takes all of it.
+      mayFill: isRetrieval && (method == .get || links != nil) && !directives.noStore
         && !UnkeyedFields.areInside(fields),
       mayCollapse: !fields.contains(.authorization),
       onlyIfCached: directives.onlyIfCached, isOffline: isOffline,
       asksForLess: fields.contains(.range)
         || !fields.names.isDisjoint(with: Preconditions.conditions),
-      leavesFieldsBehind: leavesFieldsBehind)
+      leavesFieldsBehind: leavesFieldsBehind, isRewritten: links != nil)
   }
 
   /// The client will make something of trailers (RFC 9110 §6.5.1).

@@ -14,6 +14,8 @@ struct ContentSource {
     case blob
     /// A body that is still arriving.
     case growing
+    /// A page in memory that was written anew.
+    case page
     /// The driver writes it as it comes.
     case relay
   }
@@ -21,6 +23,7 @@ struct ContentSource {
   private(set) var kind = Kind.none
   private(set) var blob: BlobFile?
   private(set) var reader: BodyReader?
+  private(set) var page: StoredEntry?
   /// The next byte of the stored representation to be sent.
   var offset: Int64 = 0
   /// One past the last byte to be sent; `Int64.max` while the end is not known.
@@ -53,6 +56,14 @@ struct ContentSource {
     end = range.upperBound
     self.residentEnd = residentEnd
     isAllResident = range.lowerBound == 0
+  }
+
+  /// - Parameter page: with its content in memory.
+  init(page: StoredEntry, range: Range<Int64>) {
+    kind = .page
+    self.page = page
+    offset = range.lowerBound
+    end = range.upperBound
   }
 
   /// Several ranges of a stored file.
@@ -93,7 +104,7 @@ struct ContentSource {
   }
 
   /// There is content that this connection fetches by itself.
-  var isActive: Bool { kind == .blob || kind == .growing }
+  var isActive: Bool { kind != .none && kind != .relay }
 
   /// The socket is what is waited for.
   var isBlocked: Bool { isActive && !isWaiting }
@@ -141,7 +152,12 @@ extension ClientConnection {
         return
       }
       let before = sentBytes
-      let goesOn = content.kind == .blob ? sendFromBlob() : sendFromGrowingBody()
+      let goesOn =
+        switch content.kind {
+        case .blob: sendFromBlob()
+        case .page: sendFromPage()
+        case .growing, .relay, .none: sendFromGrowingBody()
+        }
       budget -= max(1, Int64(clamping: sentBytes &- before))
       if !goesOn { break }
     }
@@ -219,6 +235,21 @@ extension ClientConnection {
       contentBroke()
       return false
     }
+  }
+
+  /// - Returns: whether there is more to try now.
+  private func sendFromPage() -> Bool {
+    guard let page = content.page else { return false }
+    // What the socket does not take is copied, so not too much at a time.
+    let count = allowance(Int(min(content.end - content.offset, ContentSource.turnLimit / 2)))
+    guard count > 0 else { return rangeSent() }
+    let start = Int(content.offset)
+    content.offset += Int64(count)
+    write(
+      UnsafeRawBufferPointer(rebasing: page.inlineBody[start..<start + count]),
+      more: content.offset < content.end)
+    guard phase == .answering else { return false }
+    return content.offset == content.end ? rangeSent() : waitingOutput == 0
   }
 
   private func sendFile(_ file: Int32, count wanted: Int64) -> Bool {

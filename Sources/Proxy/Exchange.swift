@@ -7,25 +7,34 @@
 //                           ▲─────────────────── gone before a byte of the answer, and safe to repeat
 //
 // Here are its state, its way to a connection, and its end; the rest is in ExchangeSecuring.swift,
-// ExchangeSending.swift and ExchangeReceiving.swift.
+// ExchangeSending.swift, ExchangeReceiving.swift and ExchangeFollowing.swift.
 
+import Configuration
 import HTTP
 import IO
 import Platform
 import Telemetry
 
-final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled {
+final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTunnelDelegate,
+  Throttled
+{
   enum State {
     case idle, queued, resolving, connecting, securing, awaitingHead, content, done
   }
 
   let worker: Worker
   let request: OriginRequest
+  /// The proxy between here and the origin.
+  let parent: ParentProxy?
+  /// Whose connections the request may go on.
+  let carrier: Origin
   /// Cleared when the exchange is over, so that nobody is told twice.
   var consumer: ExchangeConsumer?
   var state = State.idle
   var connection: OriginConnection?
   var connector: Connector?
+  /// Asks the parent for a way to an https origin.
+  private var parentTunnel: ParentTunnel?
   var lookup: HostLookup?
   var framing = MessageFraming.none
   /// Bytes of content still to come, where the length is known.
@@ -62,6 +71,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   init(worker: Worker, request: OriginRequest, consumer: ExchangeConsumer) {
     self.worker = worker
     self.request = request
+    let origin = request.origin
+    parent = worker.settings.parents.parent(
+      host: origin.host, port: origin.port, isSecure: origin.isSecure)
+    carrier = origin.carrier(by: parent)
     self.consumer = consumer
     requestSent = request.framing == .none
     startedAt = worker.loop.now
@@ -71,6 +84,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   // MARK: Connecting
 
   func start() {
+    // Given up before its turn came.
+    guard state == .idle else { return }
     let origin = request.origin
     switch worker.shared.gate.enter(origin, Follower(mailbox: loop.mailbox, id: id)) {
     case .admitted:
@@ -108,7 +123,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   func proceed() {
     attempts += 1
     // What is sent again goes on a connection of its own: other kept ones may have ended just as well.
-    if attempts == 1, let kept = worker.pool.take(request.origin) {
+    if attempts == 1, let kept = worker.pool.take(carrier) {
       isOnKeptConnection = true
       worker.metrics.add(.upstreamReuses)
       send(on: kept)
@@ -116,11 +131,12 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     }
     isOnKeptConnection = false
     state = .resolving
-    if let known = worker.resolver.known(request.origin.host) {
+    let host = parent?.host ?? request.origin.host
+    if let known = worker.resolver.known(host) {
       resolved(known.result)
     } else {
       lookup = HostLookup(
-        loop: loop, resolver: worker.resolver, host: request.origin.host,
+        loop: loop, resolver: worker.resolver, host: host,
         timeout: worker.settings.upstream.connectTimeout, delegate: self)
     }
   }
@@ -139,19 +155,26 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     case .failure(let failure):
       worker.metrics.add(.upstreamConnectFailures, .resolution)
       if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
-      failLater(.resolving(request.origin.host, failure))
+      failLater(.resolving(parent?.name ?? request.origin.host, failure))
     }
   }
 
   private func connect(to addresses: [IPAddress]) {
     let permitted: [SocketAddress]
     do throws(ProxyError) {
-      permitted = try worker.permitted(
-        addresses, of: request.origin.host, port: request.origin.port,
-        isConfigured: request.origin.isConfigured)
+      // The parent is the operator's word; where it goes, it knows alone.
+      permitted =
+        if let parent {
+          try worker.permitted(
+            addresses, of: parent.host, port: parent.port, isConfigured: true)
+        } else {
+          try worker.permitted(
+            addresses, of: request.origin.host, port: request.origin.port,
+            isConfigured: request.origin.isConfigured)
+        }
     } catch {
       worker.metrics.add(.upstreamConnectFailures, .forbidden)
-      failLater(error)
+      failLater(refused(error))
       return
     }
     state = .connecting
@@ -167,8 +190,19 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     self.connector = nil
     guard state == .connecting else { return }
     worker.metrics.add(.upstreamConnects)
+    peer = address
+    if let parent, request.origin.isSecure {
+      parentTunnel = ParentTunnel(
+        worker: worker, parent: parent, descriptor: socket.release(),
+        authority: request.origin.authority, delegate: self)
+    } else {
+      connected(socket.release(), address)
+    }
+  }
+
+  private func connected(_ descriptor: Int32, _ address: SocketAddress) {
     let connection = OriginConnection(
-      worker: worker, origin: request.origin, peer: address, descriptor: socket.release())
+      worker: worker, origin: carrier, peer: address, descriptor: descriptor)
     guard connection.open() else {
       fail(.cannotWatch)
       return
@@ -176,10 +210,27 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     if request.origin.isSecure { secure(connection) } else { send(on: connection) }
   }
 
+  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
+    parentTunnel = nil
+    guard state == .connecting, let peer, unread.isEmpty else {
+      FileDescriptor.close(raw: descriptor)
+      // In TLS it is we who speak first.
+      if let parent { fail(.unasked(parent.name, "sent something before it was asked")) }
+      return
+    }
+    connected(descriptor, peer)
+  }
+
+  func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError) {
+    parentTunnel = nil
+    worker.metrics.add(.upstreamConnectFailures, .other)
+    fail(error)
+  }
+
   func connector(_ connector: Connector, failed attempts: [ConnectionRace.Attempt]) {
     self.connector = nil
     guard state == .connecting else { return }
-    let error = ProxyError.connecting(request.origin.authority, attempts)
+    let error = ProxyError.connecting(parent?.name ?? request.origin.authority, attempts)
     let failure = ConnectFailure(attempts)
     worker.metrics.add(.upstreamConnectFailures, failure)
     if failure == .timeout { worker.metrics.add(.timeouts, .connect) }
@@ -266,6 +317,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
     if state == .queued, !worker.shared.gate.giveUp(request.origin, id) { hasPlace = true }
     state = .done
     connector?.cancel()
+    parentTunnel?.cancel()
     lookup?.cancel()
     releaseConnection(reusable: false)
     retire()
@@ -274,6 +326,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttl
   private func retire() {
     consumer = nil
     connector = nil
+    parentTunnel = nil
     lookup = nil
     throttle?.end()
     throttle = nil

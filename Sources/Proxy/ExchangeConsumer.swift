@@ -30,6 +30,8 @@ class ExchangeConsumer: LoopObject {
   ) { connection.close() }
   func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {}
   func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {}
+  /// A redirect was followed: from here on this exchange is over, and the other one reports.
+  func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) {}
   func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {}
   func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {}
   /// Request content may be sent again after `sendContent` asked to wait.

@@ -216,7 +216,22 @@ extension Exchange {
     // Events come when there are any; a client waits for each of them.
     isMeasured = !head.isEventStream
     if isMeasured { receiving.begin(loop.now) }
-    consumer?.exchangeGotHead(self, head)
+    if let parent, !request.origin.isSecure, head.status.rawValue == 407 {
+      return fail(.parentRefused(parent, request.origin.authority, head.status))
+    }
+    if let credential = request.credential, head.status.rawValue == 401 || head.status == .forbidden
+    {
+      return fail(.credentialsRefused(request.origin.authority, credential, head.status))
+    }
+    if isFollowed(head) {
+      follow(head)
+    } else {
+      var head = head
+      request.redirects?.tidy(&head.fields)
+      // A session of the operator's.
+      if request.credential != nil { head.fields.remove(.setCookie) }
+      consumer?.exchangeGotHead(self, head)
+    }
     guard state == .content else { return }
     if framing == .none || framing == .length(0) { finish(trailers: nil) }
   }

@@ -16,7 +16,7 @@ extension Exchange {
     peer = connection.peer
     state = .awaitingHead
     gotBytes = false
-    output.append(request.head)
+    output.append(parent.map { request.head(for: $0) } ?? request.head)
     loop.setInterest(connection, .read)
     flush()
     awaitOrigin()

@@ -126,6 +126,16 @@ final class Fill: Sendable {
     }
   }
 
+  /// Asks for a letter when the content that is growing has come to its end.
+  /// - Returns: whether one will come; it is over already otherwise.
+  func followToEnd(_ follower: Follower) -> Bool {
+    state.withLock { state in
+      guard case .growing = state.phase else { return false }
+      state.waiting.append(follower)
+      return true
+    }
+  }
+
   /// What the origin has hinted at so far, while its answer is waited for.
   var hints: [Hint] { state.withLock { $0.hints } }
 

@@ -15,6 +15,7 @@ extension FillDriver {
   func takeKept(_ watch: Watch) -> Incomplete? {
     let now = loop.wallSeconds
     guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
+      request.accepts(found.response),
       // Older than what is stored whole: superseded.
       found.response.responseTime >= stale?.response.responseTime ?? .min,
       // A request whose answer nobody else may have (Authorization) can complete nothing, and is not to be the end
@@ -52,7 +53,7 @@ extension FillDriver {
 
   /// Judges the head, and sees to it that what is kept is given back or let go where it is not wanted here.
   func judgeRest(
-    _ kept: Incomplete, _ head: ResponseHead, _ fields: FieldSection, now: Int64
+    _ kept: Incomplete, _ head: ResponseHead, _ fields: FieldSection, now: Int64, isFollowed: Bool
   ) -> Rest {
     switch head.status.rawValue {
     case 206:
@@ -61,10 +62,10 @@ extension FillDriver {
         kept.response, keptUpTo: kept.length, with: fields, announced: announced,
         request: varied.selecting, requestTime: requestTime, responseTime: now,
         policy: request.policy)
-      if case .rest(let response, let length) = outcome,
+      if case .rest(let response, let length) = outcome, kept.response.isFollowed == isFollowed,
         varied.judge(fields, isWhole: false) == .inOrder
       {
-        return .fits(response, length: length)
+        return .fits(response.marked(isFollowed), length: length)
       }
       worker.store.discard(kept)
       return .useless

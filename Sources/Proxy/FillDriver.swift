@@ -63,6 +63,8 @@ final class FillDriver: ExchangeConsumer {
   /// Small content is kept back until it is complete, because a stale answer may stand in for one that
   /// breaks off.
   private var isHeldBack = false
+  /// What the content has to be, where its path or an index says so.
+  private(set) var expectedDigest: Digest?
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
   let largest: Int64
 
@@ -123,6 +125,8 @@ final class FillDriver: ExchangeConsumer {
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
 
+  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
+
   // MARK: The origin's head
 
   override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
@@ -136,9 +140,10 @@ final class FillDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
+    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
     if let kept {
       self.kept = nil
-      switch judgeRest(kept, head, fields, now: now) {
+      switch judgeRest(kept, head, fields, now: now, isFollowed: isFollowed) {
       case .fits(let response, let length) where length <= largest:
         return complete(kept, response, length, head)
       case .fits:
@@ -150,6 +155,11 @@ final class FillDriver: ExchangeConsumer {
       }
     }
     if head.status == .notModified, let stale {
+      guard stale.response.isFollowed == isFollowed else {
+        // Another origin than the one it came from says so.
+        worker.store.remove(fill.key)
+        return beginAgain(stale: nil)
+      }
       switch varied.judge(fields, isWhole: false) {
       case .inOrder: break
       case .askWith(let names): return beginAgain(stale: stale, carrying: names)
@@ -194,7 +204,7 @@ final class FillDriver: ExchangeConsumer {
     switch verdict {
     case .storable(let response):
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
-      keep(response, head, exchange)
+      keep(response.marked(isFollowed), head, exchange)
       if orphaned != nil { reconsider() }
     case .not(let reason):
       if holdsGood, supersedes(head.status, reason) { worker.store.remove(fill.key) }
@@ -228,13 +238,15 @@ final class FillDriver: ExchangeConsumer {
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
-      end(.confirmed(worker.store.refresh(stale, response: response, watch: watch)), .finished)
+      let renewed = response.marked(stale.response.isFollowed)
+      end(.confirmed(worker.store.refresh(stale, response: renewed, watch: watch)), .finished)
     case .unstorable(_, let reason) where reason.isAboutRequest:
       // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
       end(.confirmed(stale), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
-      let entry = worker.store.refresh(stale, response: response, watch: watch)
+      let renewed = response.marked(stale.response.isFollowed)
+      let entry = worker.store.refresh(stale, response: renewed, watch: watch)
       worker.store.remove(fill.key)
       end(.confirmed(entry), .finished)
     case .unrelated:
@@ -268,10 +280,18 @@ final class FillDriver: ExchangeConsumer {
     completedFrom = kept.length
     received = kept.length
     file.handedOver = kept.length
-    body = GrowingBody(response: response, expectedLength: length)
+    expect(of: response)
+    body = GrowingBody(response: response, expectedLength: length, isChecked: expectedDigest != nil)
     state = .opening(head)
     openFile(resuming: kept)
     if orphaned != nil { reconsider() }
+  }
+
+  /// Finds out what the content has to be. A digest is of the file itself, not of an error in its place, nor of the
+  /// file compressed on its way.
+  private func expect(of response: StoredResponse) {
+    guard response.status == .ok, !response.fields.contains(.contentEncoding) else { return }
+    expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
   }
 
   /// The answer may be stored: from here on its content grows for everybody.
@@ -286,7 +306,9 @@ final class FillDriver: ExchangeConsumer {
       yield(exchange, head, reason: .space, why: "too-large")
       return
     }
-    body = GrowingBody(response: response, expectedLength: expected)
+    expect(of: response)
+    body = GrowingBody(
+      response: response, expectedLength: expected, isChecked: expectedDigest != nil)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
       // meanwhile is file.gathered.
@@ -294,7 +316,7 @@ final class FillDriver: ExchangeConsumer {
       openFile()
     } else {
       state = .filling
-      isHeldBack = leader?.mayServeStale(.disconnected) ?? false
+      isHeldBack = expectedDigest != nil || leader?.mayServeStale(.disconnected) ?? false
       // Small content often comes in the same segment as its head: then the finished entry is the news.
       loop.afterTurn(self)
     }
@@ -399,6 +421,8 @@ final class FillDriver: ExchangeConsumer {
       spilled()
     case .relayed:
       end(.unshared, .abandoned)
+    case .mismatched:
+      mismatched()
     case .failed:
       storeFailed()
     case .committed:
@@ -468,11 +492,21 @@ final class FillDriver: ExchangeConsumer {
       return
     }
     let content = body.memoryContent ?? []
+    if let expectedDigest, !expectedDigest.isOf(content) { return mismatched() }
     let response = body.response.completed(length: Int64(content.count))
     let entry = worker.store.save(
       fill.key, response: response, body: .inline(content), watch: watch)
     body.complete(length: received)
     end(.stored(entry), .finished)
+  }
+
+  /// Whoever has begun to read is cut off before the last byte, everybody else gets an error, and nothing is kept.
+  private func mismatched() {
+    worker.metrics.add(.digestMismatches)
+    worker.shared.logger.warning(
+      "\(fill.key): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"
+    )
+    breakOff(.wrongDigest(request.origin.authority))
   }
 
   private func commit() {

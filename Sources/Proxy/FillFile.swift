@@ -61,7 +61,7 @@ extension FillDriver {
 
   /// What a pool thread has to say.
   enum News: UInt32 {
-    case opened, written, spilled, failed, committed, relayed
+    case opened, written, spilled, failed, committed, relayed, mismatched
   }
 
   func openFile(resuming kept: Incomplete? = nil) {
@@ -190,6 +190,8 @@ extension FillDriver {
     guard let blob = file.blob, let body, !file.hasGap else { return }
     let length = received
     let expected = body.expectedLength ?? length
+    let digest = expectedDigest
+    let error = ProxyError.wrongDigest(request.origin.authority)
     onPool { post in
       guard !body.isSpilling else {
         body.complete(length: length)
@@ -199,6 +201,20 @@ extension FillDriver {
       }
       guard blob.watermark == length else {
         post(.committed, 0, nil)
+        return
+      }
+      if let digest {
+        // Nobody sees the end before it is known to be the right one.
+        switch blob.finish(length: expected, digest: digest) {
+        case .finished(let finished):
+          body.complete(length: length)
+          post(.committed, 0, finished)
+        case .wrongDigest:
+          body.cut(error)
+          post(.mismatched, 0, nil)
+        case .wrongLength, .failed:
+          post(.committed, 0, nil)
+        }
         return
       }
       // All readers may see the end as soon as the last byte is there; what follows is for those to come.

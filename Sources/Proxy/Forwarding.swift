@@ -15,6 +15,11 @@ enum Forwarding {
     }
   }
 
+  /// Takes away what makes a request ask for less than the whole.
+  static func askForWhole(_ fields: inout FieldSection) {
+    fields.removeAll { known, _, _ in isAboutPart(known) }
+  }
+
   /// The request for one client alone: as it came, less what was about its connection.
   static func relayedRequest(_ request: ClientRequest, via: Via) -> OriginRequest {
     var fields = request.fields
@@ -45,7 +50,10 @@ enum Forwarding {
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     if let stale { Validation.addConditions(for: stale, to: &fields) }
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    var request = request
+    request.method = .get
+    return make(
+      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
@@ -55,7 +63,10 @@ enum Forwarding {
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
     Completion.ask(for: kept.response, from: kept.length, in: &fields)
-    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    var request = request
+    request.method = .get
+    return make(
+      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   /// What of a client's request may have a say in an answer for all.
@@ -78,20 +89,10 @@ enum Forwarding {
     var fields = fields
     fields.remove(.host)
     fields.remove(.contentLength)
+    if let credential = request.credential { fields.set(.authorization, credential.value) }
     via.append(to: &fields, receivedAs: request.version)
-    var head: [UInt8] = []
-    head.reserveCapacity(fields.bytes.count + request.target.pathAndQuery.count + 128)
-    head.append(contentsOf: method)
-    head.append(UInt8(ascii: " "))
-    if request.asksForServer {
-      head.append(UInt8(ascii: "*"))
-    } else {
-      head.append(contentsOf: request.target.pathAndQuery)
-    }
-    head.append(contentsOf: " HTTP/1.1\r\nHost: ".utf8)
-    head.append(contentsOf: request.target.hostField.utf8)
-    head.append(contentsOf: [13, 10])
-    fields.serialise(into: &head)
+    var head = start(
+      method, request.target, asterisk: request.asksForServer, fields: fields)
     switch framing {
     case .length(let count): MessageWriter.appendField(.contentLength, count, to: &head)
     case .chunked: head.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8)
@@ -103,7 +104,44 @@ enum Forwarding {
       origin: request.origin, method: request.method, head: head,
       framing: isContentFree ? .none : framing,
       mayRepeat: isContentFree && request.method.isIdempotent,
-      endsConnection: !isContentFree && (request.method == .get || request.method == .head))
+      endsConnection: !isContentFree && (request.method == .get || request.method == .head),
+      credential: request.credential?.name,
+      redirects: request.followsRedirects
+        ? RedirectChain(
+          request.target, isConfigured: request.route.isConfigured, fields: fields) : nil)
+  }
+
+  /// Request line, Host and the other fields.
+  private static func start(
+    _ method: [UInt8], _ target: TargetURI, asterisk: Bool = false, fields: FieldSection
+  ) -> [UInt8] {
+    var head: [UInt8] = []
+    head.reserveCapacity(fields.bytes.count + target.pathAndQuery.count + 128)
+    head.append(contentsOf: method)
+    head.append(UInt8(ascii: " "))
+    if asterisk {
+      head.append(UInt8(ascii: "*"))
+    } else {
+      head.append(contentsOf: target.pathAndQuery)
+    }
+    head.append(contentsOf: " HTTP/1.1\r\nHost: ".utf8)
+    head.append(contentsOf: target.hostField.utf8)
+    head.append(contentsOf: [13, 10])
+    fields.serialise(into: &head)
+    return head
+  }
+
+  /// The same request at the place where redirects have led it.
+  static func redirected(_ request: OriginRequest, along chain: RedirectChain) -> OriginRequest {
+    var request = request
+    request.origin = chain.origin
+    request.head =
+      start(
+        request.method.spelling.withUTF8Buffer { Array($0) }, chain.target, fields: chain.fields)
+      + [13, 10]
+    request.redirects = chain
+    if chain.hasCrossed { request.credential = nil }
+    return request
   }
 
   /// Takes from a response what was about the origin's connection, and adds what every hop adds.

@@ -47,6 +47,16 @@ final class GrowingBody: Sendable {
     var producer: Producer?
     var tail: [UInt8] = []
     var tailStart: Int64 = 0
+    /// Up to where the file may be read before its end is known to be right.
+    let openLimit: Int64
+
+    init(openLimit: Int64) { self.openLimit = openLimit }
+
+    /// How much of the file readers may have.
+    func readable(_ blob: GrowingBlob) -> Int64 {
+      if case .complete = end { return blob.watermark }
+      return min(blob.watermark, openLimit)
+    }
 
     var available: Int64 {
       if producer != nil { return tailStart + Int64(tail.count) }
@@ -75,11 +85,16 @@ final class GrowingBody: Sendable {
   let response: StoredResponse
   /// From `Content-Length`; nil while it will only be known at the end.
   let expectedLength: Int64?
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
-  init(response: StoredResponse, expectedLength: Int64?) {
+  /// - Parameter isChecked: the last byte stays back until the content is known to be right: with it a client would
+  ///   take it for whole. Without a length it is the end of the content that stays back.
+  init(response: StoredResponse, expectedLength: Int64?, isChecked: Bool = false) {
     self.response = response
     self.expectedLength = expectedLength
+    var limit = Int64.max
+    if isChecked, let expectedLength, expectedLength > 0 { limit = expectedLength - 1 }
+    state = Mutex(State(openLimit: limit))
   }
 
   // MARK: The writer's side
@@ -231,7 +246,7 @@ final class GrowingBody: Sendable {
       return .copied(count)
     }
     if let blob = state.blob {
-      let available = blob.watermark - offset
+      let available = state.readable(blob) - offset
       if available > 0 { return .file(blob, available: available) }
     }
     if state.producer != nil, offset >= state.tailStart {

@@ -21,7 +21,13 @@ final class HeadWatch {
     watch = store.watch(key, holding: entry)
   }
 
-  func hear(_ head: ResponseHead, for request: ClientRequest, on loop: EventLoop, via: Via) {
+  /// - Parameter isFollowed: the answer came by a redirect from another origin.
+  func hear(
+    _ head: ResponseHead, for request: ClientRequest, on loop: EventLoop, via: Via,
+    isFollowed: Bool
+  ) {
+    // One origin knows nothing of what another one sent.
+    guard entry.response.isFollowed == isFollowed else { return }
     let now = loop.wallSeconds
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: via)
@@ -30,7 +36,7 @@ final class HeadWatch {
       requestTime: loop.wallSeconds(of: sentAt), responseTime: now, policy: request.policy)
     switch news {
     case .confirmed(let response):
-      store.refresh(entry, response: response, watch: watch)
+      store.refresh(entry, response: response.marked(isFollowed), watch: watch)
     case .superseded:
       store.refresh(entry, response: entry.response.expired(at: now), watch: watch)
     case .nothing:

@@ -50,15 +50,25 @@ extension ClientConnection {
     else { return false }
     let response = entry.response
     guard response.variance.selectors.isEmpty else { return false }
+    let keySpan = Span<UInt8>(_unsafeBytes: key)
+    // Pages for clients of mirrors are written anew, and some indexes are only good together with another.
+    if case .proxy = role, bytes[head.pointee.targetRange.lowerBound] == 0x2F,
+      PathRules.mayHaveLinks(keySpan)
+    {
+      return false
+    }
+    if PathRules.belongsToGroup(keySpan) { return false }
     let now = loop.wallSeconds
     let age = response.freshness.currentAge(at: now)
     var lifetime = response.freshness.lifetime
     if lifetime <= age || response.freshness.flags.contains(.alwaysValidate)
       || worker.settings.hasRules
+      || age >= ResourceTerms.longestMetadata && PathRules.mayBeLimited(keySpan)
     {
       // Not by what its origin says alone: a package file is fresh for ever, a rule may say anything.
-      let policy = worker.settings.rules.policy(of: Span<UInt8>(_unsafeBytes: key))
-      let adjusted = policy.adjust(response.freshness)
+      let terms = worker.settings.rules.terms(of: keySpan)
+      let policy = terms.policy
+      let adjusted = policy.adjust(terms.limit(response.freshness))
       guard policy.kind != .passed, adjusted.lifetime > age,
         !adjusted.flags.contains(.alwaysValidate)
       else { return false }
@@ -127,8 +137,9 @@ extension ClientConnection {
 
   /// Whether the operator named the origin, so that `destinations` has no say.
   private func isConfigured(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    let way = way(bytes)
-    return way == .origin || way == .mirror
+    if case .origin = role { return true }
+    return worker.router.isConfigured(
+      worker.parsedHead.pointee, in: Span<UInt8>(_unsafeBytes: bytes))
   }
 
   private func hitRecord(

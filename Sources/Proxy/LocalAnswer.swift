@@ -4,6 +4,7 @@
 //   OPTIONS *, or with Max-Forwards: 0    what this proxy takes
 //   TRACE with Max-Forwards: 0            the request as it came, less what is secret
 //   TRACE otherwise                       405: it is never passed on
+//   a page of an index by another name    301: where the index has it
 //
 // TRACE makes an origin repeat a request's credentials to whoever can read the answer. Nothing that
 // fetches packages needs it, so here it shows what reaches this hop and no further.
@@ -16,6 +17,12 @@ struct LocalAnswer {
   /// Said of OPTIONS: the methods that pass.
   var allows = false
   var content: [UInt8] = []
+  /// Where to ask instead, relative to what was asked for.
+  var location: [UInt8]?
+
+  static func redirect(to location: [UInt8]) -> LocalAnswer {
+    LocalAnswer(status: Status(301), location: location)
+  }
 
   static let options = LocalAnswer(status: .ok, allows: true)
 

@@ -201,7 +201,7 @@ final class OriginPool {
 
   /// The rules may have changed since it was made.
   private func isPermitted(_ connection: OriginConnection) -> Bool {
-    connection.origin.isConfigured
+    connection.origin.isConfigured || connection.origin.parent != nil
       || worker.settings.destinations.allows(address: connection.peer.ip)
   }
 

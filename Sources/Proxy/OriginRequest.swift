@@ -1,5 +1,6 @@
 // What an exchange asks of an origin, and which origin that is.
 
+import Configuration
 import HTTP
 
 /// What is sent to an origin.
@@ -15,8 +16,33 @@ struct OriginRequest {
   /// Content where its method gives it no meaning (RFC 9110 §9.3.1): an origin that does not look for it takes it
   /// for the next request, so there will be none on this connection.
   var endsConnection = false
+  /// What its Authorization is, if that is the operator's.
+  var credential: String?
+  /// Redirects are followed; nil where they are the client's business.
+  var redirects: RedirectChain?
   /// Other protocols that the origin may switch to, as in an Upgrade field.
   var upgrade: [UInt8]? = nil
+}
+
+extension OriginRequest {
+  /// The head for a parent proxy: the target in absolute form, so that it knows where to go, and what it wants to see.
+  /// An https origin gets its own, through the parent.
+  func head(for parent: ParentProxy) -> [UInt8] {
+    guard !origin.isSecure, let space = head.firstIndex(of: 0x20),
+      let lineEnd = head.firstIndex(of: 0x0A)
+    else { return head }
+    var result: [UInt8] = []
+    result.reserveCapacity(head.count + 256)
+    result += head[...space]
+    result += "http://\(origin.host.contains(":") ? "[\(origin.host)]" : origin.host)".utf8
+    if origin.port != 80 { result += ":\(origin.port)".utf8 }
+    // `OPTIONS *` is a URI without a path on its way through a proxy (RFC 9112 §3.2.4).
+    let target = head[(space + 1)...]
+    result += target.first == 0x2A ? target.dropFirst()[...lineEnd] : target[...lineEnd]
+    result += parent.authorization.utf8
+    result += head[(lineEnd + 1)...]
+    return result
+  }
 }
 
 /// Scheme, host and port, and whether the operator or a client chose them.
@@ -27,6 +53,18 @@ struct Origin: Hashable, Sendable {
   /// Named in the configuration, so that its addresses are not held against `destinations`. Part of the
   /// identity: a connection made on the operator's word is not lent to a client's.
   var isConfigured: Bool
+  /// The proxy in between. Part of the identity as well: what was connected one way is not used the other way.
+  var parent: ParentProxy? = nil
+
+  /// Whose connections can carry its requests, by way of a parent or without. In clear a parent's connections are good
+  /// for all origins; to an https origin one leads through the parent.
+  func carrier(by parent: ParentProxy?) -> Origin {
+    var carrier = self
+    carrier.parent = parent
+    guard let parent, !isSecure else { return carrier }
+    return Origin(
+      isSecure: false, host: parent.host, port: parent.port, isConfigured: true, parent: parent)
+  }
 
   var authority: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 }

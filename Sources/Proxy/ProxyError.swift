@@ -297,6 +297,33 @@ struct ProxyError: Error, Sendable {
     ProxyError(.proxyInternalError, "the answer could not be kept while it came: \(reason)")
   }
 
+  // MARK: Pages of mirrors
+
+  static func pageTooLarge(_ authority: String, _ limit: Int64) -> ProxyError {
+    ProxyError(
+      .responseBodySize,
+      "the page of \(authority) is larger than \(limit >> 20) MiB, too large to have its links"
+        + " lead through this mirror; ask for it as a forward proxy")
+  }
+
+  static func codedPage(_ authority: String, _ coding: String) -> ProxyError {
+    ProxyError(
+      .responseContentCoding,
+      "\(authority) compressed the page (\(coding)) although it was asked not to, so that its links cannot lead"
+        + " through this mirror; ask for it as a forward proxy, or set `ecosystem: none` for the mirror"
+    )
+  }
+
+  static let poolBusy = ProxyError(
+    .proxyInternalError, "the disk threads have too much to do; try again in a moment",
+    status: .serviceUnavailable)
+
+  static func wrongDigest(_ authority: String) -> ProxyError {
+    ProxyError(
+      .protocolError,
+      "the content \(authority) sent is not what its index says it is (SHA-256); it was not kept")
+  }
+
   static let cannotWatch = ProxyError(
     .proxyInternalError,
     "the kernel refuses to watch another connection (memory, or `fs.epoll.max_user_watches`)",

@@ -3,6 +3,7 @@
 
 import Caching
 import HTTP
+import Mirrors
 import Platform
 
 enum RequestIntake {
@@ -33,6 +34,10 @@ enum RequestIntake {
       }
       if let answer = try localAnswer(head, ends: ends, in: bytes, role: role) {
         return .answered(answer, keepsAlive: persists)
+      }
+      if let location = worker.router.redirect(head, in: bytes, role: role) {
+        if let fault = Authority.faultOfHost(head, in: bytes) { throw ProxyError(fault) }
+        return .answered(.redirect(to: location), keepsAlive: persists)
       }
       return .request(try request(head, framing, in: bytes, role: role, worker))
     } catch {
@@ -105,17 +110,46 @@ enum RequestIntake {
       (framing == .none || framing == .length(0))
       && [.forward, .origin, .intercept].contains(route.way)
     let upgrade = mayUpgrade ? ProtocolUpgrade.offer(in: fields, version: head.version) : nil
+    // Nor does anybody in the operator's name.
+    let credential = upgrade == nil ? shown(head.method, route, fields: &fields, worker) : nil
+    var resource = worker.settings.rules.classify(route.target.key.span, below: route.below)
+    if credential?.isShared == false { resource.terms.policy.kind = .passed }
+    var links: MirrorLinks?
+    if resource.kind?.hasLinks == true, head.method == .get || head.method == .head {
+      links = route.links
+    }
+    // What is written anew has to be read first.
+    if links != nil { fields.set(.acceptEncoding, "identity") }
     return ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
-      key: CacheKey(route.target.key, hasher: worker.hasher),
-      policy: worker.settings.rules.policy(of: route.target.key.span),
+      key: CacheKey(
+        route.target.key + (credential?.keySuffix ?? []), hasher: worker.hasher),
+      credential: credential, resource: resource, links: links,
       leavesFieldsBehind: VariedFields.areInside(
         fields, forwarding: worker.settings.forwardFields),
       isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
+  }
+
+  /// What the origin is shown for a request. Only what reads: the operator's name is not for clients to write with.
+  private static func shown(
+    _ method: Method, _ route: Route, fields: inout FieldSection, _ worker: Worker
+  ) -> ShownCredential? {
+    guard method == .get || method == .head,
+      let credential = worker.settings.credentials.credential(for: route.target, way: route.way)
+    else { return nil }
+    switch route.way {
+    case .forward, .intercept:
+      // Whoever speaks to the origin itself may speak for himself.
+      guard !fields.contains(.authorization) else { return nil }
+    case .mirror, .prefix, .origin, .tunnel:
+      // It was for the mirror.
+      fields.remove(.authorization)
+    }
+    return credential
   }
 
   private static func tunnel(

@@ -4,6 +4,7 @@
 
 import Configuration
 import HTTP
+import Mirrors
 
 /// What a listener is for.
 enum ListenerRole: Sendable {
@@ -35,6 +36,10 @@ struct Route {
   var way: Way
   /// The operator named the origin, so that `destinations` has no say.
   var isConfigured: Bool
+  /// How links are written in pages for who comes this way; nil where they stay as they are.
+  var links: MirrorLinks? = nil
+  /// What the mirror knows of its paths.
+  var below: PathRules.Below? = nil
 }
 
 struct Router: Sendable {
@@ -43,15 +48,38 @@ struct Router: Sendable {
     var base: TargetURI
     /// The start of every key below it, with the last slash.
     var keyPrefix: [UInt8]
+    /// Hosts besides its own that its files may be on.
+    var files: [HostPattern]
+    var links: MirrorLinks?
+    var ecosystem: Ecosystem?
+    /// Its requests take a credential along, and their keys are others.
+    var showsCredential: Bool
   }
 
   private let mirrors: [Mirror]
   private let names: [String]
+  private let prefixLinks: MirrorLinks
 
-  init(_ mirrors: Mirrors) {
+  private let credentials: UpstreamCredentials
+
+  /// - Parameter publicURL: where clients reach this proxy.
+  init(
+    _ mirrors: Mirrors, publicURL: OriginURL? = nil,
+    credentials: UpstreamCredentials = UpstreamCredentials([])
+  ) {
+    self.credentials = credentials
+    let root = publicURL.map { Array($0.text.utf8) }
+    prefixLinks = MirrorLinks(publicURL: root)
     self.mirrors = mirrors.all.compactMap { mirror in
       guard let base = TargetURI(mirror.url.text) else { return nil }
-      return Mirror(name: Array(mirror.name.utf8), base: base, keyPrefix: base.key)
+      let name = Array(mirror.name.utf8)
+      let isPlain = mirror.ecosystem == .none
+      // Every host in `files` would open those inside the network to whoever asks.
+      return Mirror(
+        name: name, base: base, keyPrefix: base.key, files: mirror.files.filter { $0 != .any },
+        links: isPlain ? nil : MirrorLinks(publicURL: root, name: name, base: base),
+        ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue),
+        showsCredential: credentials.credential(for: base, way: .mirror) != nil)
     }
     names = mirrors.all.map(\.name)
   }
@@ -69,16 +97,19 @@ struct Router: Sendable {
     var outcome = TargetKey.Outcome.notKeyed
     switch role {
     case .origin(let base):
-      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
+      guard credentials.isEmpty, bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
         Authority.faultOfHost(head, in: bytes) == nil
       else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .intercepted(let host):
-      guard bytes[first] == 0x2F, let field = host.agreeingField(head, in: bytes) else { return 0 }
+      guard !credentials.concernForward, bytes[first] == 0x2F,
+        let field = host.agreeingField(head, in: bytes)
+      else { return 0 }
       outcome = unsafe TargetKey.write(
         .https, authority: field, pathAndQuery: target, in: bytes, into: buffer)
     case .proxy where bytes[first] != 0x2F:
+      guard !credentials.concernForward else { return 0 }
       let nothing: [UInt8] = []
       outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
     case .proxy:
@@ -86,13 +117,23 @@ struct Router: Sendable {
       let segment = Self.firstSegment(of: target, in: bytes)
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
-        guard !Self.mayClimb(rest, in: bytes) else { return 0 }
+        if FilesPath.isMeant(by: rest, in: bytes) {
+          guard credentials.isEmpty, let files = FilesPath(rest, in: bytes) else { return 0 }
+          outcome = unsafe TargetKey.write(
+            files.scheme, authority: files.authority, pathAndQuery: files.path, in: bytes,
+            into: buffer)
+          break
+        }
+        guard !mirrors[mirror].showsCredential, !Self.mayClimb(rest, in: bytes) else { return 0 }
         let prefix = mirrors[mirror].keyPrefix
         outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
-      } else if Self.isHost(segment, in: bytes) {
+      } else if credentials.isEmpty, Self.isHost(segment, in: bytes) {
+        // Some clients write the colon of a port as %3A.
+        let isEscaped = Self.endsInEscapedHTTPSPort(segment, in: bytes)
         outcome = unsafe TargetKey.write(
-          Self.prefixScheme(segment, in: bytes), authority: segment, pathAndQuery: rest, in: bytes,
-          into: buffer)
+          isEscaped ? .https : Self.prefixScheme(segment, in: bytes),
+          authority: isEscaped ? segment.lowerBound..<segment.upperBound - 6 : segment,
+          pathAndQuery: rest, in: bytes, into: buffer)
       }
     }
     guard case .key(let count, _) = outcome else { return 0 }
@@ -105,6 +146,12 @@ struct Router: Sendable {
     guard let first = target.first, bytes[first] == 0x2F else { return .forward }
     return mirror(named: Self.firstSegment(of: target, in: bytes), in: bytes) == nil
       ? .prefix : .mirror
+  }
+
+  /// Whether the operator named the origin of a request on a proxy's listener, so that `destinations` has no say.
+  func isConfigured(_ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>) -> Bool {
+    guard way(head, in: bytes) == .mirror else { return false }
+    return (try? route(head, in: bytes, role: .proxy).isConfigured) ?? false
   }
 
   // MARK: The long way
@@ -162,20 +209,70 @@ struct Router: Sendable {
       case .absolute(let scheme, let authority, let path) = tunnelled
     {
       return Route(
-        target: try parse(scheme, authority, path, in: bytes), way: .prefix, isConfigured: false)
+        target: try parse(scheme, authority, path, in: bytes), way: .prefix, isConfigured: false,
+        links: prefixLinks)
     }
     let segment = Self.firstSegment(of: range, in: bytes)
     let rest = segment.upperBound..<range.upperBound
-    if let mirror = mirror(named: segment, in: bytes) {
-      let target = try below(mirrors[mirror].base, path: rest, in: bytes)
-      return Route(target: target, way: .mirror, isConfigured: true)
+    if let index = mirror(named: segment, in: bytes) {
+      let mirror = mirrors[index]
+      if FilesPath.isMeant(by: rest, in: bytes) {
+        return try routeFiles(mirror, rest, in: bytes)
+      }
+      let target = try below(mirror.base, path: rest, in: bytes)
+      return Route(
+        target: target, way: .mirror, isConfigured: true, links: mirror.links,
+        below: mirror.ecosystem.map {
+          PathRules.Below($0, baseCount: mirror.keyPrefix.count)
+        })
     }
     if Self.isHost(segment, in: bytes) {
-      let scheme = Self.prefixScheme(segment, in: bytes)
       return Route(
-        target: try parse(scheme, segment, rest, in: bytes), way: .prefix, isConfigured: false)
+        target: try FilesPath.target(
+          bytes.extracting(segment).isHTTPS ? .https : .http, segment, rest, in: bytes),
+        way: .prefix, isConfigured: false, links: prefixLinks)
     }
     throw ProxyError(.destinationNotFound, notFoundSentence, status: .notFound)
+  }
+
+  /// `/NAME/+files/https/HOST/path`: a file of any host, by way of a mirror.
+  private func routeFiles(
+    _ mirror: Mirror, _ rest: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) throws(ProxyError) -> Route {
+    guard let target = try FilesPath.target(rest, in: bytes) else {
+      throw ProxyError(
+        .requestError,
+        "behind \(MirrorLinks.filesSegment) come a scheme, a host and a path:"
+          + " /\(String(decoding: mirror.name, as: UTF8.self))/\(MirrorLinks.filesSegment)/https/files.example.org/path"
+      )
+    }
+    let isOwn = target.keyPrefix == mirror.base.keyPrefix
+    let isNamed = mirror.files.contains { $0.matches(name: target.authority.bareHost) }
+    return Route(
+      target: target, way: .mirror, isConfigured: isOwn || isNamed, links: mirror.links,
+      below: mirror.ecosystem.map { PathRules.Below($0, baseCount: target.keyPathStart + 1) })
+  }
+
+  /// Where a request for a page of an index is sent that asks for it by another name than the index has it under
+  /// (ProjectName.swift): relative to what was asked for.
+  func redirect(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole
+  ) -> [UInt8]? {
+    guard case .proxy = role, head.method == .get || head.method == .head,
+      let first = head.targetRange.first, bytes[first] == 0x2F
+    else { return nil }
+    let segment = Self.firstSegment(of: head.targetRange, in: bytes)
+    guard let index = mirror(named: segment, in: bytes), mirrors[index].ecosystem == .pypi else {
+      return nil
+    }
+    let rest = bytes.copy(segment.upperBound..<head.targetRange.upperBound)
+    var path = rest.prefix { $0 != 0x3F }.dropFirst()
+    // A mirror of a whole host has its index at `simple/`.
+    let simple = Array("simple/".utf8)
+    if path.starts(with: simple), path.count > simple.count { path = path.dropFirst(simple.count) }
+    guard let name = ProjectName.redirect(path) else { return nil }
+    let query = rest.drop { $0 != 0x3F }
+    return (path.last == 0x2F ? Array("../".utf8) : []) + name + query
   }
 
   private func parse(
@@ -234,11 +331,19 @@ struct Router: Sendable {
     var hasOther = false
     for index in segment {
       switch bytes[index] {
-      case 0x2E, 0x3A: hasMark = true
+      case 0x2E, 0x3A, 0x25: hasMark = true
       default: hasOther = true
       }
     }
     return hasMark && hasOther
+  }
+
+  private static func endsInEscapedHTTPSPort(
+    _ segment: Range<Int>, in bytes: borrowing Span<UInt8>
+  ) -> Bool {
+    guard segment.count > 6 else { return false }
+    let end = bytes.extracting(segment.upperBound - 6..<segment.upperBound)
+    return end.equals("%3A443") || end.equals("%3a443")
   }
 
   /// Port 443 means https; everything else is spoken in clear.

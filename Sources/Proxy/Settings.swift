@@ -49,6 +49,10 @@ final class Settings: Sendable {
   private let listeners: [ListenerSecurity]
   /// Nil when every tunnel is passed on unread.
   let interception: Interception?
+  /// Through whom origins are asked.
+  let parents: Parents
+  /// What origins are shown.
+  let credentials: UpstreamCredentials
   /// How https origins are reached.
   let upstreamTLS: UpstreamTLS
   /// What may be open at a time: what `limits` says, or what the system's limit on descriptors leaves.
@@ -60,7 +64,10 @@ final class Settings: Sendable {
     rules = ResourceRules(configuration.rules.map { ResourceRules.Rule($0) })
     hasRules = !rules.isEmpty
     isOffline = configuration.offline
-    router = Router(configuration.mirrors)
+    parents = Parents(configuration.upstream)
+    credentials = UpstreamCredentials(configuration.upstream.credentials)
+    router = Router(
+      configuration.mirrors, publicURL: configuration.publicURL, credentials: credentials)
     upstreamTLS = UpstreamTLS(configuration.upstream)
     interception = Interception(configuration.intercept)
     listeners = configuration.listeners.map { ListenerSecurity($0) }

@@ -22,7 +22,7 @@ package enum StoreAPI {
     func matches(_ key: [UInt8]) -> Bool {
       switch self {
       case .all: true
-      case .exact(let bytes): key == bytes
+      case .exact(let bytes): UpstreamCredentials.keys(of: bytes).contains(key)
       case .prefix(let bytes): key.starts(with: bytes)
       }
     }
@@ -105,7 +105,12 @@ package enum StoreAPI {
 
   /// A line for each variant stored under a key; empty when there is none.
   package static func show(_ store: Store, _ key: [UInt8]) -> [UInt8] {
-    let key = CacheKey(key, hasher: store.keyHasher)
+    UpstreamCredentials.keys(of: key).flatMap {
+      show(store, CacheKey($0, hasher: store.keyHasher))
+    }
+  }
+
+  private static func show(_ store: Store, _ key: CacheKey) -> [UInt8] {
     var lines = store.show(key).flatMap { entry in
       var object = JSONObject()
       object.add("url", String(decoding: entry.key, as: UTF8.self))
@@ -135,7 +140,7 @@ package enum StoreAPI {
       response.responseTime &+ response.freshness.remaining(at: response.responseTime))
     object.add(
       "selectedBy",
-      response.variance.selectors.map { field($0.name[...], $0.value.map { $0[...] }) })
+      response.variance.ofRequests.selectors.map { field($0.name[...], $0.value.map { $0[...] }) })
     object.add(
       "fields", (0..<fields.count).map { field(fields.name(at: $0), fields.value(at: $0)) })
   }
@@ -188,12 +193,13 @@ package enum StoreAPI {
       if selection.matches(entry.key) { bytes &+= entry.contentLength }
       return true
     }
-    let responses =
-      switch selection {
-      case .all: try store.purge(.prefix([]))
-      case .exact(let key): try store.purge(.exact(key))
-      case .prefix(let prefix): try store.purge(.prefix(prefix))
-      }
+    var responses = 0
+    switch selection {
+    case .all: responses = try store.purge(.prefix([]))
+    case .exact(let key):
+      for key in UpstreamCredentials.keys(of: key) { responses += try store.purge(.exact(key)) }
+    case .prefix(let prefix): responses = try store.purge(.prefix(prefix))
+    }
     return (responses, bytes)
   }
 

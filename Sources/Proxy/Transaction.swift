@@ -28,9 +28,11 @@ struct RequestTraits: Equatable {
   var asksForLess = false
   /// It has fields that stay behind when the store is filled (UnkeyedFields.swift).
   var leavesFieldsBehind = false
+  /// Its answer is gathered whole and written anew, so that nothing is gained by filling the store for it alone.
+  var isRewritten = false
 
   /// A fetch for all would ask for something else than it does.
-  var isBestAskedAsItIs: Bool { asksForLess || leavesFieldsBehind }
+  var isBestAskedAsItIs: Bool { asksForLess || leavesFieldsBehind || isRewritten }
 }
 
 struct Transaction {
@@ -305,6 +307,18 @@ struct Transaction {
       return Effects()
     case .idle, .lookingUp, .loading, .awaitingFill, .awaitingOrigin:
       preconditionFailure("stored content could not be read in \(state)")
+    }
+  }
+
+  /// The answer was to be written anew, and could not; no byte of it is out.
+  mutating func rewritingFailed(_ error: ProxyError) -> Effects {
+    switch state {
+    case .answering:
+      return fail(error)
+    case .finished:
+      return Effects()
+    case .idle, .lookingUp, .loading, .awaitingFill, .awaitingOrigin:
+      preconditionFailure("an answer was written anew in \(state)")
     }
   }
 

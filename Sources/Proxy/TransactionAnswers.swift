@@ -13,6 +13,9 @@ extension TransactionDriver {
   func answerStored() {
     if let part { return answer(part.plan, from: part.kept) }
     guard let entry else { return }
+    if let document = linkedDocument(entry.response.status, entry.response.fields) {
+      return answerRewritten(entry, document)
+    }
     let now = loop.wallSeconds
     let length = entry.contentLength
     let plan = Answers.plan(request, entry.response, length: length, received: length, now: now)
@@ -54,6 +57,10 @@ extension TransactionDriver {
       if case .parts(let parts) = plan.kind { writeParts(parts, of: entry.inlineBody) }
       client.flushScratch()
       answerSent()
+    case .inline where content.count > worker.scratch.room:
+      client.content = ContentSource(page: entry, range: content)
+      client.flushScratch()
+      client.advance()
     case .inline:
       let range = Int(content.lowerBound)..<Int(content.upperBound)
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: entry.inlineBody[range]))
@@ -78,8 +85,15 @@ extension TransactionDriver {
         client.flushScratch(more: true)
       }
       worker.scratch.append(part.head)
-      worker.scratch.append(UnsafeRawBufferPointer(rebasing: body[range]))
+      let content = UnsafeRawBufferPointer(rebasing: body[range])
+      if content.count <= worker.scratch.room {
+        worker.scratch.append(content)
+      } else {
+        client.flushScratch(more: true)
+        client.write(content, more: true)
+      }
     }
+    if worker.scratch.room < parts.end.count { client.flushScratch(more: true) }
     worker.scratch.append(parts.end)
   }
 
@@ -195,7 +209,11 @@ extension TransactionDriver {
   var unknownLength: Answers.Delimiter { request.version == .http11 ? .chunked : .close }
 
   func cacheStatus(_ response: StoredResponse, now: Int64) -> CacheStatus {
-    let left = request.policy.adjust(response.freshness).remaining(at: now)
+    if page != nil {
+      return CacheStatus(
+        forwarded: forwardReason, forwardStatus: response.status, detail: relayDetail ?? passDetail)
+    }
+    let left = request.policy.adjust(request.limit(response)).remaining(at: now)
     switch machine.handling {
     case .stale where machine.isForwarded:
       // The origin was asked, and failed (RFC 9211 §2.1: a hit is what was not forwarded).

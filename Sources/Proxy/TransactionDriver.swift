@@ -8,6 +8,7 @@
 import Caching
 import HTTP
 import IO
+import Mirrors
 import Platform
 import Storage
 import Telemetry
@@ -25,6 +26,10 @@ final class TransactionDriver: ExchangeConsumer {
   var entry: StoredEntry?
   /// A part of an incomplete response that answers this request.
   var part: (kept: Incomplete, plan: Answers.Plan)?
+  /// An answer that is gathered whole, to be written anew.
+  var gathering: Gathering?
+  /// What has become of it.
+  var page: StoredEntry?
   /// Turned out to be unreadable when it was to be sent.
   var unreadable: StoredEntry?
   var validationReason = CacheStatus.ForwardReason.uriMiss
@@ -92,7 +97,7 @@ final class TransactionDriver: ExchangeConsumer {
       switch effect {
       case .answerStored: answerStored()
       case .answerGrowing: answerGrowing()
-      case .relayHead: sendRelayHead()
+      case .relayHead: if let page { answerPage(page) } else { sendRelayHead() }
       case .sendError(let error): sendError(error)
       case .abort: client.close(.cut)
       }
@@ -142,6 +147,9 @@ final class TransactionDriver: ExchangeConsumer {
     case .firstPieceRead:
       guard let read = letter.payload as? FirstPiece else { return }
       firstPieceRead(read)
+    case .pageRewritten:
+      guard let rewriting = letter.payload as? Rewriting else { return }
+      rewritten(rewriting)
     case .fillNews:
       fillChanged()
     case .settings, .drain, .admitted, .deserted, .authenticated:
@@ -154,10 +162,12 @@ final class TransactionDriver: ExchangeConsumer {
   /// same, as long as that is fresh (RFC 9111 §3.3).
   private func nothingWhole() {
     let now = loop.wallSeconds
-    guard request.method == .get, request.fields.contains(.range),
+    guard request.method == .get, request.fields.contains(.range), request.links == nil,
       let kept = worker.store.incomplete(request.key, for: request.fields, now: now),
+      request.accepts(kept.response),
       case .fresh = Reuse.decide(
-        kept.response.freshness, request.directives, now: now, policy: request.policy)
+        request.limit(kept.response), request.demands(on: kept.response, now: now), now: now,
+        policy: request.policy)
     else {
       carryOut(machine.storeAnswered(.nothing))
       return
@@ -183,16 +193,23 @@ final class TransactionDriver: ExchangeConsumer {
     self.entry = entry
     let now = loop.wallSeconds
     guard !request.isOffline else {
-      let isFresh = request.policy.adjust(entry.response.freshness).isFresh(at: now)
+      let isFresh = request.policy.adjust(request.limit(entry.response)).isFresh(at: now)
       staleDetail = "offline"
       carryOut(machine.storeAnswered(isFresh ? .fresh : .staleAllowed))
       return
     }
+    if request.resource.kind == .debianIndex, !isOfItsRelease(entry) {
+      validationReason = .stale
+      carryOut(machine.storeAnswered(.stale))
+      return
+    }
     let reuse = Reuse.decide(
-      entry.response.freshness, request.directives, now: now, policy: request.policy)
-    if case .failed = Preconditions.evaluate(
-      request.fields, method: request.method, status: entry.response.status,
-      validators: entry.response.validators, now: now)
+      request.limit(entry.response), request.demands(on: entry.response, now: now), now: now,
+      policy: request.policy)
+    if request.links == nil,
+      case .failed = Preconditions.evaluate(
+        request.fields, method: request.method, status: entry.response.status,
+        validators: entry.response.validators, now: now)
     {
       // The client may know a newer version than the one stored: that If-Match fails is only true once the
       // origin has confirmed what is here (RFC 9111 §4.3.2 leaves the judgement to it).
@@ -215,10 +232,29 @@ final class TransactionDriver: ExchangeConsumer {
     }
   }
 
+  /// Whether an index was confirmed after the release file it belongs to, as far as one is known.
+  private func isOfItsRelease(_ entry: StoredEntry) -> Bool {
+    let suffix = request.credential?.keySuffix ?? []
+    for key in ReleaseGroup.leaders(of: request.target.key) {
+      switch worker.lookup(CacheKey(key + suffix, hasher: worker.hasher)) {
+      case .absent: continue
+      // What it says is not known without reading it; whoever updates asks for it first.
+      case .cold: return false
+      case .hot(let set):
+        guard let release = set.entries.first, release.response.status == .ok else { continue }
+        return entry.response.responseTime > release.response.responseTime
+      }
+    }
+    return true
+  }
+
   func select(_ set: VariantSet) -> StoredEntry? {
     let now = loop.wallSeconds
-    return Variance.select(set.entries, \.response.variance, for: request.fields) {
-      request.policy.adjust($0.response.freshness).isFresh(at: now)
+    return Variance.select(
+      set.entries.filter { request.accepts($0.response) }, { $0.response.variance.ofRequests },
+      for: request.fields
+    ) {
+      request.policy.adjust(request.limit($0.response)).isFresh(at: now)
     }
   }
 
@@ -232,7 +268,8 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
     relayHead = head
     worker.invalidate(after: request, head)
-    headWatch?.hear(head, for: request, on: loop, via: worker.via)
+    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
+    headWatch?.hear(head, for: request, on: loop, via: worker.via, isFollowed: isFollowed)
     if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
     {
       standIn(for: head.status)
@@ -240,8 +277,14 @@ final class TransactionDriver: ExchangeConsumer {
       client.advance()
       return
     }
+    if gather(head, isFromFill: false) {
+      client.advance()
+      return
+    }
     carryOut(machine.originHeadArrived())
   }
+
+  override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
 
   override func exchangeSwitchedProtocols(
     _ exchange: Exchange, _ fields: FieldSection, _ connection: OriginConnection,
@@ -253,6 +296,10 @@ final class TransactionDriver: ExchangeConsumer {
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
     guard !isOver else { return }
+    if gathering != nil {
+      gatherContent(bytes)
+      return
+    }
     relayContent(bytes)
     if !isOver, client.waitingOutput > Self.relayHighWater { exchange.pause() }
   }
@@ -261,7 +308,7 @@ final class TransactionDriver: ExchangeConsumer {
     self.exchange = nil
     record.upstreamBytes = exchange.receivedBytes
     guard !isOver else { return }
-    relayFinished(trailers: trailers)
+    if gathering != nil { gatheringEnded() } else { relayFinished(trailers: trailers) }
     client.advance()
   }
 
@@ -270,7 +317,10 @@ final class TransactionDriver: ExchangeConsumer {
     record.upstreamBytes = exchange.receivedBytes
     record.error = error
     guard !isOver else { return }
-    if !machine.isAnswering, error.isOutage, mayServeStale(.disconnected) {
+    if let gathered = gathering {
+      gathering = nil
+      gatheringFailed(gathered, error)
+    } else if !machine.isAnswering, error.isOutage, mayServeStale(.disconnected) {
       standIn(for: nil)
       carryOut(machine.originFailedButStale())
     } else {

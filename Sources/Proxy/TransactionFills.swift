@@ -46,7 +46,7 @@ extension TransactionDriver {
   /// way is the origin's to say, and a request's directives are wishes (§5.2.1).
   private func mayJoin(_ response: StoredResponse) -> Bool {
     switch Reuse.decide(
-      response.freshness, RequestDirectives(), now: loop.wallSeconds, policy: request.policy)
+      request.limit(response), RequestDirectives(), now: loop.wallSeconds, policy: request.policy)
     {
     case .fresh: true
     case .stale, .mustValidate, .notAllowed: request.isOffline
@@ -57,7 +57,9 @@ extension TransactionDriver {
     guard case .hot(let set) = worker.lookup(request.key), let entry = select(set),
       entry !== self.entry, entry !== unreadable,
       case .fresh = Reuse.decide(
-        entry.response.freshness, request.directives, now: loop.wallSeconds, policy: request.policy)
+        request.limit(entry.response),
+        request.demands(on: entry.response, now: loop.wallSeconds), now: loop.wallSeconds,
+        policy: request.policy)
     else { return nil }
     return entry
   }
@@ -94,6 +96,13 @@ extension TransactionDriver {
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
+      if linkedDocument(body.response.status, body.response.fields) != nil {
+        // It is written anew once it is whole.
+        guard isCollapsed, !fill.followToEnd(Follower(mailbox: loop.mailbox, id: id)) else {
+          return
+        }
+        return fillChanged()
+      }
       // A range of content whose length nobody knows can be given once the content reaches beyond it.
       if body.length == nil,
         let count = Answers.contentNeeded(
@@ -135,7 +144,10 @@ extension TransactionDriver {
   func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
 
   func mayShare(_ response: StoredResponse) -> Bool {
-    if !isCollapsed || response.variance.matches(request.fields) { return true }
+    if !isCollapsed { return true }
+    if request.accepts(response), response.variance.ofRequests.matches(request.fields) {
+      return true
+    }
     otherVariances.append(response.variance)
     return false
   }
@@ -152,7 +164,7 @@ extension TransactionDriver {
   func mayServeStale(_ failure: Reuse.Failure) -> Bool {
     guard let entry, !isOver else { return false }
     return Reuse.afterFailure(
-      entry.response.freshness, request.directives, now: loop.wallSeconds,
+      request.limit(entry.response), request.demandsAfterFailure, now: loop.wallSeconds,
       failure: failure, policy: request.policy)
   }
 
@@ -178,7 +190,18 @@ extension TransactionDriver {
     self.exchange = exchange
     relayHead = head
     relayDetail = why
-    if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
+    if gather(head, begun: begun, isFromFill: true) {
+      if !isOver, isComplete { gatheringEnded() }
+      client.advance()
+      return
+    }
+    if request.method == .head {
+      // The fetch was for all of a page; what came is none.
+      dropExchange()
+      relayHead?.framing = .none
+      begun = []
+      isComplete = true
+    } else if let short = Answers.conditional(head, for: request, now: loop.wallSeconds) {
       dropExchange()
       originStatus = head.status
       relayHead = short

@@ -18,6 +18,9 @@ extension TransactionDriver {
     if request.traits.isCacheable, UnkeyedFields.areInside(request.fields) {
       relayDetail = "request-credentials"
     }
+    var request = request
+    // What the client knows of a page is about the one that was written anew for it.
+    if request.links != nil { Forwarding.askForWhole(&request.fields) }
     let exchange = Exchange(
       worker: worker, request: Forwarding.relayedRequest(request, via: worker.via), consumer: self)
     self.exchange = exchange
@@ -32,8 +35,13 @@ extension TransactionDriver {
   }
 
   func sendRelayHead() {
-    guard let head = relayHead else { return }
+    guard var head = relayHead else { return }
     var fields = head.fields
+    if linkedDocument(head.status, head.fields) != nil {
+      // HEAD of a page that was not had, so that it could not be written anew.
+      for name in [.etag, .lastModified, .contentLength] as [FieldName] { fields.remove(name) }
+      head.framing = .none
+    }
     Forwarding.tidyResponse(
       &fields, version: head.version, via: worker.via,
       keepingTrailer: head.framing == .chunked && request.acceptsTrailers)

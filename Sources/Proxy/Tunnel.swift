@@ -5,18 +5,24 @@
 //   connecting ─▶ open ─▶ one direction finished ─▶ closed
 //        └─ failed: an answer that says why
 
+import Configuration
 import HTTP
 import IO
 import Platform
 import Telemetry
 
-final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled {
+final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTunnelDelegate,
+  Throttled
+{
   private let worker: Worker
   private let client: ClientConnection
   private let authority: Authority
   private var record: AccessRecord
   private var lookup: HostLookup?
   private var connector: Connector?
+  /// The proxy between here and the host.
+  private let parent: ParentProxy?
+  private var parentTunnel: ParentTunnel?
   private var near: TunnelEnd?
   private var far: TunnelEnd?
   /// For what goes to the client; it is held up by not reading the other side.
@@ -31,6 +37,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     self.client = client
     self.authority = authority
     self.record = record
+    parent = worker.settings.parents.parent(
+      host: authority.bareHost, port: authority.port, isSecure: true)
     lastActive = worker.loop.now
     super.init(loop: worker.loop)
   }
@@ -42,8 +50,16 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
 
   func start() {
     guard takeFarSides(1) else { return }
+    // What a name stands for only the parent knows; an address stands for itself.
+    if parent != nil, !worker.settings.destinations.allows(unresolved: authority.bareHost) {
+      worker.metrics.add(.upstreamConnectFailures, .forbidden)
+      let error = ProxyError.prohibited(
+        authority.host, IPAddress(authority.bareHost).map { [$0] })
+      loop.afterTurn { [self] in fail(error) }
+      return
+    }
     lookup = HostLookup(
-      loop: loop, resolver: worker.resolver, host: authority.bareHost,
+      loop: loop, resolver: worker.resolver, host: parent?.host ?? authority.bareHost,
       timeout: worker.settings.upstream.connectTimeout, delegate: self)
   }
 
@@ -56,11 +72,11 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     case .failure(let failure):
       worker.metrics.add(.upstreamConnectFailures, .resolution)
       if failure == .timedOut { worker.metrics.add(.timeouts, .connect) }
-      fail(.resolving(host, failure))
+      fail(.resolving(parent?.name ?? host, failure))
     case .success(let addresses):
       do throws(ProxyError) {
         let permitted = try worker.permitted(
-          addresses, of: host, port: authority.port, isConfigured: false)
+          addresses, of: host, port: parent?.port ?? authority.port, isConfigured: parent != nil)
         // As many as are tried side by side.
         guard takeFarSides(min(permitted.count, ConnectionRace.sideBySide)) else { return }
         connector = Connector(
@@ -81,9 +97,32 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     guard !isOver else { return }
     worker.metrics.add(.upstreamConnects)
     keepFarSides(1)
+    if let parent {
+      parentTunnel = ParentTunnel(
+        worker: worker, parent: parent, descriptor: socket.release(), authority: "\(authority)",
+        delegate: self)
+    } else {
+      connected(socket.release())
+    }
+  }
+
+  private func connected(_ descriptor: Int32, unread: [UInt8] = []) {
     record.status = .ok
     open(
-      SocketStream(socket.release()), answer: "HTTP/1.1 200 Connection established\r\n\r\n".utf8)
+      SocketStream(descriptor),
+      answer: Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8) + unread)
+  }
+
+  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
+    parentTunnel = nil
+    guard !isOver else { return FileDescriptor.close(raw: descriptor) }
+    connected(descriptor, unread: unread)
+  }
+
+  func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError) {
+    parentTunnel = nil
+    worker.metrics.add(.upstreamConnectFailures, .other)
+    fail(error)
   }
 
   /// Both sides are connected already, and have agreed to speak another protocol.
@@ -101,7 +140,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     let failure = ConnectFailure(attempts)
     worker.metrics.add(.upstreamConnectFailures, failure)
     if failure == .timeout { worker.metrics.add(.timeouts, .connect) }
-    fail(.connecting("\(authority)", attempts))
+    fail(.connecting(parent?.name ?? "\(authority)", attempts))
   }
 
   private func fail(_ error: ProxyError) {
@@ -119,6 +158,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, Throttled
     isOver = true
     lookup?.cancel()
     connector?.cancel()
+    parentTunnel?.cancel()
     record.ending = .clientLeft
     worker.log(record)
     leave()

@@ -19,6 +19,8 @@ final class Shared: Sendable {
   let fills = FillTable()
   let gate: UpstreamGate
   let orphans = Orphans()
+  let pages = RewrittenPages()
+  let digests = FileDigests()
   let clients = ClientCounts()
   let disk: DiskPool
   let resolver: Resolver
@@ -65,6 +67,8 @@ enum LetterSubject: UInt32 {
   case authenticated
   /// The first piece of a stored file was read, or could not be.
   case firstPieceRead
+  /// The links of a page are written anew, or could not be.
+  case pageRewritten
   /// To a worker: use these settings from now on.
   case settings
   /// To a worker: accept nothing more, and finish what is begun.
@@ -168,10 +172,12 @@ final class Worker: LoopObject {
       let hasOtherTrust =
         settings.upstream.ca != self.settings.upstream.ca
         || settings.upstream.unverifiedHosts != self.settings.upstream.unverifiedHosts
+      let hasOtherParents = settings.parents != self.settings.parents
       self.settings = settings
       router = settings.router
       addressHosts.forget()
       pool.dropForbidden()
+      if hasOtherParents { pool.dropAll() }
       if hasOtherTrust {
         // Whom was trusted then may be nobody now.
         trust &+= 1
@@ -184,7 +190,8 @@ final class Worker: LoopObject {
       }
     case .drain:
       drain()
-    case .fillNews, .loaded, .firstPieceRead, .admitted, .deserted, .authenticated, nil:
+    case .fillNews, .loaded, .firstPieceRead, .pageRewritten, .admitted, .deserted, .authenticated,
+      nil:
       break
     }
   }
@@ -415,7 +422,11 @@ final class Worker: LoopObject {
   func invalidate(after request: ClientRequest, _ head: ResponseHead) {
     let targets = Invalidation.targets(
       method: request.method, target: request.target, status: head.status, fields: head.fields)
-    for target in targets { store.remove(CacheKey(target.key, hasher: hasher)) }
+    for target in targets {
+      for key in UpstreamCredentials.keys(of: target.key) {
+        store.remove(CacheKey(key, hasher: hasher))
+      }
+    }
   }
 
   // MARK: Logging

@@ -57,6 +57,11 @@ package final class TLSSession {
   private var socketEnded = false
   /// What has come was not read to its end.
   private var mayHaveMore = false
+  /// Set while records are put together instead of being sent one by one.
+  private var gatherer: RecordGatherer?
+  private var held = HeldRecords()
+  /// Content of a record that OpenSSL has made and could not send.
+  private var recordBegun = 0
   /// Bytes read off the socket since there was content among them.
   private var fruitless = 0
   /// A client's first bytes, until it has said that it speaks TLS.
@@ -299,30 +304,80 @@ package final class TLSSession {
   /// to begin with the bytes that are left, and has to have at least `repeatCount` of them.
   package func write(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
     if let failure { return .failed(failure) }
-    var total = 0
+    if let stop = held.flush(send) { return stopped(stop) }
+    var total = held.settle(bytes.count)
     while total < bytes.count {
-      OpenSSLErrors.clear()
-      var count = 0
-      let end = min(bytes.count, total + Self.recordLimit)
-      let record = UnsafeRawBufferPointer(rebasing: bytes[total..<end])
-      let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
-      if result == 1 {
-        total += count
-        repeatCount = 0
-        continue
-      }
-      repeatCount = record.count
-      let outcome = outcome(result)
-      return total > 0 ? .bytes(total) : outcome
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[total...])
+      let outcome =
+        // A thread has one buffer, and a carrier uses it.
+        recordBegun == 0 && carrier == nil && rest.count > RecordGatherer.recordLimit
+        ? writeRecords(rest) : writeRecord(rest)
+      guard case .bytes(let count) = outcome else { return total > 0 ? .bytes(total) : outcome }
+      total += count
+      if !held.isEmpty { break }
     }
     return total > 0 ? .bytes(total) : .wantsWrite
   }
 
-  /// Bytes of a record that was begun, and that have to be written again.
-  private(set) package var repeatCount = 0
+  /// One record, to the socket.
+  private func writeRecord(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    OpenSSLErrors.clear()
+    var count = 0
+    let record = min(bytes.count, RecordGatherer.recordLimit)
+    let result = SSL_write_ex(ssl, bytes.baseAddress, record, &count)
+    recordBegun = result == 1 ? 0 : record
+    return result == 1 ? .bytes(count) : outcome(result)
+  }
 
-  /// Content of one record, at most (RFC 8446 §5.1).
-  private static let recordLimit = 16 << 10
+  /// Several records at once. What of them the socket does not take is held.
+  private func writeRecords(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    guard let buffer = RecordGatherer() else { return writeRecord(bytes) }
+    gatherer = buffer
+    defer { gatherer = nil }
+    var content = 0
+    /// Where each record ends that is full: all of them are of one size.
+    var recordSize = 0
+    for _ in 0..<RecordGatherer.records where content < bytes.count {
+      OpenSSLErrors.clear()
+      var count = 0
+      let end = min(bytes.count, content + RecordGatherer.recordLimit)
+      let record = UnsafeRawBufferPointer(rebasing: bytes[content..<end])
+      let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
+      guard result == 1 else {
+        let outcome = outcome(result)
+        guard content > 0, case .failed = outcome else { return outcome }
+        // It is told next time; what came before it is in order.
+        break
+      }
+      content += count
+      if recordSize == 0 { recordSize = gatherer?.count ?? 0 }
+    }
+    guard let gathered = gatherer?.bytes else { return .wantsWrite }
+    gatherer = nil
+    var sent = 0
+    while sent < gathered.count {
+      let rest = UnsafeRawBufferPointer(rebasing: gathered[sent...])
+      switch send(rest) {
+      case .bytes(let count):
+        sent += count
+      case .wantsWrite, .wantsRead:
+        let whole = recordSize > 0 ? sent / recordSize * RecordGatherer.recordLimit : 0
+        held.hold(rest, content: content - whole)
+        return whole > 0 ? .bytes(whole) : .wantsWrite
+      case let transfer:
+        return stopped(transfer)
+      }
+    }
+    return .bytes(content)
+  }
+
+  private func stopped(_ transfer: TLSTransfer) -> TLSTransfer {
+    if case .failed(let failure) = transfer { return .failed(fail(failure)) }
+    return transfer
+  }
+
+  /// Bytes that have to be written again, because records with them have been begun.
+  package var repeatCount: Int { max(recordBegun, held.content) }
 
   /// Says that nothing follows (close_notify). What the socket does not take at once is not said.
   package func finish() {
@@ -428,22 +483,28 @@ package final class TLSSession {
   }
 
   func writeSocket(_ bio: OpaquePointer, _ bytes: UnsafeRawBufferPointer) -> Int32 {
-    if let carrier { return settled(carrier.write(bytes), bio) }
-    switch Socket.send(descriptor, bytes) {
-    case .bytes(let count):
-      return Int32(clamping: count)
-    case .wouldBlock:
+    if gatherer != nil {
+      return gatherer?.append(bytes) == true ? Int32(clamping: bytes.count) : -1
+    }
+    // Nothing overtakes what is held.
+    guard held.isEmpty else {
       holdfast_BIO_set_retry_write(bio)
       return -1
-    case .endOfStream:
-      return -1
-    case .failed(let errno):
-      socketError = errno
-      return -1
+    }
+    return settled(send(bytes), bio)
+  }
+
+  /// Sends bytes as they are: to the socket, or through the TLS that carries this one.
+  private func send(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
+    if let carrier { return carrier.write(bytes) }
+    return switch Socket.send(descriptor, bytes) {
+    case .bytes(let count): .bytes(count)
+    case .wouldBlock, .endOfStream: .wantsWrite
+    case .failed(let errno): .failed(.connection(errno))
     }
   }
 
-  /// What the carrier has done, as a BIO tells it.
+  /// What has become of bytes, as a BIO tells it.
   private func settled(_ transfer: TLSTransfer, _ bio: OpaquePointer) -> Int32 {
     switch transfer {
     case .bytes(let count):

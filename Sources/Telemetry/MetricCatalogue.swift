@@ -60,7 +60,8 @@ public enum Metric: Int, CaseIterable, Sendable {
   case authentications, rateWaits
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
-  case fillsRunning, fills, relays, timeouts
+  case upstreamRedirects
+  case fillsRunning, fills, digestMismatches, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
   case storeIncomplete, completedBytes
@@ -141,6 +142,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_upstream_connect_failures_total",
         "Attempts to connect to an origin that failed, by reason.", [ConnectFailure.self])
+    case .upstreamRedirects:
+      .init(
+        .counter, "holdfast_upstream_redirects_total",
+        "Redirects that mirrors met at origins: followed, or refused with 502.", [Outcome.self])
     case .upstreamRetries:
       .init(
         .counter, "holdfast_upstream_retries_total",
@@ -156,6 +161,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_fills_total",
         "Answers that were being written to the store, by how that ended.", [FillOutcome.self])
+    case .digestMismatches:
+      .init(
+        .counter, "holdfast_digest_mismatches_total",
+        "Fetched files that were not what their index or their name says, and were not kept.")
     case .relays:
       .init(
         .counter, "holdfast_relays_total", "Answers passed on without being stored, by reason.",

@@ -41,6 +41,7 @@ extension Scalar {
   @inlinable public static var upstreamSent: Self { Self(.upstreamSent) }
   @inlinable public static var connectionsAccepted: Self { Self(.connectionsAccepted) }
   @inlinable public static var acceptPauses: Self { Self(.acceptPauses) }
+  @inlinable public static var digestMismatches: Self { Self(.digestMismatches) }
   @inlinable public static var upstreamRequests: Self { Self(.upstreamRequests) }
   @inlinable public static var upstreamWaiting: Self { Self(.upstreamWaiting) }
   @inlinable public static var upstreamConnects: Self { Self(.upstreamConnects) }
@@ -104,6 +105,7 @@ extension Scalar1 where A == StoreTroubleKind {
 }
 extension Scalar1 where A == Outcome {
   @inlinable public static var configurationReloads: Self { Self(.configurationReloads) }
+  @inlinable public static var upstreamRedirects: Self { Self(.upstreamRedirects) }
 }
 extension Histogram1 where A == CacheVerdict {
   @inlinable public static var requestDuration: Self { Self(.requestDuration) }

@@ -44,6 +44,7 @@ class Bench:
         self.unique = 1_000_000  # the next number that no request has used yet
         self.origin_port = free_port()
         self.origin = None
+        options.identity = make_identity(directory)
 
     def start_origin(self):
         self.origin = Process(
@@ -61,10 +62,14 @@ class Bench:
     def origin_requests(self):
         return int(fetch(self.origin_port, "/stats").split()[0])
 
-    def load(self, port, workload, connections=None, **extra):
+    def load(self, port, workload, connections=None, fresh=False, **extra):
         """Starts the load and returns it when each connection has had its first answer."""
         words = [self.options.tools / "load", "--port", port, "--path", workload.path]
         words += ["--connections", connections or workload.connections]
+        if workload.tls:
+            words += ["--tls", 1]
+        if workload.fresh and fresh:
+            words += ["--fresh", 1]
         for name, value in extra.items():
             words += [f"--{name}", value]
         process = Process(words, self.options.load_core, self.directory, pipe=True)
@@ -98,7 +103,7 @@ class Bench:
         path = workload.path + "0"
         truth = fetch(self.origin_port, path)
         for _ in range(2):
-            if fetch(server.port, path) != truth:
+            if fetch(server.port, path, tls=workload.tls) != truth:
                 raise NotComparable("its answer differs from the origin's")
         if workload.kind in ("hit", "idle"):
             # Twice: a few caches store an object only when it is asked for again.
@@ -115,7 +120,7 @@ class Bench:
         choice = self.which(workload)
         # A load that never sleeps would keep the origin, on the same core, from answering misses.
         spin = 1 if workload.kind == "hit" else 0
-        load = self.load(server.port, workload, spin=spin, **choice, **amount)
+        load = self.load(server.port, workload, fresh=True, spin=spin, **choice, **amount)
         processes = server.process.tree()
         asked = self.origin_requests()
         watch = CoreWatch(self.options.server_core)
@@ -160,6 +165,8 @@ class Bench:
         try:
             for kind in chosen:
                 if workload.kind in ("miss", "pass", "idle") and not kind.caches and workload.kind != "idle":
+                    continue
+                if workload.tls and not kind.speaks_tls:
                     continue
                 server = kind(self.directory, self.options.server_core, self.origin_port, self.options)
                 running[server.name] = server
@@ -209,6 +216,8 @@ class Bench:
         """Memory per idle connection; a fresh server for each round, so nothing is reused."""
         results = {}
         for kind in chosen:
+            if workload.tls and not kind.speaks_tls:
+                continue
             made = []
             for number in range(1 if self.options.quick else self.options.rounds):
                 self.progress(f"{workload.name}: {kind.name}, round {number + 1}")
@@ -261,10 +270,23 @@ def build_tools(directory):
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("origin", "load", "floor"):
         subprocess.run(
-            [compiler, "-O2", "-Wall", "-Wextra", "-o", directory / name, HERE / f"{name}.c"],
+            [compiler, "-O2", "-Wall", "-Wextra", "-o", directory / name, HERE / f"{name}.c",
+             *(["-lssl", "-lcrypto"] if name == "load" else [])],
             check=True,
-        )
+        )  # fmt: skip
     return directory
+
+
+def make_identity(directory):
+    """A certificate for all servers that speak TLS, and its key: P-256, as most have today."""
+    certificate, key = directory / "server.pem", directory / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "2", "-subj", "/CN=bench.example.org", "-addext", "subjectAltName=DNS:bench.example.org",
+         "-keyout", key, "-out", certificate],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return certificate, key
 
 
 def machine():

@@ -1,7 +1,7 @@
 // The load: many connections, on each one request at a time, answers checked.
 //
 //   load --port P --path /1024/x [--random K | --unique FIRST] --connections C
-//        (--seconds S | --requests N) [--spin 1]
+//        (--seconds S | --requests N) [--spin 1] [--tls 1] [--fresh 1]
 //
 // `--random K` appends a number below K to the path, in random order; `--unique` appends FIRST,
 // FIRST+1, … so that no request repeats. It opens all connections and lets each make one request,
@@ -14,15 +14,24 @@
 // dear in a virtual machine, which the sender pays: the server would be charged for a client that
 // happens to live on the same machine, and a slow server more than a fast one.
 //
+// With `--tls 1` it speaks TLS 1.3 with one cipher (TLS_AES_128_GCM_SHA256, X25519), so that all
+// servers are asked for the same work, and looks at no certificate. With `--fresh 1` every request has
+// a connection of its own, and a whole handshake: no session is taken up again.
+//
 // Every answer must be a 200 with a Content-Length; anything else is counted as failed.
 #include "common.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 enum { HEAD_ROOM = 4096, OPENING_AT_ONCE = 64, STALLED_SECONDS = 20 };
 
 struct connection {
   int64_t body_left;
   uint32_t head_filled;
-  bool open, busy, opened_before;
+  bool open, busy, opened_before, unsent;
+  SSL *tls;
+  char request[256];     // kept while the handshake goes on
   char head[HEAD_ROOM];  // an answer's head that came in pieces
 };
 
@@ -31,7 +40,8 @@ static char buffer[256 * 1024];
 static int epoll, port, wanted_connections, idle[MAX_DESCRIPTORS], idle_count, alive, opening, first_answers;
 static const char *path;
 static uint64_t random_below, unique_next, seed = 88172645463325252u;
-static bool unique, spin;
+static bool unique, spin, fresh;
+static SSL_CTX *context;
 static uint64_t started, finished, failed, reconnected, received_bytes;
 
 static uint64_t random_number(void) {  // xorshift64: the same order in every run
@@ -39,19 +49,42 @@ static uint64_t random_number(void) {  // xorshift64: the same order in every ru
   return seed;
 }
 
+static void start_tls(void) {
+  context = SSL_CTX_new(TLS_client_method());
+  if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) ||
+      !SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256") || !SSL_CTX_set1_groups_list(context, "X25519"))
+    die("OpenSSL cannot be set up");
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+}
+
+// Sends the request, or as much of the handshake before it as can be sent now.
+static void send_request(int fd) {
+  struct connection *c = &connections[fd];
+  int size = (int)strlen(c->request);
+  if (!c->tls) {
+    // A request fits any socket buffer; a failed send shows up as an end of the connection.
+    (void)!send(fd, c->request, (size_t)size, MSG_NOSIGNAL);
+    return;
+  }
+  ERR_clear_error();
+  int result = SSL_write(c->tls, c->request, size);
+  c->unsent = result <= 0;
+  if (result <= 0 && SSL_get_error(c->tls, result) != SSL_ERROR_WANT_READ && alive == 1 && first_answers == 0)
+    die("the TLS handshake failed: %s", ERR_reason_error_string(ERR_peek_error()));
+}
+
 static void ask(int fd) {
-  char number[24] = "", request[1024];
+  char number[24] = "";
   if (random_below) snprintf(number, sizeof number, "%lu", (unsigned long)(random_number() % random_below));
   if (unique) snprintf(number, sizeof number, "%lu", (unsigned long)unique_next++);
-  int size = snprintf(request, sizeof request,
-                      "GET %s%s HTTP/1.1\r\nHost: bench.example.org\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n",
-                      path, number);
+  snprintf(connections[fd].request, sizeof connections[fd].request,
+           "GET %s%s HTTP/1.1\r\nHost: bench.example.org\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n", path, number);
   connections[fd].busy = true;
   connections[fd].head_filled = 0;
   connections[fd].body_left = -1;
   started++;
-  // A request fits any socket buffer; a failed send shows up as an end of the connection.
-  (void)!send(fd, request, (size_t)size, MSG_NOSIGNAL);
+  send_request(fd);
 }
 
 static void open_one(void) {
@@ -61,11 +94,28 @@ static void open_one(void) {
   if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) die("cannot connect to port %d", port);
   fcntl(fd, F_SETFL, O_NONBLOCK);
   set_no_delay(fd);
-  connections[fd] = (struct connection){.open = true, .body_left = -1};
+  connections[fd].open = true;
+  connections[fd].opened_before = connections[fd].unsent = false;
+  connections[fd].tls = NULL;
+  if (context) {
+    SSL *tls = connections[fd].tls = SSL_new(context);
+    if (!tls || !SSL_set_fd(tls, fd)) die("no memory for TLS");
+    SSL_set_connect_state(tls);
+  }
   alive++;
   opening++;
   watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN);
   ask(fd);
+}
+
+static void leave(int fd) {
+  struct connection *c = &connections[fd];
+  if (c->tls) SSL_shutdown(c->tls);
+  SSL_free(c->tls);
+  c->tls = NULL;
+  c->open = false;
+  alive--;
+  close(fd);
 }
 
 static void answered(int fd, bool good) {
@@ -78,7 +128,8 @@ static void answered(int fd, bool good) {
     opening--;
     first_answers++;
   }
-  idle[idle_count++] = fd;
+  if (fresh) leave(fd);
+  else idle[idle_count++] = fd;
 }
 
 // The peer closed. Between two answers that is its right, and the request is made again elsewhere.
@@ -92,20 +143,31 @@ static void closed(int fd) {
   if (!c->busy)
     for (int i = 0; i < idle_count; i++)
       if (idle[i] == fd) idle[i] = idle[--idle_count];
-  c->open = false;
-  alive--;
+  leave(fd);
   reconnected++;
-  close(fd);
   if (reconnected > 1000000) die("the server keeps closing connections");
 }
 
-static void take(int fd) {
+// Reads once; as recv(2), with EAGAIN for TLS that needs more.
+static ssize_t receive(int fd) {
   struct connection *c = &connections[fd];
-  ssize_t got = recv(fd, buffer, sizeof buffer, 0);
-  if (got < 0 && errno == EAGAIN) return;
+  if (!c->tls) return recv(fd, buffer, sizeof buffer, 0);
+  if (c->unsent) send_request(fd);
+  ERR_clear_error();
+  int got = SSL_read(c->tls, buffer, sizeof buffer);
+  if (got > 0) return got;
+  errno = EAGAIN;
+  return SSL_get_error(c->tls, got) == SSL_ERROR_WANT_READ ? -1 : 0;
+}
+
+// False when there was nothing, or nothing will come any more.
+static bool take(int fd) {
+  struct connection *c = &connections[fd];
+  ssize_t got = receive(fd);
+  if (got < 0 && errno == EAGAIN) return false;
   if (got <= 0) {
     closed(fd);
-    return;
+    return false;
   }
   received_bytes += (uint64_t)got;
   if (c->body_left >= 0) {
@@ -127,7 +189,7 @@ static void take(int fd) {
       if (size >= HEAD_ROOM) die("an answer's head is longer than %d bytes", HEAD_ROOM);
       if (head == buffer) memcpy(c->head, buffer, size);
       c->head_filled = (uint32_t)size;
-      return;
+      return true;
     }
     *end = 0;
     char *length = strcasestr(head, "\r\ncontent-length:");
@@ -141,6 +203,13 @@ static void take(int fd) {
   }
   if (c->body_left < 0) die("an answer is longer than its Content-Length");
   if (c->body_left == 0) answered(fd, true);
+  return true;
+}
+
+// What TLS has read ahead the kernel does not tell of.
+static void take_all(int fd) {
+  while (connections[fd].open && take(fd) && connections[fd].tls) {
+  }
 }
 
 // One turn of the loop. Ends the program when nothing happened for too long.
@@ -154,7 +223,7 @@ static void turn(int timeout_ms) {
     die("no byte for %d seconds; %lu requests asked, %lu answered", STALLED_SECONDS, (unsigned long)started,
         (unsigned long)finished);
   for (int i = 0; i < ready; i++)
-    if (connections[events[i].data.fd].open) take(events[i].data.fd);
+    if (connections[events[i].data.fd].open) take_all(events[i].data.fd);
 }
 
 int main(int count, char **words) {
@@ -163,6 +232,8 @@ int main(int count, char **words) {
   for (int i = 1; i + 1 < count; i += 2) {
     const char *value = words[i + 1];
     if (strcmp(words[i], "--spin") == 0) spin = atoi(value);
+    else if (strcmp(words[i], "--tls") == 0 && atoi(value)) start_tls();
+    else if (strcmp(words[i], "--fresh") == 0) fresh = atoi(value);
     else if (strcmp(words[i], "--port") == 0) port = atoi(value);
     else if (strcmp(words[i], "--path") == 0) path = value;
     else if (strcmp(words[i], "--random") == 0) random_below = strtoul(value, NULL, 10);
@@ -173,7 +244,7 @@ int main(int count, char **words) {
   }
   if (!port || !path || wanted_connections < 1) {
     fprintf(stderr, "usage: load --port P --path /1024/x [--random K | --unique FIRST] --connections C "
-                    "(--seconds S | --requests N) [--spin 1]\n");
+                    "(--seconds S | --requests N) [--spin 1] [--tls 1] [--fresh 1]\n");
     return 2;
   }
   connections = calloc(MAX_DESCRIPTORS, sizeof *connections);  // pages come with use

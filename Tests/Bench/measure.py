@@ -8,6 +8,7 @@ cache more than nine tenths of the whole.
 import ctypes
 import os
 import socket
+import ssl
 import time
 import urllib.request
 
@@ -21,12 +22,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def fetch(port, path, timeout=60):
-    """The content of an answer, or an exception."""
+def fetch(port, path, timeout=60, tls=False):
+    """The content of an answer, or an exception. Whose certificate it is does not matter here."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", headers={"Host": "bench.example.org"}
+        f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}", headers={"Host": "bench.example.org"}
     )
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
+    context = ssl._create_unverified_context() if tls else None
+    with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
         return answer.read()
 
 

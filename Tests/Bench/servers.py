@@ -93,6 +93,7 @@ class Server:
     """One server under test. Subclasses write the configuration and name the command."""
 
     name = ""
+    speaks_tls = False  # measured over TLS as well
     caches = True  # False: only a floor to compare with
     note = ""
 
@@ -124,7 +125,7 @@ class Server:
             if self.process.child.poll() is not None:
                 raise NotAvailable(f"{self.name} ended at once:\n{self.process.said()}")
             try:
-                fetch(self.port, "/1/started", timeout=5)
+                fetch(self.port, "/1/started", timeout=5, tls=workload.tls)
                 return
             except OSError as error:
                 if time.monotonic() > deadline:
@@ -170,6 +171,7 @@ class Floor(Server):
 
 class Holdfast(Server):
     name = "holdfast"
+    speaks_tls = True
 
     @classmethod
     def version(cls, options):
@@ -178,11 +180,13 @@ class Holdfast(Server):
         return first_line(options.holdfast, "--version").rpartition(" ")[2]
 
     def command(self, workload):
+        certificate, key = self.options.identity
+        tls = f", tls: {{ certificate: {certificate}, key: {key} }}" if workload.tls else ""
         configuration = self.write(
             "holdfast.yaml",
             f"""
 listen:
-  - {{ address: "127.0.0.1:{self.port}", origin: "http://127.0.0.1:{self.origin_port}" }}
+  - {{ address: "127.0.0.1:{self.port}", origin: "http://127.0.0.1:{self.origin_port}"{tls} }}
 admin: 127.0.0.1:{free_port()}
 threads: 1
 store: {{ path: {self.directory}/store, size: 16GiB, memory: 512MiB }}
@@ -195,6 +199,7 @@ log: {{ access: none, level: warning }}
 
 class Nginx(Server):
     name = "nginx"
+    speaks_tls = True
 
     @classmethod
     def version(cls, options):
@@ -207,6 +212,9 @@ class Nginx(Server):
         open_files = min(100_000, DESCRIPTORS - 500 - workload.connections)
         sendfile = "on" if workload.size > 32 * 1024 else "off"
         user = "user root;" if os.geteuid() == 0 else ""
+        certificate, key = self.options.identity
+        # Its default record size, 16 KiB, is ours too. Sessions are not taken up again here.
+        tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
         self.folder("cache")
         for name in ("client", "proxy", "fastcgi", "uwsgi", "scgi"):
             self.folder(name)
@@ -243,7 +251,8 @@ http {{
     keepalive_timeout 1h;
   }}
   server {{
-    listen 127.0.0.1:{self.port} backlog=4096;
+    listen 127.0.0.1:{self.port} {"ssl" if workload.tls else ""} backlog=4096;
+    {tls if workload.tls else ""}
     location / {{
       proxy_pass http://origin;
       proxy_http_version 1.1;

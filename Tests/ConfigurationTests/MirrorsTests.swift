@@ -48,3 +48,43 @@ struct MirrorsTests {
     #expect(throws: Misreading.self) { try Mirror.check(name: name) }
   }
 }
+
+@Suite struct MirrorSettingsTests {
+  @Test(
+    "a mirror can be a URL or a section, with what kind of packages it has and where its files are")
+  func sections() throws {
+    let text = """
+      public-url: https://cache.example.org/p
+      mirrors:
+        debian: http://deb.example.org/debian/
+        pypi: { url: "https://index.example.org/simple/", ecosystem: pypi, files: [files.example.org, "*.cdn.example.org"] }
+      """
+    let configuration = try ConfigurationLoader.read(text: text, file: "test.yaml").configuration
+    #expect(configuration.publicURL?.text == "https://cache.example.org/p/")
+    let debian = try #require(configuration.mirrors["debian"])
+    #expect(debian.ecosystem == .auto && debian.files.isEmpty)
+    let pypi = try #require(configuration.mirrors["pypi"])
+    #expect(pypi.ecosystem == .pypi)
+    #expect(pypi.files.map(\.text) == ["files.example.org", "*.cdn.example.org"])
+    // What is printed can be read again.
+    let again = try ConfigurationLoader.read(
+      text: "mirrors: \(configuration.mirrors.yaml)", file: "test.yaml")
+    #expect(again.configuration.mirrors == configuration.mirrors)
+  }
+
+  @Test(
+    "what cannot be meant is refused",
+    arguments: [
+      ("ecosystem: pipy", "write one of auto, debian, pypi, none"), ("files: [\"*\"]", "inside the network"),
+      ("files: [https://x.example.org/]", "only its host"), ("file: [x]", "files"),
+    ])
+  func refused(line: String, complaint: String) {
+    let text = "mirrors: { a: { url: \"https://i.example.org/\", \(line) } }"
+    do throws(Diagnostics) {
+      _ = try ConfigurationLoader.read(text: text, file: "test.yaml")
+      Issue.record("was accepted")
+    } catch {
+      #expect(error.description.contains(complaint))
+    }
+  }
+}

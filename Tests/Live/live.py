@@ -24,6 +24,7 @@ import tempfile
 import time
 
 import proxies
+import python_packages
 from proxies import Namespace, Unavailable
 
 
@@ -238,31 +239,54 @@ class Live:
             namespace.remove()
 
 
+def apt_case(options, scratch):
+    if not shutil.which("apt-get"):
+        raise Skip("this machine has no apt-get")
+    Live(options, scratch).run()
+
+
+def python_case(options, scratch):
+    started = time.monotonic()
+    problem = python_packages.run(
+        scratch, options.program,
+        lambda text: print(f"{time.monotonic() - started:6.1f}s  {text}", flush=True),
+    )  # fmt: skip
+    if problem:
+        raise Failed(problem)
+
+
+def attempt(name, case, options, scratch):
+    """Whether it went well, or could not be tried."""
+    try:
+        case(options, scratch)
+        print(f"live: {name} passed")
+        return True
+    except (Skip, Unavailable) as problem:
+        print(f"live: {name} skipped: {problem}")
+        return True
+    except Failed as problem:
+        print(f"live: {name} FAILED: {problem}", file=sys.stderr)
+        return False
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--holdfast", metavar="FILE", help="the program")
     parser.add_argument("--megabytes", type=int, default=50, help="at least so much (default 50)")
     parser.add_argument("--with", dest="other", choices=["squid"],
                         help="the same through Squid: is it Holdfast, or the machine?")  # fmt: skip
+    parser.add_argument("--only", choices=["apt", "python"], help="just this")
     parser.add_argument("--keep", action="store_true", help="leave the scratch directory")
     options = parser.parse_args()
     options.kind = proxies.Squid if options.other else proxies.Holdfast
     options.program = options.holdfast
-    if not shutil.which("apt-get"):
-        print("live: skipped: this machine has no apt-get")
-        return 0
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-live-", dir="/var/tmp"))
     scratch.chmod(0o755)
     try:
-        Live(options, scratch).run()
-        print("live: passed")
-        return 0
-    except (Skip, Unavailable) as problem:
-        print(f"live: skipped: {problem}")
-        return 0
-    except Failed as problem:
-        print(f"live: FAILED: {problem}", file=sys.stderr)
-        return 1
+        cases = {"apt": apt_case} if options.other else {"apt": apt_case, "python": python_case}
+        outcomes = [attempt(name, cases[name], options, scratch) for name in cases
+                    if options.only in (None, name)]  # fmt: skip
+        return 0 if all(outcomes) else 1
     finally:
         if options.keep:
             print(f"live: everything is in {scratch}")

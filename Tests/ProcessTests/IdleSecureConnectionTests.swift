@@ -17,7 +17,7 @@ extension WholeProgram {
     @Test(
       "an idle connection over TLS has given its buffers back, and is answered when it speaks again",
       .enabled(if: descriptors >= count + 1000, "needs \(count + 1000) descriptors per process"),
-      arguments: [("TLS 1.2", TLS1_2_VERSION, 32 << 10), ("TLS 1.3", TLS1_3_VERSION, 32 << 10)])
+      arguments: [("TLS 1.2", TLS1_2_VERSION, 20 << 10), ("TLS 1.3", TLS1_3_VERSION, 20 << 10)])
     func idle(name: String, version: Int32, limit: Int) throws {
       let directory = try TemporaryDirectory()
       let certificates = try Certificates(in: directory.path + "/certificates")

@@ -1,7 +1,7 @@
 // TLS connections by the thousand, most of which end badly: on a listener, in decrypted tunnels and to an origin, with and
 // without tickets, broken off at any place by FIN, RST or close_notify. Afterwards nothing may be left of them.
 //
-//   HOLDFAST_TLS_CHURN         connections of clients (10000)
+//   HOLDFAST_TLS_CHURN         connections of clients (2000)
 //   HOLDFAST_EXECUTABLE        a program built with the address sanitizer: it says at its end what it found
 //   HOLDFAST_SANITIZED=1       memory is not judged, because the sanitizer keeps what was freed
 
@@ -17,13 +17,13 @@ extension WholeProgram {
     "TLS connections by the thousand",
     .enabled(if: isInstalled("openssl"), "openssl is missing: `scripts/setup test` installs it"))
   struct SecureChurnTests {
-    private static let count = setting("HOLDFAST_TLS_CHURN", default: 10_000)
+    private static let count = setting("HOLDFAST_TLS_CHURN", default: 2000)
     private static let isSanitized = setting("HOLDFAST_SANITIZED", default: 0) == 1
     private static let lanes = 4
     /// After a fifth of all connections, what the rest may add.
     private static let growthLimit = 8 << 20
 
-    @Test("ten thousand of them leave no connection, no descriptor and no memory behind")
+    @Test("they leave no connection, no descriptor and no memory behind")
     func churn() throws {
       let directory = try TemporaryDirectory()
       let certificates = try Certificates(in: directory.path + "/certificates")

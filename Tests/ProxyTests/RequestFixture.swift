@@ -27,7 +27,7 @@ func request(_ method: Method = .get, _ fields: FieldSection = FieldSection()) t
     method: method, methodName: [], version: .http11, fields: fields, framing: .none,
     route: Route(target: target, way: .forward, isConfigured: false),
     directives: RequestDirectives(fields),
-    key: CacheKey(target.key, hasher: KeyHasher(seed: 1)), policy: .standard,
+    key: CacheKey(target.key, hasher: KeyHasher(seed: 1)),
     keepsAlive: true)
 }
 

@@ -45,11 +45,11 @@ struct TLSSessionTests {
     var size: Int32 = 4096
     setsockopt(pair.serverSocket, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
     var random = SeededGenerator(seed: 7)
-    let content = (0..<300_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+    let content = (0..<1_500_000).map { _ in UInt8.random(in: 0...255, using: &random) }
     var sent = 0
     var got: [UInt8] = []
     for _ in 0..<100_000 where got.count < content.count {
-      let window = max(pair.server.repeatCount, Int.random(in: 1...40_000, using: &random))
+      let window = max(pair.server.repeatCount, Int.random(in: 1...150_000, using: &random))
       let rest = Array(content[sent...].prefix(window))
       if case .bytes(let count) = pair.server.write(rest) { sent += count }
       got += pair.client.read(Int.random(in: 1...5000, using: &random)).1

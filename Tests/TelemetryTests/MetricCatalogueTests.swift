@@ -97,10 +97,12 @@ struct MetricCatalogueTests {
     one(.authentications)
     one(.rateWaits)
     plain(
-      .connectionsAccepted, .acceptPauses, .upstreamRequests, .upstreamWaiting, .upstreamConnects,
+      .connectionsAccepted, .acceptPauses, .digestMismatches, .upstreamRequests, .upstreamWaiting,
+      .upstreamConnects,
       .upstreamReuses)
     one(.upstreamConnectFailures)
     one(.downstreamHandshakes)
+    one(.upstreamRedirects)
     plain(.upstreamRetries, .fillsRunning, .tunnelsOpen, .tunnels)
     #expect(Histogram.upstreamFirstByte.metric.definition.type == .histogram)
     seen.append(Histogram.upstreamFirstByte.metric)

@@ -54,7 +54,42 @@ import Testing
     }
   }
 
+  /// Asks for a page of an index whose head is this.
+  private static func page(
+    _ origin: WireOrigin, _ proxy: TestProxy, _ fields: [String]
+  ) throws -> WireClient {
+    let client = try proxy.connect().get("/\(origin.authority)/simple/x/")
+    let upstream = try origin.accept()
+    try upstream.expectRequest()
+    try upstream.send(head: 200, ["Content-Type: text/html"] + fields)
+    return client
+  }
+
+  /// The origin of the mirror `m` redirects to this, forever.
+  private static func redirecting(
+    _ name: String, _ type: String, to location: String, times: Int = 1
+  ) -> Row {
+    Row(
+      name, 502, type,
+      configure: { configuration, origin in
+        configuration.mirrors.set(Mirror(name: "m", url: try OriginURL(reading: origin.url("/"))))
+      }
+    ) { origin, proxy in
+      let client = try proxy.connect().get("/m/0")
+      let upstream = try origin.accept()
+      for hop in 1...times {
+        try upstream.expectRequest()
+        try upstream.respond(302, ["Location: \(location.replacing("N", with: "\(hop)"))"])
+      }
+      return client
+    }
+  }
+
   static let rows: [Row] = [
+    // Redirects of mirrors.
+    redirecting("tooManyRedirects", "http_protocol_error", to: "/N", times: 11),
+    redirecting("redirectLoop", "http_protocol_error", to: "/0"),
+    redirecting("unusableLocation", "http_protocol_error", to: "mailto:x"),
     // The request.
     Row("init", 400, "http_request_error", sending: "GET / HTTP/1.1\r\nX : 1"),
     Row("init", 505, "http_request_error", sending: "GET / HTTP/2.0"),
@@ -91,6 +126,19 @@ import Testing
     Row(
       "offline", 504, "destination_unavailable", sending: "GET http://ORIGIN/ HTTP/1.1"
     ) { configuration, _ in configuration.offline = true },
+    // Pages of mirrors.
+    Row("pageTooLarge", 502, "http_response_body_size") { origin, proxy in
+      try page(origin, proxy, ["Cache-Control: no-store", "Content-Length: 100000000"])
+    },
+    Row("codedPage", 502, "http_response_content_coding") { origin, proxy in
+      try page(origin, proxy, ["Content-Length: 0", "Content-Encoding: br"])
+    },
+    Row("wrongDigest", 502, "http_protocol_error") { origin, proxy in
+      let path = "/dists/s/by-hash/SHA256/" + String(repeating: "0", count: 64)
+      let client = try proxy.connect().get(origin.url(path))
+      try origin.serve(200, [], "x")
+      return client
+    },
     // Who may ask for what.
     Row(
       "notAllowedClient", 403, "http_request_denied",
@@ -195,10 +243,12 @@ import Testing
     "handshakeTimedOut": "SecureOriginTests", "cannotUseTLS": "SecureOriginTests",
     "plainHTTPOnTLS": "SecureListenerTests", "misdirected": "InterceptionTests",
     "cannotIntercept": "out of memory", "interception": "for the log",
-    "notKept": "the connection is cut",
+    "notKept": "the connection is cut", "poolBusy": "takes 4096 jobs of the disk threads",
     "abandoned": "nobody is left to hear it",
     "shuttingDown": "BoundsTests", "outOfDescriptors": "ExhaustionTests",
     "cannotWatch": "FaultSweepTests", "offline": "OfflineTests",
+    "redirectInClear": "RedirectTests", "credentialsRefused": "CredentialTests",
+    "parentRefused": "ParentTests", "parentSilent": "ParentTests",
   ]
 
   @Test("every error has its type, its status and its sentence", arguments: 0..<rows.count)
@@ -219,7 +269,9 @@ import Testing
   func complete() throws {
     let root = URL(fileURLWithPath: #filePath)
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let source = try ["ProxyError", "TLSErrors"].map {
+    let source = try [
+      "ProxyError", "TLSErrors", "RedirectErrors", "UpstreamCredentials", "ParentTunnel",
+    ].map {
       try String(
         contentsOf: root.appendingPathComponent("Sources/Proxy/\($0).swift"), encoding: .utf8)
     }.joined()

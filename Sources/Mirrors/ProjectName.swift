@@ -1,0 +1,34 @@
+// Names of Python projects: many spellings, one normal form, and the page of the normal form is the one an index has.
+
+import HTTP
+
+public enum ProjectName {
+  /// Lower case, with one hyphen for every run of hyphens, underscores and dots; nil for what is no name.
+  public static func normalised(_ name: some Collection<UInt8>) -> [UInt8]? {
+    guard let first = name.first, first.isLetter || first.isDigit else { return nil }
+    var result: [UInt8] = []
+    var wasSeparator = false
+    for byte in name {
+      switch byte {
+      case 0x2D, 0x2E, 0x5F:
+        if !wasSeparator { result.append(0x2D) }
+        wasSeparator = true
+      default:
+        guard byte.isLetter || byte.isDigit else { return nil }
+        result.append(byte.lowercased)
+        wasSeparator = false
+      }
+    }
+    return result.last == 0x2D ? nil : result
+  }
+
+  /// Where the page of a project is, if not at the path that was asked for: below a Python index, `NAME` and
+  /// `NAME/` in another spelling than the normal one lead to `normal-name/`.
+  /// - Parameter path: what is asked for below the index, without its first slash and without a query.
+  public static func redirect(_ path: ArraySlice<UInt8>) -> [UInt8]? {
+    let hasSlash = path.last == 0x2F
+    let name = hasSlash ? path.dropLast() : path
+    guard !name.isEmpty, !name.contains(0x2F), let normal = normalised(name) else { return nil }
+    return hasSlash && name.elementsEqual(normal) ? nil : normal + [0x2F]
+  }
+}

@@ -1,0 +1,62 @@
+// What indexes say about the content of files: SHA-256 by target URI, learned when a page of a configured mirror is
+// written anew, and held against what comes when the file is fetched. Bounded, and forgetful: a file whose page nobody
+// has asked for lately is fetched as if nothing were known of it.
+//
+// Only pages that came by a mirror the operator named are believed. Any other page could say what it likes about files
+// of hosts that are not its own, and have them refused to everybody.
+
+import Caching
+import HTTP
+import Storage
+import Synchronization
+
+final class FileDigests: Sendable {
+  /// Digests in each of two generations; the older one goes when the younger one is full.
+  private static let generationLimit = 100_000
+
+  private struct State {
+    var young: [UInt64: Digest] = [:]
+    var old: [UInt64: Digest] = [:]
+  }
+
+  private let state = Mutex(State())
+
+  /// - Parameter digests: by the hash of the target URI's key, which is seeded, so that no page can make two the same.
+  func learn(_ digests: [(hash: UInt64, digest: Digest)]) {
+    state.withLock { state in
+      for (hash, digest) in digests {
+        if state.young.count >= Self.generationLimit {
+          state.old = state.young
+          state.young = [:]
+        }
+        state.young[hash] = digest
+      }
+    }
+  }
+
+  func digest(of hash: UInt64) -> Digest? {
+    state.withLock { $0.young[hash] ?? $0.old[hash] }
+  }
+
+  var count: Int { state.withLock { $0.young.count + $0.old.count } }
+}
+
+extension ClientRequest {
+  /// What the whole content of the target has to be, where its path or an index says so.
+  func expectedDigest(_ digests: FileDigests, hasher: KeyHasher) -> Digest? {
+    if let range = resource.match?.digest, !range.isEmpty {
+      return Digest(hex: String(decoding: target.key[range], as: UTF8.self).lowercased())
+    }
+    // Not the request's own key, which may be kept apart for the credential it shows.
+    return digests.digest(of: CacheKey(target.key, hasher: hasher).hash)
+  }
+}
+
+extension Digest {
+  /// Whether it is the digest of these bytes.
+  func isOf(_ content: [UInt8]) -> Bool {
+    var hasher = Hasher256()
+    content.withUnsafeBytes { hasher.update($0) }
+    return hasher.finish() == self
+  }
+}

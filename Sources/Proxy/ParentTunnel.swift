@@ -1,0 +1,199 @@
+// CONNECT to a parent proxy: asks it for a way to an origin over a connection that has just been made, and hands the
+// connection on when there is one. Used by exchanges with https origins and by tunnels of clients.
+//
+//   asking ─▶ 2xx: opened, with what came behind the head
+//      └─▶ anything else, silence, an end: failed
+
+import Configuration
+import HTTP
+import IO
+import Platform
+import Telemetry
+
+protocol ParentTunnelDelegate: AnyObject {
+  /// - Parameters:
+  ///   - descriptor: the delegate's from here on.
+  ///   - unread: what the other end said at once.
+  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8])
+  func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError)
+}
+
+final class ParentTunnel: LoopObject {
+  /// Interim answers before the one that counts.
+  private static let informationalLimit = 64
+
+  private let worker: Worker
+  private let parent: ParentProxy
+  private let authority: String
+  // Held until it is told, and by nothing after.
+  private var delegate: (any ParentTunnelDelegate)?
+  private var descriptor: Int32
+  private var output = ByteQueue()
+  private var input = ByteQueue()
+  private var cursor = HeadCursor()
+  private var informationals = 0
+
+  /// Begins to ask in the next turn; the delegate is never told before.
+  /// - Parameters:
+  ///   - descriptor: of the connection to the parent; closed here unless it is handed on.
+  ///   - authority: host and port of the origin.
+  init(
+    worker: Worker, parent: ParentProxy, descriptor: Int32, authority: String,
+    delegate: any ParentTunnelDelegate
+  ) {
+    self.worker = worker
+    self.parent = parent
+    self.descriptor = descriptor
+    self.authority = authority
+    self.delegate = delegate
+    super.init(loop: worker.loop)
+    var head = "CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\(parent.authorization)"
+    head +=
+      "Via: \(String(decoding: worker.via.value(receivedAs: .http11), as: UTF8.self))\r\n\r\n"
+    output.append(Array(head.utf8))
+    loop.arm(self, after: worker.settings.upstream.connectTimeout)
+    loop.afterTurn(self)
+  }
+
+  override func turnEnded() {
+    guard delegate != nil else { return }
+    guard (try? loop.watch(descriptor, self, .read)) != nil else { return fail(.cannotWatch) }
+    flush()
+  }
+
+  override func ready(_ events: Readiness) {
+    if events.contains(.write) { flush() }
+    guard delegate != nil, !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else {
+      return
+    }
+    read()
+  }
+
+  private func flush() {
+    while !output.isEmpty {
+      switch Socket.send(descriptor, output.bytes) {
+      case .bytes(let count): output.consume(count)
+      case .wouldBlock:
+        loop.setInterest(self, [.read, .write])
+        return
+      // What is to be read tells why.
+      case .endOfStream, .failed: output.removeAll()
+      }
+    }
+    loop.setInterest(self, .read)
+  }
+
+  private func read() {
+    switch Socket.receive(descriptor, into: loop.receiveBuffer) {
+    case .bytes(let count):
+      input.append(UnsafeRawBufferPointer(rebasing: loop.receiveBuffer[0..<count]))
+      parse()
+    case .wouldBlock: break
+    case .endOfStream: fail(.endedBeforeHead(parent.name, nil))
+    case .failed(let errno): fail(.endedBeforeHead(parent.name, errno))
+    }
+  }
+
+  private func parse() {
+    while true {
+      switch worker.parseResponse(input.bytes, resuming: &cursor) {
+      case .needsMoreBytes: return
+      case .refused(let refusal): return fail(.malformed(parent.name, refusal))
+      case .complete(let consumed):
+        let status = worker.parsedHead.pointee.status
+        cursor = HeadCursor()
+        input.consume(consumed)
+        switch status.kind {
+        case .informational where status.rawValue != 101:
+          informationals += 1
+          guard informationals <= Self.informationalLimit else {
+            return fail(
+              .unasked(parent.name, "sent more than \(Self.informationalLimit) interim answers"))
+          }
+        case .successful: return opened()
+        default: return fail(.parentRefused(parent, authority, status))
+        }
+      }
+    }
+  }
+
+  override func timerFired() {
+    worker.metrics.add(.timeouts, .connect)
+    fail(.parentSilent(parent, authority, worker.settings.upstream.connectTimeout))
+  }
+
+  override func loopEnding() { cancel() }
+
+  // MARK: Ending
+
+  private func opened() {
+    let delegate = self.delegate
+    let descriptor = self.descriptor
+    let unread = Array(input.bytes)
+    self.delegate = nil
+    self.descriptor = -1
+    loop.unwatch(self)
+    unregister()
+    delegate?.parentTunnel(self, opened: descriptor, unread: unread)
+  }
+
+  private func fail(_ error: ProxyError) {
+    let delegate = self.delegate
+    cancel()
+    delegate?.parentTunnel(self, failed: error)
+  }
+
+  /// Ends it; the delegate is told nothing.
+  func cancel() {
+    guard delegate != nil else { return }
+    delegate = nil
+    unregister()
+    FileDescriptor.close(raw: descriptor)
+    descriptor = -1
+  }
+}
+
+extension ParentProxy {
+  /// What messages call it.
+  var name: String { "the parent proxy \(authority)" }
+
+  /// The field that says who asks, with its line end; empty if nobody wants to know.
+  var authorization: String {
+    guard let user else { return "" }
+    let credentials = Base64.padded("\(user):\(password?.revealed ?? "")")
+    return "Proxy-Authorization: Basic \(credentials)\r\n"
+  }
+}
+
+extension Base64 {
+  /// As the Basic scheme wants it (RFC 7617 §2).
+  static func padded(_ text: String) -> String {
+    let encoded = encode(Array(text.utf8))
+    return encoded + String(repeating: "=", count: (4 - encoded.utf8.count % 4) % 4)
+  }
+}
+
+extension ProxyError {
+  /// A parent proxy opens no way to an origin, or wants to know who asks.
+  static func parentRefused(_ parent: ParentProxy, _ authority: String, _ status: Status)
+    -> ProxyError
+  {
+    let advice =
+      status.rawValue == 407
+      ? ": it wants a user and a password that it knows (`upstream.parent`,"
+        + " `upstream.parent-password-file`)" : ""
+    return ProxyError(
+      status.rawValue == 407 ? .proxyConfigurationError : .destinationUnavailable,
+      "\(parent.name) answered \(status) when asked for \(authority)\(advice)",
+      status: .badGateway)
+  }
+
+  static func parentSilent(_ parent: ParentProxy, _ authority: String, _ limit: Duration)
+    -> ProxyError
+  {
+    ProxyError(
+      .connectionTimeout,
+      "\(parent.name) opened no way to \(authority) within \(limit.inWords)"
+        + " (`upstream.connect-timeout`)")
+  }
+}
