@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build release run test bench live soak fuzz format lint docs clean
+.PHONY: help setup build release run test bench live soak fuzz churn format lint docs clean
 
 # An import that Package.swift does not declare would let a layer reach upwards unseen.
 SWIFT_BUILD := swift build --explicit-target-dependency-import-check error
@@ -69,6 +69,12 @@ bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help
 	@scripts/setup build bench
 	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
 	@python3 Tests/Bench/bench.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(BENCH)
+
+# A directory of its own: what is built with a sanitizer links with nothing else.
+churn: ## ten thousand TLS connections against a build with the address sanitizer
+	@scripts/setup build test
+	$(SWIFT_BUILD) --sanitize=address --build-path .build-asan --product holdfast
+	HOLDFAST_EXECUTABLE="$(CURDIR)/.build-asan/debug/holdfast" HOLDFAST_SANITIZED=1 HOLDFAST_TLS_CHURN=10000 swift test --filter SecureChurnTests
 
 live: ## download real packages with apt through Holdfast (LIVE="--help")
 	@scripts/setup build live

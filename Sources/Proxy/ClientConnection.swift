@@ -116,7 +116,10 @@ final class ClientConnection: LoopObject, Throttled {
       close(phase == .lingering ? .finished : .clientLeft)
       return
     }
-    if phase == .securing || !events.isDisjoint(with: [.read, .peerFinish, .error, .hangUp]) {
+    let hasRoom = events.contains(.write) && resumesReading()
+    if hasRoom || phase == .securing
+      || !events.isDisjoint(with: [.read, .peerFinish, .error, .hangUp])
+    {
       switch phase {
       case .securing: shakeHands(isLast: !events.isDisjoint(with: [.error, .hangUp]))
       case .waiting: read()

@@ -32,11 +32,14 @@ extension Exchange {
       if events.contains(.error) || events.contains(.hangUp) { connection.stopWatching() }
       return
     }
-    guard !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else { return }
+    let wantedRoom = connection.wantsRoomToRead
+    guard wantedRoom || !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else {
+      return
+    }
     receive(from: connection)
     guard self.connection === connection else { return }
     if connection.hasUnread, !isPaused, !isThrottled { loop.afterTurn(connection) }
-    if connection.wantsRoomToRead { updateInterest() }
+    if wantedRoom || connection.wantsRoomToRead { updateInterest() }
   }
 
   /// Reads on while each call fills the buffer: then there is more, and asking epoll first is a detour. The

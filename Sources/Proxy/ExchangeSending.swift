@@ -103,7 +103,9 @@ extension Exchange {
   func updateInterest() {
     guard let connection else { return }
     var interest: Interest = isPaused || isThrottled ? [] : .read
-    if !output.isEmpty || connection.wantsRoomToRead { interest.insert(.write) }
+    if !output.isEmpty { interest.insert(.write) }
+    // The kernel would tell again and again of what cannot be read yet.
+    if connection.wantsRoomToRead { interest = .write }
     loop.setInterest(connection, interest)
   }
 }

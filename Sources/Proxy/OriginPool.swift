@@ -54,8 +54,8 @@ final class OriginConnection: LoopObject {
   override func ready(_ events: Readiness) {
     if let exchange {
       exchange.connectionReady(events)
-    } else if tls == nil || !isSilent {
-      // Over TLS it may have been a ticket, which is welcome.
+    } else if tls == nil || !isSilent || wantsRoomToRead {
+      // Over TLS it may have been a ticket, which is welcome. Who asks for answers and takes none is not.
       worker.pool.drop(self)
     }
   }

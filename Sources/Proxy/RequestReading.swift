@@ -28,7 +28,7 @@ extension ClientConnection {
         input.append(rest)
       }
     case .wouldBlock:
-      return
+      awaitRoomToRead()
     case .endOfStream:
       // A client that has said all it wants to say may still wait for the answer to its last request, which may
       // lie here since the answer before it ended in this very turn.
@@ -162,6 +162,23 @@ extension ClientConnection {
     advance()
   }
 
+  // MARK: Room for TLS
+
+  /// Where TLS has to answer before it reads on (a key update) and the socket is full, nothing is listened to until
+  /// there is room: the kernel would tell again and again of what cannot be read yet.
+  private func awaitRoomToRead() {
+    if stream.wantsRoomToRead { loop.setInterest(self, .write) }
+  }
+
+  /// There is room: listens again, if that is what room was wanted for.
+  func resumesReading() -> Bool {
+    guard stream.wantsRoomToRead, !waitsForSocket, phase == .waiting || phase == .answering else {
+      return false
+    }
+    loop.setInterest(self, .read)
+    return true
+  }
+
   // MARK: Content
 
   func readContent() {
@@ -195,7 +212,7 @@ extension ClientConnection {
         input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
       }
     case .wouldBlock:
-      return
+      awaitRoomToRead()
     case .endOfStream, .failed:
       close(.clientLeft)
     }

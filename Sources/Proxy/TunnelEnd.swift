@@ -45,7 +45,11 @@ final class TunnelEnd: LoopObject {
       tunnel.broke()
       return
     }
-    if mayRead, !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp]) { read() }
+    if mayRead,
+      stream.wantsRoomToRead || !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp])
+    {
+      read()
+    }
     guard isOpen else { return }
     if readiness.contains(.hangUp), !mayRead, output.isEmpty {
       // Both directions have ended, which the kernel tells again and again, whatever it is asked for, until what came
@@ -148,6 +152,8 @@ final class TunnelEnd: LoopObject {
     var interest: Interest = []
     if mayRead { interest.insert(.read) }
     if !output.isEmpty { interest.insert(.write) }
+    // The kernel would tell again and again of what cannot be read yet.
+    if mayRead, stream.wantsRoomToRead { interest = .write }
     guard !isWatched else {
       loop.setInterest(self, interest)
       return

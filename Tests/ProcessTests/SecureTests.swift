@@ -85,7 +85,7 @@ extension WholeProgram {
       let holdfast = try start()
       defer { holdfast.process.end() }
       let resource = Resource(.length, 50_000, "mirror")
-      let path = "127.0.0.1:\(holdfast.ports[1])/HTTP///127.0.0.1:\(origin.port)\(resource.path)"
+      let path = "127.0.0.1:\(holdfast.ports[1])/127.0.0.1:\(origin.port)\(resource.path)"
       let answer = try curl("--cacert '\(certificates.root)' https://\(path)")
       #expect(answer.code == 0 && answer.status == 200, "\(answer.text) \(head)")
       #expect(got?.count == resource.size)
@@ -96,25 +96,23 @@ extension WholeProgram {
 
     @Test("curl gets a file through a decrypted tunnel, and gets it again when the origin is gone")
     func interception() throws {
-      let files = directory.path + "/files"
-      try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
-      try String(repeating: "0123456789", count: 5000).write(
-        toFile: files + "/package.whl", atomically: true, encoding: .utf8)
-      let server = try FileServer(certificates, sendsChain: true, directory: files)
+      let origin = try SecureOrigin(certificates)
+      defer { origin.stop() }
       let holdfast = try start()
       defer { holdfast.process.end() }
-      let words =
-        "-x http://127.0.0.1:\(holdfast.port) https://127.0.0.1:\(server.port)/package.whl"
+      let words = "-x http://127.0.0.1:\(holdfast.port) https://127.0.0.1:\(origin.port)/file"
       let stranger = try curl("--cacert '\(certificates.root)' \(words)")
       #expect(stranger.code == 60, "\(stranger.text)")
+      #expect(origin.connections == 0)
       let first = try curl("--cacert '\(directory.path)/ca/ca.pem' \(words)")
       #expect(first.code == 0 && first.status == 200, "\(first.text)")
-      #expect(got?.count == 50_000)
+      #expect(got?.count == 2000)
       try holdfast.waitUntilQuiet()
-      server.process.end()
+      origin.stop()
       let again = try curl("--cacert '\(directory.path)/ca/ca.pem' \(words)")
       #expect(again.status == 200 && head.contains("hit"), "\(again.text) \(head)")
-      #expect(got?.count == 50_000)
+      #expect(got?.count == 2000)
+      #expect(origin.connections == 1)
     }
 
     @Test(

@@ -10,6 +10,8 @@ import Glibc
 package enum TLSPeerError: Error, Hashable, CustomStringConvertible {
   /// The other side has said that nothing follows.
   case closed
+  /// `sendLimit` was reached.
+  case cut
   case failed(String)
   case noAnswer
   case socket(Int32)
@@ -17,6 +19,7 @@ package enum TLSPeerError: Error, Hashable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .closed: "close_notify"
+    case .cut: "cut as ordered"
     case .failed(let reason): reason
     case .noAnswer: "nothing came in time"
     case .socket(let errno): "errno \(errno)"
@@ -53,9 +56,11 @@ package final class TLSPeer {
   private let outgoing: OpaquePointer
   /// Bytes that leave with one call, at most.
   package var pieceSize = Int.max
+  /// After so many bytes nothing leaves any more, as if the line had been cut.
+  package var sendLimit = Int.max
   /// How long to wait for the other side.
   private let patience: Int32
-  private var protocols: [UInt8]
+  private var isCut = false
 
   // MARK: Beginning
 
@@ -118,7 +123,6 @@ package final class TLSPeer {
     self.outgoing = outgoing
     self.descriptor = descriptor
     patience = seconds * 1000
-    protocols = options.encodedProtocols
     // Empty means "later", until the other side has ended.
     BIO_ctrl(incoming, BIO_C_SET_BUF_MEM_EOF_RETURN, -1, nil)
     SSL_set_bio(ssl, incoming, outgoing)
@@ -208,11 +212,13 @@ package final class TLSPeer {
   @discardableResult
   package func run(_ call: () -> Int32) throws -> Int32 {
     while true {
+      if isCut { throw TLSPeerError.cut }
       ERR_clear_error()
       let result = call()
       let error = SSL_get_error(ssl, result)
       let reason = ERR_peek_error()
       try flush()
+      if isCut { throw TLSPeerError.cut }
       if result > 0 { return result }
       switch error {
       case SSL_ERROR_WANT_READ: try fill()
@@ -238,7 +244,9 @@ package final class TLSPeer {
   }
 
   private func send(_ bytes: [UInt8]) throws {
-    var rest = bytes[...]
+    var rest = bytes.prefix(sendLimit)
+    sendLimit -= rest.count
+    defer { if sendLimit == 0 { isCut = true } }
     while !rest.isEmpty {
       let count = rest.prefix(pieceSize).withUnsafeBytes {
         Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
@@ -252,6 +260,14 @@ package final class TLSPeer {
         return
       }
     }
+  }
+
+  /// Takes in what has come already, without waiting, and lets OpenSSL go on with a handshake.
+  package func takeWhatIsThere() throws {
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    if poll(&entry, 1, 0) > 0 { try fill() }
+    if SSL_is_init_finished(ssl) == 0 { SSL_do_handshake(ssl) }
+    try flush()
   }
 
   /// Takes in what comes; an end is told to OpenSSL.
