@@ -23,106 +23,15 @@ import sys
 import tempfile
 import time
 
+import interception
 import proxies
 import python_packages
+from apt import Apt, Failed
 from proxies import Namespace, Unavailable
 
 
 class Skip(Exception):
     """Why this cannot be tried here."""
-
-
-class Failed(Exception):
-    """A promise that was not kept."""
-
-
-class Apt:
-    """An apt with directories of its own. `proxy` is a URL, or None for the direct way."""
-
-    def __init__(self, root, proxy, namespace=None):
-        self.root = pathlib.Path(root)
-        self.namespace = namespace
-        self.downloads = self.root / "downloads"
-        for folder in ("etc", "state/lists/partial", "cache/archives/partial", "downloads", "parts"):
-            (self.root / folder).mkdir(parents=True)
-        (self.root / "state/status").touch()
-        copy_settings(self.root / "etc")
-        settings = {
-            "Dir::State": self.root / "state",
-            "Dir::State::status": self.root / "state/status",
-            "Dir::Cache": self.root / "cache",
-            "Dir::Etc": self.root / "etc",
-            "Dir::Etc::parts": self.root / "parts",  # none of the machine's hooks
-            "Dir::Etc::main": self.root / "none",
-            "Acquire::http::Proxy": proxy or "DIRECT",
-            "Acquire::https::Proxy": proxy or "DIRECT",
-            "Acquire::https::Timeout": "10",
-            "Acquire::http::Timeout": "60",
-            "Acquire::Retries": "0",  # what breaks must show
-            "Acquire::Languages": "none",
-            "APT::Sandbox::User": "root",
-        }
-        lines = [f'{name} "{value}";' for name, value in settings.items()]
-        self.configuration = self.root / "apt.conf"
-        self.configuration.write_text("\n".join(lines) + "\n")
-
-    def run(self, *words, check=True):
-        """Standard output of a command of the apt family; its complaints go into an exception."""
-        command = [*(self.namespace.prefix if self.namespace else []), *map(str, words)]
-        # The settings file is read before the machine's, and turns those away; no proxy variables.
-        environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        environment |= {"APT_CONFIG": str(self.configuration), "LC_ALL": "C"}
-        done = subprocess.run(
-            command, cwd=self.downloads, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        if check and done.returncode:
-            raise Failed(f"{' '.join(words[:2])} failed:\n{done.stdout[-500:]}{done.stderr[-2000:]}")
-        return done.stdout
-
-    def update(self):
-        """Fetches the indexes. A source that cannot be reached is left out; how many files came."""
-        self.run("apt-get", "update", check=False)
-        return len(list((self.root / "state/lists").glob("*_Packages*")))
-
-    def offers(self):
-        """(size, name) of every package the sources offer."""
-        found, name = [], ""
-        for line in self.run("apt-cache", "dumpavail").splitlines():
-            if line.startswith("Package: "):
-                name = line[9:]
-            elif line.startswith("Size: "):
-                found.append((int(line[6:]), name))
-        return sorted(set(found))
-
-    def locate(self, names):
-        """What apt would fetch for these packages: {file: (URI, size, SHA-256)}."""
-        located = {}
-        for line in self.run("apt-get", "download", "--print-uris", *names).splitlines():
-            match = re.fullmatch(r"'(\S+)' (\S+) (\d+) SHA256:([0-9a-f]{64})", line.strip())
-            if match:
-                uri, file, size, digest = match.groups()
-                located[file] = (uri, int(size), digest)
-        return located
-
-    def download(self, names):
-        self.run("apt-get", "download", *names)
-
-
-def copy_settings(target):
-    """The machine's sources, keys, preferences and credentials."""
-    shell = subprocess.run(
-        ["apt-config", "shell", *"list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d "
-         "key Dir::Etc::trusted/f keys Dir::Etc::trustedparts/d auth Dir::Etc::netrcparts/d "
-         "wishes Dir::Etc::preferencesparts/d".split()],
-        stdout=subprocess.PIPE, text=True, check=True,
-    ).stdout  # fmt: skip
-    for _, place in re.findall(r"^(\w+)='(.*)'$", shell, re.M):
-        source = pathlib.Path(place)
-        if source.is_dir():
-            shutil.copytree(source, target / source.name, dirs_exist_ok=True)
-        elif source.is_file():
-            shutil.copy(source, target)
 
 
 def choose(apt, wanted):
@@ -245,14 +154,19 @@ def apt_case(options, scratch):
     Live(options, scratch).run()
 
 
-def python_case(options, scratch):
-    started = time.monotonic()
-    problem = python_packages.run(
-        scratch, options.program,
-        lambda text: print(f"{time.monotonic() - started:6.1f}s  {text}", flush=True),
-    )  # fmt: skip
-    if problem:
-        raise Failed(problem)
+def told(run):
+    """A case of a module that returns what went wrong."""
+
+    def case(options, scratch):
+        started = time.monotonic()
+        problem = run(
+            scratch, options.program,
+            lambda text: print(f"{time.monotonic() - started:6.1f}s  {text}", flush=True),
+        )  # fmt: skip
+        if problem:
+            raise Failed(problem)
+
+    return case
 
 
 def attempt(name, case, options, scratch):
@@ -275,7 +189,7 @@ def main():
     parser.add_argument("--megabytes", type=int, default=50, help="at least so much (default 50)")
     parser.add_argument("--with", dest="other", choices=["squid"],
                         help="the same through Squid: is it Holdfast, or the machine?")  # fmt: skip
-    parser.add_argument("--only", choices=["apt", "python"], help="just this")
+    parser.add_argument("--only", choices=["apt", "python", "tunnels"], help="just this")
     parser.add_argument("--keep", action="store_true", help="leave the scratch directory")
     options = parser.parse_args()
     options.kind = proxies.Squid if options.other else proxies.Holdfast
@@ -283,7 +197,9 @@ def main():
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-live-", dir="/var/tmp"))
     scratch.chmod(0o755)
     try:
-        cases = {"apt": apt_case} if options.other else {"apt": apt_case, "python": python_case}
+        cases = {"apt": apt_case} if options.other else {
+            "apt": apt_case, "python": told(python_packages.run), "tunnels": told(interception.run),
+        }  # fmt: skip
         outcomes = [attempt(name, cases[name], options, scratch) for name in cases
                     if options.only in (None, name)]  # fmt: skip
         return 0 if all(outcomes) else 1

@@ -65,6 +65,9 @@ def default_index():
 class Tool:
     """pip or uv with directories of its own, and none of the machine's settings."""
 
+    extra = {}  # further environment variables
+    prefix = []  # what it is run by
+
     def __init__(self, root, index):
         self.root = pathlib.Path(root)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -80,10 +83,10 @@ class Tool:
         }
         environment |= {
             "HOME": str(self.root), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1",
-            "UV_CACHE_DIR": str(self.root / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "UV_CACHE_DIR": str(self.root / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1", **self.extra,
         }  # fmt: skip
         done = subprocess.run(
-            [*map(str, self.command()), *PACKAGES], env=environment, stdin=subprocess.DEVNULL,
+            [*self.prefix, *map(str, self.command()), *PACKAGES], env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600,
         )  # fmt: skip
         if done.returncode:
