@@ -26,7 +26,7 @@ extension Exchange {
   /// Sends a piece of the request's content, framing it.
   /// - Returns: whether more may be given now; if not, `exchangeWantsContent` comes later.
   func sendContent(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard connection != nil, !bytes.isEmpty else { return connection != nil }
+    guard canBeSentTo, !bytes.isEmpty else { return canBeSentTo }
     if request.framing == .chunked {
       var start: [UInt8] = []
       ChunkedEncoding.appendChunkStart(bytes.count, to: &start)
@@ -53,7 +53,10 @@ extension Exchange {
     awaitOrigin()
   }
 
-  var canSendContent: Bool { connection != nil && output.count < Self.outputLimit }
+  var canSendContent: Bool { canBeSentTo && output.count < Self.outputLimit }
+
+  /// The head is on its way: before the end of a handshake nothing may go out, or it would go before the head.
+  private var canBeSentTo: Bool { connection != nil && state != .securing }
 
   /// Sets the deadline for whatever the origin has to do next. While the client's content is what is waited
   /// for, it has nothing to do, and the client has a deadline of its own. Nor is it late while the rate keeps us from
@@ -68,7 +71,7 @@ extension Exchange {
   }
 
   func flush() {
-    guard let connection else { return }
+    guard let connection, state != .securing else { return }
     while !output.isEmpty {
       switch connection.send(output.bytes) {
       case .bytes(let count):

@@ -161,6 +161,25 @@ import Testing
     }
   }
 
+  @Test("content that comes while the handshake is under way waits for it, behind the head")
+  func uploadDuringHandshake() throws {
+    try proxy { origin, proxy in
+      let content = patterned(100_000, seed: 3)
+      let client = try proxy.connect()
+      let head =
+        "POST \(origin.url("/up")) HTTP/1.1\r\nHost: \(origin.authority)\r\nContent-Length: 100000\r\n\r\n"
+      try client.send(Array(head.utf8) + content[..<1000])
+      let upstream = try origin.acceptBare()
+      try client.send(Array(content[1000...]))
+      // Answered by the same worker: it has had its turn with what came before.
+      try proxy.connect().get("/nowhere").expectResponse(404)
+      try upstream.serveTLS(try #require(origin.tls))
+      #expect(try upstream.expectRequest().content == content)
+      try upstream.respond(200, [], "taken")
+      try client.expectResponse(200, content: "taken")
+    }
+  }
+
   // MARK: While it is open
 
   @Test(
