@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Real apt-get, real packages, through Holdfast: cold, warm, and with the network gone.
+"""Real clients, real packages, through Holdfast: cold, warm, and with the network gone.
+
+Three cases: apt as below; pip and uv by mirrors (python_packages.py); pip, uv and apt through tunnels
+(interception.py).
 
   cold   a fresh apt fetches its indexes and at least 50 MB of packages through the proxy
   warm   another fresh apt fetches the same: no byte of a package may come from upstream
@@ -193,7 +196,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the scratch directory")
     options = parser.parse_args()
     options.kind = proxies.Squid if options.other else proxies.Holdfast
-    options.program = options.holdfast
+    options.program = options.holdfast and os.path.abspath(options.holdfast)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-live-", dir="/var/tmp"))
     scratch.chmod(0o755)
     try:
