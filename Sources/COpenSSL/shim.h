@@ -44,6 +44,10 @@ static inline int holdfast_SSL_set_server_name(SSL *ssl, const char *name) {
   return (int)SSL_set_tlsext_host_name(ssl, name);
 }
 
+static inline int holdfast_SSL_CTX_add1_chain_cert(SSL_CTX *context, X509 *certificate) {
+  return (int)SSL_CTX_add1_chain_cert(context, certificate);
+}
+
 static inline int holdfast_SSL_add1_chain_cert(SSL *ssl, X509 *certificate) {
   return (int)SSL_add1_chain_cert(ssl, certificate);
 }

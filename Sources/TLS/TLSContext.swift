@@ -48,12 +48,10 @@ package final class TLSContext: @unchecked Sendable {
   // SSL_CTX counts its references atomically and may be used by many threads; nothing changes it after `init`.
   let context: OpaquePointer
   let isClient: Bool
-  /// Server: what it shows, unless a session is told otherwise.
-  let identity: TLSIdentity?
 
   /// For connections to origins and parents: TLS 1.2 or 1.3, HTTP/1.1 by ALPN.
   package convenience init(clientTrusting trust: TLSTrust) throws(TLSSetupError) {
-    try self.init(isClient: true, identity: nil)
+    try self.init(isClient: true)
     switch trust {
     case .system:
       guard SSL_CTX_set_default_verify_paths(context) == 1 else {
@@ -80,7 +78,8 @@ package final class TLSContext: @unchecked Sendable {
   /// For connections of clients.
   /// - Parameter identity: what to show; nil when every session brings its own.
   package convenience init(serverShowing identity: TLSIdentity?) throws(TLSSetupError) {
-    try self.init(isClient: false, identity: identity)
+    try self.init(isClient: false)
+    if let identity { try show(identity) }
     SSL_CTX_set_alpn_select_cb(
       context,
       { _, chosen, count, offered, offeredCount, _ in
@@ -97,9 +96,8 @@ package final class TLSContext: @unchecked Sendable {
     }
   }
 
-  private init(isClient: Bool, identity: TLSIdentity?) throws(TLSSetupError) {
+  private init(isClient: Bool) throws(TLSSetupError) {
     self.isClient = isClient
-    self.identity = identity
     guard let context = SSL_CTX_new(isClient ? TLS_client_method() : TLS_server_method()) else {
       throw .unavailable(reason: OpenSSLErrors.take())
     }
@@ -127,6 +125,14 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   deinit { SSL_CTX_free(context) }
+
+  /// Here and not with each session, which would cost every handshake.
+  private func show(_ identity: TLSIdentity) throws(TLSSetupError) {
+    guard SSL_CTX_use_certificate(context, identity.certificate.x509) == 1,
+      SSL_CTX_use_PrivateKey(context, identity.key.pkey) == 1,
+      identity.chain.allSatisfy({ holdfast_SSL_CTX_add1_chain_cert(context, $0.x509) == 1 })
+    else { throw .unavailable(reason: OpenSSLErrors.take()) }
+  }
 
   /// 112 bits: no RSA keys below 2048 bits, no SHA-1 in signatures.
   private static let securityLevel: Int32 = 2

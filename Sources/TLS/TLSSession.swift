@@ -122,7 +122,7 @@ package final class TLSSession {
     self.expectedName = expectedName
     ssl = try Self.make(context)
     try attach()
-    if let identity = identity ?? context.identity { try show(identity) }
+    if let identity { try show(identity) }
     // Without it a ticket got under one name would be good under another.
     var scope = Array((expectedName ?? "").utf8.suffix(Int(SSL_MAX_SID_CTX_LENGTH)))
     if scope.isEmpty { scope = [0] }
