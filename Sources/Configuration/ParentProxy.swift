@@ -203,7 +203,8 @@ package struct Parents: Sendable, Equatable {
     let isCGI = environment["REQUEST_METHOD"] != nil
     http = try Self.read(isCGI ? ["http_proxy"] : ["http_proxy", "HTTP_PROXY"], environment)
     https = try Self.read(["https_proxy", "HTTPS_PROXY"], environment)
-    if let list = environment["no_proxy"] ?? environment["NO_PROXY"] {
+    let lists = ["no_proxy", "NO_PROXY"].compactMap { environment[$0] }
+    if let list = lists.first(where: { !$0.isEmpty }) {
       exceptions = [ParentExceptions(noProxy: list)]
     }
   }

@@ -16,10 +16,12 @@ struct HTMLLinks {
   /// Up to here everything is in the result.
   private var copied = 0
 
-  static func rewrite(_ content: [UInt8], of page: TargetURI, links: MirrorLinks)
-    -> RewrittenDocument
-  {
+  static func rewrite(
+    _ content: [UInt8], of page: TargetURI, links: MirrorLinks,
+    into result: RewrittenDocument = RewrittenDocument()
+  ) -> RewrittenDocument {
     var scan = HTMLLinks(content: content, links: links, base: page)
+    scan.result = result
     scan.result.content.reserveCapacity(content.count + content.count / 8)
     scan.run()
     scan.result.content += content[scan.copied...]
@@ -172,7 +174,8 @@ struct HTMLLinks {
     _ value: Range<Int>, isBase: Bool, _ metadata: [ArraySlice<UInt8>]
   ) {
     let text = content[unquoted(value)]
-    guard text.count <= LinkReference.longest,
+    guard result.hasRoom(),
+      text.count <= (isBase ? LinkReference.longestBase : LinkReference.longest),
       let reference = LinkReference(CharacterReferences.decode(text), relativeTo: base)
     else { return }
     if isBase, !hasBase {
@@ -196,7 +199,9 @@ struct HTMLLinks {
     guard !isBase else { return }
     result.linkCount += 1
     result.note(reference.target, field: reference.fragment.dropFirst())
-    for field in metadata { result.note(reference.target, suffix: ".metadata", field: field) }
+    if let field = metadata.first {
+      result.note(reference.target, suffix: ".metadata", field: field)
+    }
   }
 
   private func isSpace(_ at: Int) -> Bool {

@@ -41,10 +41,12 @@ struct JSONLinks {
   }
   private var file = File()
 
-  static func rewrite(_ content: [UInt8], of page: TargetURI, links: MirrorLinks)
-    -> RewrittenDocument
-  {
+  static func rewrite(
+    _ content: [UInt8], of page: TargetURI, links: MirrorLinks,
+    into result: RewrittenDocument = RewrittenDocument()
+  ) -> RewrittenDocument {
     var scan = JSONLinks(content: content, links: links, page: page)
+    scan.result = result
     scan.result.content.reserveCapacity(content.count + content.count / 8)
     scan.run()
     scan.result.content += content[scan.copied...]
@@ -153,7 +155,8 @@ struct JSONLinks {
   }
 
   private mutating func rewrite(_ range: Range<Int>) {
-    guard range.count <= 6 * LinkReference.longest, let text = Self.decode(content[range]),
+    guard result.hasRoom(), range.count <= 6 * LinkReference.longest,
+      let text = Self.decode(content[range]),
       let reference = LinkReference(text, relativeTo: page),
       let link = links.link(to: reference.target)
     else { return }

@@ -10,7 +10,9 @@ struct LinkReference {
   var fragment: [UInt8]
 
   /// The longest link that is looked at, in bytes.
-  static let longest = 16 << 10
+  static let longest = 4 << 10
+  /// The longest base that relative links are written out with.
+  static let longestBase = 2 << 10
 
   /// - Parameters:
   ///   - text: the reference, with the document's own escapes undone.

@@ -309,6 +309,8 @@ struct CompiledPaths: Sendable {
     _ first: Int, _ last: Int, _ key: borrowing Span<UInt8>, _ start: Int, _ end: Int,
     digest: inout Int
   ) -> Bool {
+    // No file has a longer name, and runs are tried at every length.
+    guard end - start <= 255 else { return false }
     var at = start
     var element = first
     while element < last {

@@ -8,6 +8,13 @@ public struct RewrittenDocument: Sendable {
   /// Digests that the document tells, by the keys of the files' own URLs.
   public var digests: [FileDigest] = []
   public var linkCount = 0
+  /// It would have become larger than it may, and ends somewhere in the middle.
+  public var isTooLarge = false
+  /// Bytes that may come out: short links become long ones.
+  var limit = Int.max
+  var wantsDigests = true
+  /// More files than any project has.
+  private static let digestLimit = 100_000
 
   /// The SHA-256 of a file.
   public struct FileDigest: Sendable, Equatable {
@@ -23,11 +30,19 @@ public struct RewrittenDocument: Sendable {
   }
 
   mutating func note(_ target: TargetURI, suffix: String = "", _ hex: some Collection<UInt8>) {
-    guard hex.count == 64, hex.allSatisfy({ $0.hexadecimalValue != nil }) else { return }
+    guard wantsDigests, digests.count < Self.digestLimit, hex.count == 64,
+      hex.allSatisfy({ $0.hexadecimalValue != nil })
+    else { return }
     let file =
       suffix.isEmpty
       ? target : target.replacingPath(with: target.pathAndQuery + suffix.utf8)
     digests.append(FileDigest(key: file.key, hex: hex.map(\.lowercased)))
+  }
+
+  /// Whether there is room for another link.
+  mutating func hasRoom() -> Bool {
+    if content.count > limit { isTooLarge = true }
+    return !isTooLarge
   }
 
   /// `sha256=HEX` at the start of a text, as it stands behind `#` and in attributes.
@@ -60,12 +75,18 @@ public enum LinkedDocument: Sendable {
   /// - Parameters:
   ///   - page: where the document was found.
   ///   - links: how they are written.
+  ///   - limit: bytes that may come of it.
+  ///   - wantsDigests: what it tells of files is of use.
   public func rewrite(
-    _ content: [UInt8], of page: TargetURI, links: MirrorLinks
+    _ content: [UInt8], of page: TargetURI, links: MirrorLinks, limit: Int = .max,
+    wantsDigests: Bool = true
   ) -> RewrittenDocument {
+    var result = RewrittenDocument()
+    result.limit = limit
+    result.wantsDigests = wantsDigests
     switch self {
-    case .html: HTMLLinks.rewrite(content, of: page, links: links)
-    case .json: JSONLinks.rewrite(content, of: page, links: links)
+    case .html: return HTMLLinks.rewrite(content, of: page, links: links, into: result)
+    case .json: return JSONLinks.rewrite(content, of: page, links: links, into: result)
     }
   }
 }

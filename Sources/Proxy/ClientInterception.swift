@@ -37,13 +37,17 @@ extension ClientConnection {
       return
     }
     let answer = Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8)
-    answer.withUnsafeBytes { write($0) }
-    guard phase == .waiting else { return }
-    // Behind an empty queue so few bytes always fit, unless the client takes nothing at all.
-    guard output.isEmpty else { return close(.clientStalled) }
     var record = record
     record.status = .ok
     record.sentBytes = UInt64(answer.count)
+    // Past the rate, which is for content; and so few bytes always fit where nothing waits.
+    let transfer = answer.withUnsafeBytes { stream.send($0) }
+    guard transfer == .bytes(answer.count) else {
+      record.ending = .clientLeft
+      worker.log(record)
+      return close(.clientLeft)
+    }
+    countSent(answer.count)
     self.record = record
     stream.secure(session)
     role = .intercepted(InterceptedHost(authority))

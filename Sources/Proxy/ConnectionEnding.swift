@@ -104,16 +104,18 @@ extension ClientConnection {
   }
 
   /// Gives the socket away, with what was read of it.
-  func surrender() -> (stream: SocketStream, unread: [UInt8]) {
+  func surrender() -> (stream: SocketStream, unsent: [UInt8], unread: [UInt8]) {
     phase = .closed
     tunnel = nil
     unregister()
     throttle?.end()
     throttle = nil
     let unread = [UInt8](input.bytes)
+    let unsent = [UInt8](output.bytes)
     input.removeAll()
+    output.removeAll()
     worker.connectionClosed(self)
-    return (stream, unread)
+    return (stream, unsent, unread)
   }
 }
 

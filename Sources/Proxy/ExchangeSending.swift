@@ -108,7 +108,7 @@ extension Exchange {
     var interest: Interest = isPaused || isThrottled ? [] : .read
     if !output.isEmpty { interest.insert(.write) }
     // The kernel would tell again and again of what cannot be read yet.
-    if connection.wantsRoomToRead { interest = .write }
+    if connection.wantsRoomToRead, !isPaused, !isThrottled { interest = .write }
     loop.setInterest(connection, interest)
   }
 }

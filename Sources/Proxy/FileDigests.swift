@@ -7,6 +7,7 @@
 
 import Caching
 import HTTP
+import Platform
 import Storage
 import Synchronization
 
@@ -17,6 +18,21 @@ final class FileDigests: Sendable {
   private struct State {
     var young: [UInt64: Digest] = [:]
     var old: [UInt64: Digest] = [:]
+    /// Since when the younger one is it.
+    var since = Instant.precise()
+
+    /// What nobody has said for two turns is forgotten: a file may be replaced, and then a page says so only to those
+    /// who come by the mirror.
+    mutating func age() {
+      guard young.count >= FileDigests.generationLimit || Instant.precise() - since > turn else {
+        return
+      }
+      old = young
+      young = [:]
+      since = Instant.precise()
+    }
+
+    private let turn: Duration = .seconds(1800)
   }
 
   private let state = Mutex(State())
@@ -25,17 +41,17 @@ final class FileDigests: Sendable {
   func learn(_ digests: [(hash: UInt64, digest: Digest)]) {
     state.withLock { state in
       for (hash, digest) in digests {
-        if state.young.count >= Self.generationLimit {
-          state.old = state.young
-          state.young = [:]
-        }
+        state.age()
         state.young[hash] = digest
       }
     }
   }
 
   func digest(of hash: UInt64) -> Digest? {
-    state.withLock { $0.young[hash] ?? $0.old[hash] }
+    state.withLock { state in
+      state.age()
+      return state.young[hash] ?? state.old[hash]
+    }
   }
 
   var count: Int { state.withLock { $0.young.count + $0.old.count } }

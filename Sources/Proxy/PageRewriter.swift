@@ -35,10 +35,10 @@ struct PageRewriter: Sendable {
     guard source.contentLength <= Self.limit else { return .tooLarge }
     switch source.body {
     case .inline:
-      return .page(rewrite(Array(source.inlineBody), of: source.response, key: source))
+      return rewrite(Array(source.inlineBody), of: source.response, key: source)
     case .blob(let file):
       guard let content = Self.read(file) else { return .unreadable }
-      return .page(rewrite(content, of: source.response, key: source))
+      return rewrite(content, of: source.response, key: source)
     }
   }
 
@@ -61,14 +61,16 @@ struct PageRewriter: Sendable {
   }
 
   /// A page that is not stored.
-  func rewrite(_ content: [UInt8], of response: StoredResponse) -> StoredEntry {
+  func rewrite(_ content: [UInt8], of response: StoredResponse) -> Outcome {
     rewrite(content, of: response, key: nil)
   }
 
   private func rewrite(
     _ content: [UInt8], of response: StoredResponse, key source: StoredEntry?
-  ) -> StoredEntry {
-    let rewritten = document.rewrite(content, of: page, links: links)
+  ) -> Outcome {
+    let rewritten = document.rewrite(
+      content, of: page, links: links, limit: Int(Self.limit), wantsDigests: digests != nil)
+    guard !rewritten.isTooLarge else { return .tooLarge }
     if let digests {
       digests.learn(
         rewritten.digests.compactMap { file in
@@ -95,10 +97,11 @@ struct PageRewriter: Sendable {
     let answer = StoredResponse(
       status: response.status, fields: fields, requestTime: response.requestTime,
       responseTime: response.responseTime, variance: response.variance, targets: response.targets)
-    return rewritten.content.withUnsafeBytes { bytes in
+    let entry = rewritten.content.withUnsafeBytes { bytes in
       StoredEntry(
         key: source?.key ?? page.key, hash: source?.hash ?? 0, response: answer,
         content: .inline(bytes), seed: 0)
     }
+    return .page(entry)
   }
 }

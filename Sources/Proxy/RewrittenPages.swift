@@ -10,6 +10,8 @@ import Synchronization
 final class RewrittenPages: Sendable {
   /// All pages together, in bytes.
   static let limit = 64 << 20
+  /// However small they are.
+  static let countLimit = 4096
   /// A larger page would drive out all others, and is written for each request.
   static let largest = 32 << 20
 
@@ -32,7 +34,7 @@ final class RewrittenPages: Sendable {
     var clock: UInt64 = 0
 
     mutating func remove(_ key: Key) {
-      if let page = pages.removeValue(forKey: key) { bytes -= Int(page.page.contentLength) }
+      if let page = pages.removeValue(forKey: key) { bytes -= page.page.memoryCost }
     }
   }
 
@@ -61,8 +63,8 @@ final class RewrittenPages: Sendable {
       state.remove(key)
       state.clock += 1
       state.pages[key] = Page(source: source, page: page, lastUse: state.clock)
-      state.bytes += Int(page.contentLength)
-      while state.bytes > Self.limit,
+      state.bytes += page.memoryCost
+      while state.bytes > Self.limit || state.pages.count > Self.countLimit,
         let oldest = state.pages.min(by: { $0.value.lastUse < $1.value.lastUse })?.key
       {
         state.remove(oldest)

@@ -28,9 +28,14 @@ extension TransactionDriver {
     }
   }
 
+  /// Bytes of a page's path; where it is longer, its links are left as they are.
+  private static let longestPagePath = 2048
+
   /// The kind of document an answer is, if its links are to be written anew for this request.
   func linkedDocument(_ status: Status, _ fields: FieldSection) -> LinkedDocument? {
-    guard request.links != nil, status == .ok, let kind = request.resource.kind,
+    // Every relative link is written out with what of this it is relative to.
+    guard request.links != nil, request.target.pathAndQuery.count <= Self.longestPagePath,
+      status == .ok, let kind = request.resource.kind,
       let type = fields.only(.contentType)
     else { return nil }
     return LinkedDocument(contentType: type, kind: kind)
@@ -54,7 +59,7 @@ extension TransactionDriver {
       PageRewriter(
         page: request.target, document: document, links: $0,
         digests: request.route.way == .mirror && request.route.isConfigured
-          ? worker.shared.digests : nil,
+          && request.route.below?.ecosystem == .pypi ? worker.shared.digests : nil,
         hasher: worker.hasher)
     }
   }
@@ -152,8 +157,10 @@ extension TransactionDriver {
   }
 
   func gatherContent(_ bytes: UnsafeRawBufferPointer) {
-    guard let gathered = gathering else { return }
-    guard gathered.content.count + bytes.count <= Int(PageRewriter.gatheringLimit) else {
+    // Not held beside: the content would be copied with every piece.
+    guard let count = gathering?.content.count else { return }
+    guard count + bytes.count <= Int(PageRewriter.gatheringLimit) else {
+      guard let gathered = gathering else { return }
       gathering = nil
       dropExchange()
       return gatheringFailed(
@@ -184,6 +191,6 @@ extension TransactionDriver {
       targets: worker.store.targets)
     let content = gathered.content
     gathering?.content = []
-    onPool { Rewriting(nil, .page(rewriter.rewrite(content, of: response))) }
+    onPool { Rewriting(nil, rewriter.rewrite(content, of: response)) }
   }
 }

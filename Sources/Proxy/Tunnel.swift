@@ -191,7 +191,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   private func open(_ farStream: SocketStream, answer: some Sequence<UInt8>) {
     // Before the connection is gone from the worker, so that at no time there seems to be nothing left.
     worker.tunnelOpened(self)
-    let (nearStream, unread) = client.surrender()
+    let (nearStream, unsent, unread) = client.surrender()
     let near = TunnelEnd(tunnel: self, loop: loop, stream: nearStream)
     let far = TunnelEnd(tunnel: self, loop: loop, stream: farStream)
     self.near = near
@@ -203,8 +203,11 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
       close(aborting: true)
       return
     }
-    Array(answer).withUnsafeBytes { near.send($0) }
+    // Interim answers may wait for the client yet.
+    (unsent + answer).withUnsafeBytes { near.send($0) }
     if !isOver, !unread.isEmpty { unread.withUnsafeBytes { far.send($0) } }
+    // What TLS has read of it already the kernel does not tell of.
+    if !isOver { far.readAgain() }
     loop.arm(self, after: worker.settings.tunnelTimeout)
   }
 

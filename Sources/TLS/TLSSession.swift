@@ -335,8 +335,9 @@ package final class TLSSession {
     gatherer = buffer
     defer { gatherer = nil }
     var content = 0
-    /// Where each record ends that is full: all of them are of one size.
-    var recordSize = 0
+    /// Where each write ends, in what was gathered and in the content. A client may ask for small records
+    /// (RFC 6066 §4), so neither follows from the other.
+    var ends: [(gathered: Int, content: Int)] = []
     for _ in 0..<RecordGatherer.records where content < bytes.count {
       OpenSSLErrors.clear()
       var count = 0
@@ -350,7 +351,9 @@ package final class TLSSession {
         break
       }
       content += count
-      if recordSize == 0 { recordSize = gatherer?.count ?? 0 }
+      ends.append((gatherer?.count ?? 0, content))
+      // Less than it was given: its records are small ones, and OpenSSL sends them one by one.
+      if count < record.count { break }
     }
     guard let gathered = gatherer?.bytes else { return .wantsWrite }
     gatherer = nil
@@ -361,7 +364,7 @@ package final class TLSSession {
       case .bytes(let count):
         sent += count
       case .wantsWrite, .wantsRead:
-        let whole = recordSize > 0 ? sent / recordSize * RecordGatherer.recordLimit : 0
+        let whole = ends.last { $0.gathered <= sent }?.content ?? 0
         held.hold(rest, content: content - whole)
         return whole > 0 ? .bytes(whole) : .wantsWrite
       case let transfer:

@@ -25,6 +25,46 @@ enum Pages {
   }
 }
 
+/// A page is a stranger's: what comes of it is bounded, however it is made.
+@Suite struct LinkBoundsTests {
+  @Test(
+    "a page that would become larger than it may is given up, and no link after that is written")
+  func growth() throws {
+    let base = "<base href=\"https://f.test/\(String(repeating: "a", count: 2000))/\">"
+    let text = base + String(repeating: "<a href=x>", count: 10_000)
+    let result = LinkedDocument.html.rewrite(
+      Array(text.utf8), of: try Pages.uri("https://index.test/simple/x/"),
+      links: try Pages.links(), limit: 1 << 20)
+    #expect(result.isTooLarge)
+    #expect(result.content.count < 2 << 20)
+    let files = (0..<10_000).map { _ in "{\"url\":\"x\"}" }.joined(separator: ",")
+    let json = LinkedDocument.json.rewrite(
+      Array("{\"files\":[\(files)]}".utf8),
+      of: try Pages.uri("https://index.test/\(String(repeating: "a", count: 2000))/"),
+      links: try Pages.links(), limit: 1 << 20)
+    #expect(json.isTooLarge)
+    #expect(json.content.count < 2 << 20)
+  }
+
+  @Test("a link tells one digest of its metadata, and none where nobody wants to know")
+  func digests() throws {
+    let attribute = " data-core-metadata=sha256=\(String(repeating: "a", count: 64))"
+    let text = "<a href=https://f.test/x\(String(repeating: attribute, count: 100))>"
+    #expect(try Pages.rewrite(text.utf8).digests.count == 1)
+    let ignored = LinkedDocument.html.rewrite(
+      Array(text.utf8), of: try Pages.uri("https://index.test/simple/x/"),
+      links: try Pages.links(), wantsDigests: false)
+    #expect(ignored.digests.isEmpty)
+  }
+
+  @Test("a base longer than any is left alone, and so are links")
+  func lengths() throws {
+    let long = String(repeating: "a", count: 5000)
+    let text = "<base href=\"https://f.test/\(long)/\"><a href=\"https://f.test/\(long)\">"
+    #expect(try Pages.rewritten(text) == text)
+  }
+}
+
 @Suite struct MirrorLinksTests {
   @Test(
     "a link leads through the mirror, wherever it led",

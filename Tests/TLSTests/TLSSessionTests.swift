@@ -1,3 +1,4 @@
+import COpenSSL
 import Glibc
 import Platform
 import SeededRandom
@@ -54,6 +55,32 @@ struct TLSSessionTests {
       if case .bytes(let count) = pair.server.write(rest) { sent += count }
       got += pair.client.read(Int.random(in: 1...5000, using: &random)).1
     }
+    #expect(got == content)
+  }
+
+  @Test("a client that wants small records (RFC 6066 §4) gets all of the content", arguments: 1...4)
+  func smallRecords(mode: UInt8) throws {
+    let authority = try TestAuthority()
+    let (client, server) = try contexts(authority)
+    #expect(SSL_CTX_set_tlsext_max_fragment_length(client.context, mode) == 1)
+    let pair = try Pair(client: client, server: server)
+    #expect(pair.shake().client == .done)
+    var size: Int32 = 4096
+    setsockopt(pair.serverSocket, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+    var random = SeededGenerator(seed: UInt64(mode))
+    let content = (0..<400_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+    var sent = 0
+    var got: [UInt8] = []
+    for _ in 0..<100_000 where got.count < content.count {
+      let window = max(pair.server.repeatCount, Int.random(in: 1...100_000, using: &random))
+      let rest = Array(content[sent...].prefix(window))
+      if case .bytes(let count) = pair.server.write(rest) {
+        #expect(count <= rest.count)
+        sent += count
+      }
+      got += pair.client.read(Int.random(in: 1...5000, using: &random)).1
+    }
+    #expect(sent == content.count)
     #expect(got == content)
   }
 

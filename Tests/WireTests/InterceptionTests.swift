@@ -176,6 +176,31 @@ import Testing
     }
   }
 
+  @Test("a tunnel is opened however little of the client's rate is left")
+  func rated() throws {
+    try intercepting(
+      configure: { configuration, _ in
+        configuration.rate.client = try Rate(reading: "1MiB/s")
+      }
+    ) { origin, proxy in
+      let content = patterned(3 << 20)
+      let busy = try tunnel(proxy, to: origin.authority)
+      try get(busy, "/big", host: origin.authority)
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let sender = try Background {
+        try upstream.send(head: 200, ["Content-Length: \(content.count)", "Connection: close"])
+        try upstream.send(content)
+      }
+      #expect(try busy.expectHead(200).status == 200)
+      _ = try busy.expectContent(1 << 20)
+      // The bucket is empty.
+      _ = try tunnel(proxy, to: origin.authority)
+      #expect(try busy.expectRest().count == content.count - (1 << 20))
+      try sender.join()
+    }
+  }
+
   @Test("a host that is an address has a certificate for the address")
   func address() throws {
     try intercepting(
