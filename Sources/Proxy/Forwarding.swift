@@ -104,7 +104,8 @@ enum Forwarding {
       origin: request.origin, method: request.method, head: head,
       framing: isContentFree ? .none : framing,
       mayRepeat: isContentFree && request.method.isIdempotent,
-      endsConnection: !isContentFree && (request.method == .get || request.method == .head),
+      endsConnection: !isContentFree && (request.method == .get || request.method == .head)
+        || ConnectionAuthentication.isUsed(by: fields),
       credential: request.credential?.name,
       redirects: request.followsRedirects
         ? RedirectChain(

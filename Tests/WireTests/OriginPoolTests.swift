@@ -280,4 +280,25 @@ import Testing
       try exchange(client, origin, "/2", on: upstream)
     }
   }
+
+  @Test(
+    "a connection that has been shown credentials for itself is lent to nobody else",
+    arguments: ["NTLM abc", "negotiate abc"])
+  func connectionAuthentication(credentials: String) throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect()
+      try client.get(origin.url("/a"), "Authorization: \(credentials)")
+      let first = try origin.accept()
+      #expect(try first.expectRequest()["Authorization"] == credentials)
+      try first.respond(200, ["Cache-Control: no-store"], "for one")
+      try client.expectResponse(200, content: "for one")
+      try first.expectEnd()
+      first.close()
+      let other = try proxy.connect()
+      try other.get(origin.url("/a"))
+      // Another connection.
+      try origin.serve(200, ["Cache-Control: no-store"], "for another")
+      try other.expectResponse(200, content: "for another")
+    }
+  }
 }
