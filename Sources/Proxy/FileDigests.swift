@@ -49,6 +49,8 @@ final class FileDigests: Sendable {
 
   func digest(of hash: UInt64) -> Digest? {
     state.withLock { state in
+      // Mostly there are none, and the clock need not be asked.
+      guard !state.young.isEmpty || !state.old.isEmpty else { return nil }
       state.age()
       return state.young[hash] ?? state.old[hash]
     }
