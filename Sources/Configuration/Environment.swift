@@ -19,13 +19,22 @@ extension StoreSettings {
     environment: [String: String] = ProcessInfo.processInfo.environment,
     isRoot: Bool = getuid() == 0
   ) -> String {
-    if isRoot { return "/var/cache/holdfast" }
-    // The specification says that a relative XDG_CACHE_HOME is to be ignored.
-    if let cache = environment["XDG_CACHE_HOME"], cache.hasPrefix("/") {
-      return cache + "/holdfast"
-    }
-    return (environment["HOME"] ?? "/var/tmp") + "/.cache/holdfast"
+    isRoot
+      ? "/var/cache/holdfast"
+      : ownDirectory("XDG_CACHE_HOME", else: ".cache", environment: environment)
   }
+}
+
+/// Where the XDG base directory specification has a user's files of one kind.
+/// - Parameter fallback: below the user's home, where the variable does not say.
+func ownDirectory(
+  _ variable: String, else fallback: String, environment: [String: String]
+) -> String {
+  // The specification says that a relative one is to be ignored.
+  if let directory = environment[variable], directory.hasPrefix("/") {
+    return directory + "/holdfast"
+  }
+  return (environment["HOME"] ?? "/var/tmp") + "/\(fallback)/holdfast"
 }
 
 /// A file name from the configuration, made absolute.

@@ -30,11 +30,11 @@ package struct InterceptSettings: Sendable, Equatable {
     environment: [String: String] = ProcessInfo.processInfo.environment,
     isRoot: Bool = getuid() == 0
   ) -> String {
-    if isRoot { return "/etc/holdfast/ca" }
-    if let home = environment["XDG_CONFIG_HOME"], home.hasPrefix("/") {
-      return home + "/holdfast/ca"
-    }
-    return (environment["HOME"] ?? "/var/tmp") + "/.config/holdfast/ca"
+    let base =
+      isRoot
+      ? "/etc/holdfast"
+      : ownDirectory("XDG_CONFIG_HOME", else: ".config", environment: environment)
+    return base + "/ca"
   }
 }
 

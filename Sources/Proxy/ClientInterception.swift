@@ -36,7 +36,7 @@ extension ClientConnection {
         .cannotIntercept("\(authority)", error), method: record.method, target: record.target)
       return
     }
-    let answer = Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8)
+    let answer = Tunnel.established
     var record = record
     record.status = .ok
     record.sentBytes = UInt64(answer.count)
@@ -79,7 +79,7 @@ extension ClientConnection {
       "\(host.authority)", failure, refusedName: stream.tls?.refusedName)
     record.error = error
     worker.log(record)
-    guard case .alertReceived(let alert) = failure, alert.rejectsCertificate else { return }
+    guard failure.isRejection else { return }
     let isNews = worker.shared.rejections.note(peer.ip, host.authority.bareHost, now: loop.now)
     if isNews { worker.shared.logger.warning("\(peer.ip): \(error.detail)") }
   }

@@ -34,11 +34,7 @@ extension ClientConnection {
       phase = .waiting
       refuse(.plainHTTPOnTLS)
     case .failed(let failure):
-      if case .alertReceived(let alert) = failure, alert.rejectsCertificate {
-        metricsOfHandshake(.rejected)
-      } else {
-        metricsOfHandshake(.failed)
-      }
+      metricsOfHandshake(failure.isRejection ? .rejected : .failed)
       interceptionFailed(failure)
       worker.shared.logger.debug("TLS with \(peer.ip) failed: \(failure)")
       close(.finished)

@@ -163,15 +163,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
     let permitted: [SocketAddress]
     do throws(ProxyError) {
       // The parent is the operator's word; where it goes, it knows alone.
-      permitted =
-        if let parent {
-          try worker.permitted(
-            addresses, of: parent.host, port: parent.port, isConfigured: true)
-        } else {
-          try worker.permitted(
-            addresses, of: request.origin.host, port: request.origin.port,
-            isConfigured: request.origin.isConfigured)
-        }
+      permitted = try worker.permitted(
+        addresses, of: parent?.host ?? request.origin.host,
+        port: parent?.port ?? request.origin.port,
+        isConfigured: parent != nil || request.origin.isConfigured)
     } catch {
       worker.metrics.add(.upstreamConnectFailures, .forbidden)
       failLater(refused(error))

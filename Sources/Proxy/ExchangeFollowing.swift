@@ -11,6 +11,9 @@ extension Exchange {
     request.redirects != nil && RedirectChain.concerns(head.status)
   }
 
+  /// The answer is another origin's than the one that was asked.
+  var hasCrossed: Bool { request.redirects?.hasCrossed ?? false }
+
   /// Goes on where a redirect leads.
   func follow(_ head: ResponseHead) {
     guard let consumer, var chain = request.redirects else { return }

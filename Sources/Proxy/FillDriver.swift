@@ -140,7 +140,7 @@ final class FillDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
-    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
+    let isFollowed = exchange.hasCrossed
     if let kept {
       self.kept = nil
       switch judgeRest(kept, head, fields, now: now, isFollowed: isFollowed) {
@@ -238,15 +238,13 @@ final class FillDriver: ExchangeConsumer {
       responseTime: now, policy: request.policy)
     switch outcome {
     case .updated(let response):
-      let renewed = response.marked(stale.response.isFollowed)
-      end(.confirmed(worker.store.refresh(stale, response: renewed, watch: watch)), .finished)
+      end(.confirmed(renew(stale, response)), .finished)
     case .unstorable(_, let reason) where reason.isAboutRequest:
       // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
       end(.confirmed(stale), .finished)
     case .unstorable(let response, _):
       // Good for those who wait, and for nobody after them.
-      let renewed = response.marked(stale.response.isFollowed)
-      let entry = worker.store.refresh(stale, response: renewed, watch: watch)
+      let entry = renew(stale, response)
       worker.store.remove(fill.key)
       end(.confirmed(entry), .finished)
     case .unrelated:
@@ -254,6 +252,11 @@ final class FillDriver: ExchangeConsumer {
       worker.store.remove(fill.key)
       beginAgain(stale: nil, carrying: varied.carried)
     }
+  }
+
+  private func renew(_ stale: StoredEntry, _ response: StoredResponse) -> StoredEntry {
+    worker.store.refresh(
+      stale, response: response.marked(stale.response.isFollowed), watch: watch)
   }
 
   /// Asks once more, for all of it.
@@ -280,18 +283,20 @@ final class FillDriver: ExchangeConsumer {
     completedFrom = kept.length
     received = kept.length
     file.handedOver = kept.length
-    expect(of: response)
-    body = GrowingBody(response: response, expectedLength: length, isChecked: expectedDigest != nil)
+    beginBody(response, expectedLength: length)
     state = .opening(head)
     openFile(resuming: kept)
     if orphaned != nil { reconsider() }
   }
 
-  /// Finds out what the content has to be. A digest is of the file itself, not of an error in its place, nor of the
-  /// file compressed on its way.
-  private func expect(of response: StoredResponse) {
-    guard response.status == .ok, !response.fields.contains(.contentEncoding) else { return }
-    expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
+  /// Makes the body, and finds out what the content has to be. A digest is of the file itself, not of an error in its
+  /// place, nor of the file compressed on its way.
+  private func beginBody(_ response: StoredResponse, expectedLength: Int64?) {
+    if response.status == .ok, !response.fields.contains(.contentEncoding) {
+      expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
+    }
+    body = GrowingBody(
+      response: response, expectedLength: expectedLength, isChecked: expectedDigest != nil)
   }
 
   /// The answer may be stored: from here on its content grows for everybody.
@@ -306,9 +311,7 @@ final class FillDriver: ExchangeConsumer {
       yield(exchange, head, reason: .space, why: "too-large")
       return
     }
-    expect(of: response)
-    body = GrowingBody(
-      response: response, expectedLength: expected, isChecked: expectedDigest != nil)
+    beginBody(response, expectedLength: expected)
     if let expected, expected > Int64(Store.inlineLimit) {
       // Told to nobody before the file is there: without one the answer can still be relayed. What comes
       // meanwhile is file.gathered.

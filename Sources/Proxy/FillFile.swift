@@ -203,27 +203,19 @@ extension FillDriver {
         post(.committed, 0, nil)
         return
       }
-      if let digest {
-        // Nobody sees the end before it is known to be the right one.
-        switch blob.finish(length: expected, digest: digest) {
-        case .finished(let finished):
-          body.complete(length: length)
-          post(.committed, 0, finished)
-        case .wrongDigest:
-          body.cut(error)
-          post(.mismatched, 0, nil)
-        case .wrongLength, .failed:
-          post(.committed, 0, nil)
-        }
-        return
-      }
-      // All readers may see the end as soon as the last byte is there; what follows is for those to come.
-      body.complete(length: length)
-      guard case .finished(let finished) = blob.finish(length: expected) else {
+      // All readers may see the end as soon as the last byte is there; what follows is for those to come. Only what has
+      // to be something in particular is known to be that first.
+      if digest == nil { body.complete(length: length) }
+      switch blob.finish(length: expected, digest: digest) {
+      case .finished(let finished):
+        if digest != nil { body.complete(length: length) }
+        post(.committed, 0, finished)
+      case .wrongDigest:
+        body.cut(error)
+        post(.mismatched, 0, nil)
+      case .wrongLength, .failed:
         post(.committed, 0, nil)
-        return
       }
-      post(.committed, 0, finished)
     }
   }
 

@@ -16,11 +16,6 @@ struct InterceptedHost: Sendable {
     short = authority.port == Scheme.https.defaultPort ? Array(authority.host.utf8) : nil
   }
 
-  /// The origin that all requests go to.
-  var origin: Origin {
-    Origin(isSecure: true, host: authority.bareHost, port: authority.port, isConfigured: false)
-  }
-
   /// Where the Host field of a request stands, if it is in order and names this host.
   func agreeingField(
     _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>

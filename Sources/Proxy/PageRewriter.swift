@@ -44,20 +44,12 @@ struct PageRewriter: Sendable {
 
   private static func read(_ file: BlobFile) -> [UInt8]? {
     let count = Int(clamping: file.length)
-    var isWhole = true
     let content = [UInt8](unsafeUninitializedCapacity: count) { buffer, done in
-      while done < count {
-        let window = UnsafeMutableRawBufferPointer(
-          UnsafeMutableBufferPointer(rebasing: buffer[done..<count]))
-        guard let read = try? File.pread(file.descriptor, into: window, at: Int64(done)), read > 0
-        else {
-          isWhole = false
-          return
-        }
-        done += read
-      }
+      let window = UnsafeMutableRawBufferPointer(
+        UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+      done = (try? File.readFully(file.descriptor, into: window, at: 0)) ?? 0
     }
-    return isWhole ? content : nil
+    return content.count == count ? content : nil
   }
 
   /// A page that is not stored.

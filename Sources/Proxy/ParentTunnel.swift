@@ -160,16 +160,8 @@ extension ParentProxy {
   /// The field that says who asks, with its line end; empty if nobody wants to know.
   var authorization: String {
     guard let user else { return "" }
-    let credentials = Base64.padded("\(user):\(password?.revealed ?? "")")
-    return "Proxy-Authorization: Basic \(credentials)\r\n"
-  }
-}
-
-extension Base64 {
-  /// As the Basic scheme wants it (RFC 7617 §2).
-  static func padded(_ text: String) -> String {
-    let encoded = encode(Array(text.utf8))
-    return encoded + String(repeating: "=", count: (4 - encoded.utf8.count % 4) % 4)
+    let value = BasicAuthorization.value(user: user, password: password?.revealed ?? "")
+    return "Proxy-Authorization: \(value)\r\n"
   }
 }
 

@@ -12,42 +12,29 @@ import Platform
 enum ProtocolUpgrade {
   /// The protocols a client offers that may be passed on, as the value of an Upgrade field; nil when there are none.
   static func offer(in request: borrowing FieldSection, version: Version) -> [UInt8]? {
-    guard version == .http11, names(.connection, in: request, contain: "upgrade") else {
-      return nil
-    }
-    var offer: [UInt8] = []
-    each(.upgrade, in: request) { name in
-      guard !isHTTP(name) else { return }
-      if !offer.isEmpty { offer += [0x2C, 0x20] }
-      offer += name
-    }
-    return offer.isEmpty ? nil : offer
+    guard version == .http11,
+      elements(of: .connection, in: request).contains(where: { $0.span.equalsToken("upgrade") })
+    else { return nil }
+    let names = elements(of: .upgrade, in: request).filter { !isHTTP($0) }
+    return names.isEmpty ? nil : list(names)
   }
 
   /// Whether an origin that switches protocols keeps to what it was offered.
   static func accepts(_ answer: borrowing FieldSection, offer: [UInt8]) -> Bool {
-    var offered = FieldSection()
-    offered.append(.upgrade, offer)
-    var isGood = false
-    each(.upgrade, in: answer) { chosen in
-      each(.upgrade, in: offered) { name in
-        if name.span.equalsIgnoringCase(chosen.span) { isGood = true }
-      }
+    var request = FieldSection()
+    request.append(.upgrade, offer)
+    let offered = elements(of: .upgrade, in: request)
+    return elements(of: .upgrade, in: answer).contains { chosen in
+      offered.contains { $0.span.equalsIgnoringCase(chosen.span) }
     }
-    return isGood
   }
 
   /// The head that tells the client: what the origin said, with what is about the connection put back.
   static func head(_ answer: FieldSection) -> [UInt8] {
-    var protocols: [UInt8] = []
-    each(.upgrade, in: answer) { name in
-      if !protocols.isEmpty { protocols += [0x2C, 0x20] }
-      protocols += name
-    }
     var head = Answers.informational(status: Status(101), fields: answer)
     head.removeLast(2)
-    head += Array("Connection: upgrade\r\nUpgrade: ".utf8) + protocols + [13, 10, 13, 10]
-    return head
+    head += "Connection: upgrade\r\nUpgrade: ".utf8
+    return head + list(elements(of: .upgrade, in: answer)) + [13, 10, 13, 10]
   }
 
   /// HTTP in another version, or in TLS: `h2c`, `HTTP/2.0`, `TLS/1.0`.
@@ -57,25 +44,21 @@ enum ProtocolUpgrade {
       || lower.starts(with: "tls/".utf8)
   }
 
-  private static func names(
-    _ field: FieldName, in fields: borrowing FieldSection, contain token: StaticString
-  ) -> Bool {
-    var isThere = false
-    each(field, in: fields) { name in
-      if name.span.equalsToken(token) { isThere = true }
-    }
-    return isThere
-  }
-
-  private static func each(
-    _ field: FieldName, in fields: borrowing FieldSection, _ body: ([UInt8]) -> Void
-  ) {
+  private static func elements(
+    of field: FieldName, in fields: borrowing FieldSection
+  ) -> [[UInt8]] {
+    var elements: [[UInt8]] = []
     for value in fields.all(field) {
       var at = value.startIndex
       while let element = fields.bytes.span.nextListElement(from: &at, to: value.endIndex) {
-        body(Array(fields.bytes[element]))
+        elements.append(Array(fields.bytes[element]))
       }
     }
+    return elements
+  }
+
+  private static func list(_ elements: [[UInt8]]) -> [UInt8] {
+    Array(elements.joined(separator: ", ".utf8))
   }
 }
 

@@ -173,6 +173,10 @@ struct Router: Sendable {
   /// Whether the operator named the origin of a request on a proxy's listener, so that `destinations` has no say.
   func isConfigured(_ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>) -> Bool {
     guard way(head, in: bytes) == .mirror else { return false }
+    let target = head.targetRange
+    let rest = Self.firstSegment(of: target, in: bytes).upperBound..<target.upperBound
+    // Below a mirror's name everything is the operator's word, but for the files of other hosts.
+    guard FilesPath.isMeant(by: rest, in: bytes) else { return true }
     return (try? route(head, in: bytes, role: .proxy).isConfigured) ?? false
   }
 

@@ -268,8 +268,8 @@ final class TransactionDriver: ExchangeConsumer {
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
     relayHead = head
     worker.invalidate(after: request, head)
-    let isFollowed = exchange.request.redirects?.hasCrossed ?? false
-    headWatch?.hear(head, for: request, on: loop, via: worker.via, isFollowed: isFollowed)
+    headWatch?.hear(
+      head, for: request, on: loop, via: worker.via, isFollowed: exchange.hasCrossed)
     if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
     {
       standIn(for: head.status)

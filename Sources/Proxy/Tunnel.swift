@@ -14,6 +14,9 @@ import Telemetry
 final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTunnelDelegate,
   Throttled
 {
+  /// The answer to a CONNECT that gets what it asks for.
+  static let established = Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8)
+
   private let worker: Worker
   private let client: ClientConnection
   private let authority: Authority
@@ -110,7 +113,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     record.status = .ok
     open(
       SocketStream(descriptor),
-      answer: Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8) + unread)
+      answer: Self.established + unread)
   }
 
   func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
@@ -188,7 +191,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     unregister()
   }
 
-  private func open(_ farStream: SocketStream, answer: some Sequence<UInt8>) {
+  private func open(_ farStream: SocketStream, answer: [UInt8]) {
     // Before the connection is gone from the worker, so that at no time there seems to be nothing left.
     worker.tunnelOpened(self)
     let (nearStream, unsent, unread) = client.surrender()

@@ -37,7 +37,7 @@ struct UpstreamCredentials: Sendable {
     entries = credentials.enumerated().compactMap { index, settings in
       guard let secret = settings.secret else { return nil }
       let value =
-        settings.user.map { "Basic \(Base64.padded("\($0.text):\(secret.revealed)"))" }
+        settings.user.map { BasicAuthorization.value(user: $0.text, password: secret.revealed) }
         ?? "Bearer \(secret.revealed)"
       let hosts = settings.hosts.map(\.text).joined(separator: ", ")
       return Entry(

@@ -80,6 +80,13 @@ package struct TLSAlert: Hashable, Sendable, CustomStringConvertible {
   package var rejectsCertificate: Bool { (42...46).contains(code) || code == 48 }
 }
 
+extension TLSFailure {
+  /// The peer does not take our certificate.
+  package var isRejection: Bool {
+    if case .alertReceived(let alert) = self { alert.rejectsCertificate } else { false }
+  }
+}
+
 /// What moving bytes through TLS came to.
 package enum TLSTransfer: Hashable, Sendable {
   /// So many bytes of content; always more than none.

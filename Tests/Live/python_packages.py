@@ -115,6 +115,23 @@ def tools():
     return [Pip] + ([Uv] if shutil.which("uv") else [])
 
 
+def installed(name, proxy, label, tools_by_name, say):
+    """Has each tool install through the proxy; why it is not as it should be, or None. After `cold` all are hits."""
+    before = proxy.verdicts() if label != "cold" else {}
+    for tool in tools_by_name.values():
+        problem = tool.install()
+        if problem:
+            return f"{label}: {problem}"
+    files = new_verdicts(before, proxy.verdicts())
+    if not files:
+        return f"{label}: no file came through the proxy"
+    others = {uri: verdict for uri, verdict in files.items() if verdict != {"hit"}}
+    if label != "cold" and others:
+        return f"{label}: not every file was a hit: {list(others.items())[:3]}"
+    say(f"{name}, {label}: {', '.join(tools_by_name)}: {len(files)} files" + ("" if label == "cold" else ", all hits"))
+    return None
+
+
 def run(scratch, program, say):
     """Why it failed, or None. Raises `Unavailable` where it cannot be tried."""
     index = default_index()
@@ -128,19 +145,10 @@ def run(scratch, program, say):
     try:
         proxy.start()
         for label, address in (("cold", proxy.named), ("warm", proxy.named), ("prefix", proxy.prefixed)):
-            before = proxy.verdicts() if label != "cold" else {}
-            for kind in kinds:
-                problem = kind(scratch / f"{label}-{kind.name}", address).install()
-                if problem:
-                    return f"{label}: {problem}"
-            files = new_verdicts(before, proxy.verdicts())
-            if not files:
-                return f"{label}: no file came through the mirror"
-            others = {uri: verdict for uri, verdict in files.items() if verdict != {"hit"}}
-            if label != "cold" and others:
-                return f"{label}: not every file was a hit: {list(others.items())[:3]}"
-            say(f"python, {label}: {', '.join(kind.name for kind in kinds)}: {len(files)} files"
-                + ("" if label == "cold" else ", all hits"))  # fmt: skip
+            fresh = {kind.name: kind(scratch / f"{label}-{kind.name}", address) for kind in kinds}
+            problem = installed("python", proxy, label, fresh, say)
+            if problem:
+                return problem
         proxy.stop()
         proxy.offline = True
         proxy.start()

@@ -24,21 +24,12 @@ final class ScriptedOrigin: Sendable {
   let state = Shared(State())
 
   init() throws {
-    let listener = try Sockets.stream()
-    self.listener = listener
-    guard Sockets.withAddress(port: 0, { bind(listener, $0, $1) }) == 0, listen(listener, 1024) == 0
-    else { throw Failure("the origin cannot listen: errno \(errno)") }
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    var address = sockaddr_in()
-    withUnsafeMutablePointer(to: &address) { pointer in
-      _ = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        getsockname(listener, $0, &length)
-      }
-    }
-    port = UInt16(bigEndian: address.sin_port)
+    let listener = try Sockets.listener()
+    self.listener = listener.descriptor
+    port = listener.port
     let state = self.state
     Self.thread {
-      while let socket = Sockets.accept(listener) {
+      while let socket = Sockets.accept(listener.descriptor) {
         let isWanted = state.withLock { state in
           guard !state.isStopped, state.isReachable else { return false }
           state.connections.insert(socket)
@@ -50,7 +41,7 @@ final class ScriptedOrigin: Sendable {
           Self.reset(socket)
         }
       }
-      Glibc.close(listener)
+      Glibc.close(listener.descriptor)
     }
   }
 

@@ -12,30 +12,21 @@ final class SecureOrigin: Sendable {
 
   /// - Parameter certificates: shown with their chain.
   init(_ certificates: Certificates) throws {
-    let listener = try Sockets.stream()
-    self.listener = listener
-    guard Sockets.withAddress(port: 0, { bind(listener, $0, $1) }) == 0, listen(listener, 1024) == 0
-    else { throw Failure("the origin cannot listen: errno \(errno)") }
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    var address = sockaddr_in()
-    withUnsafeMutablePointer(to: &address) { pointer in
-      _ = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        getsockname(listener, $0, &length)
-      }
-    }
-    port = UInt16(bigEndian: address.sin_port)
+    let listener = try Sockets.listener()
+    self.listener = listener.descriptor
+    port = listener.port
     let chain = [UInt8](try Data(contentsOf: URL(fileURLWithPath: certificates.chain)))
     let key = [UInt8](try Data(contentsOf: URL(fileURLWithPath: certificates.leafKey)))
     let state = self.state
     Self.thread {
-      while let socket = Sockets.accept(listener) {
+      while let socket = Sockets.accept(listener.descriptor) {
         let number = state.withLock { state -> Int in
           state += 1
           return state
         }
         Self.thread { Self.serve(socket, number, chain, key) }
       }
-      Glibc.close(listener)
+      Glibc.close(listener.descriptor)
     }
   }
 

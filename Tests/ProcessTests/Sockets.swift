@@ -10,6 +10,21 @@ enum Sockets {
   /// A stream that children do not inherit.
   static let streamType = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
 
+  /// Listens on the loopback address, at a port of the kernel's choice.
+  static func listener() throws -> (descriptor: Int32, port: UInt16) {
+    let listener = try stream()
+    guard withAddress(port: 0, { bind(listener, $0, $1) }) == 0, listen(listener, 1024) == 0
+    else { throw Failure("the origin cannot listen: errno \(errno)") }
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    var address = sockaddr_in()
+    withUnsafeMutablePointer(to: &address) { pointer in
+      _ = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        getsockname(listener, $0, &length)
+      }
+    }
+    return (listener, UInt16(bigEndian: address.sin_port))
+  }
+
   static func stream() throws -> Int32 {
     let socket = Glibc.socket(AF_INET, streamType, 0)
     guard socket >= 0 else { throw Failure("no socket: errno \(errno)") }

@@ -59,6 +59,18 @@ import Testing
       "GET \(path) HTTP/1.1\r\nHost: \(host)\r\n" + fields.map { $0 + "\r\n" }.joined() + "\r\n")
   }
 
+  /// The origin answers the next request with content that is larger than what lies between us.
+  private func serving(
+    _ origin: WireOrigin, _ content: [UInt8], _ field: String = "Cache-Control: max-age=60"
+  ) throws -> Background<Void> {
+    let upstream = try origin.accept()
+    try upstream.expectRequest()
+    return try Background {
+      try upstream.send(head: 200, [field, "Content-Length: \(content.count)"])
+      try upstream.send(content)
+    }
+  }
+
   // MARK: What works
 
   @Test("what is fetched through a tunnel is stored, and is the same as by every other way in")
@@ -94,13 +106,7 @@ import Testing
       #expect(try origin.serve(201, ["Connection: close"]).content == Array("hello".utf8))
       try client.expectResponse(201)
       try get(client, "/big", host: origin.authority)
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      let sender = try Background {
-        try upstream.send(
-          head: 200, ["Cache-Control: max-age=60", "Content-Length: \(content.count)"])
-        try upstream.send(content)
-      }
+      let sender = try serving(origin, content)
       #expect(try client.expectResponse(200).content == content)
       try sender.join()
       try proxy.expectStored()
@@ -161,13 +167,7 @@ import Testing
       try open(client, origin.authority)
       let content = patterned(200_000)
       try get(client, "/x", host: origin.authority)
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      let sender = try Background {
-        try upstream.send(
-          head: 200, ["Cache-Control: max-age=60", "Content-Length: \(content.count)"])
-        try upstream.send(content)
-      }
+      let sender = try serving(origin, content)
       #expect(try client.expectResponse(200).content == content)
       try sender.join()
       try proxy.expectStored()
@@ -186,12 +186,7 @@ import Testing
       let content = patterned(3 << 20)
       let busy = try tunnel(proxy, to: origin.authority)
       try get(busy, "/big", host: origin.authority)
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      let sender = try Background {
-        try upstream.send(head: 200, ["Content-Length: \(content.count)", "Connection: close"])
-        try upstream.send(content)
-      }
+      let sender = try serving(origin, content, "Connection: close")
       #expect(try busy.expectHead(200).status == 200)
       _ = try busy.expectContent(1 << 20)
       // The bucket is empty.

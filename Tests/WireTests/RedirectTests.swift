@@ -30,15 +30,26 @@ import Testing
     "HTTP/1.1 \(status) Elsewhere\r\nLocation: \(location)\r\nContent-Length: 5\r\n\r\nthere"
   }
 
+  /// The origin answers the next request with this.
+  /// - Returns: the connection, for what comes after.
+  @discardableResult
+  private func redirecting(
+    _ origin: WireOrigin, _ line: String? = nil, with answer: String
+  ) throws -> WireOriginConnection {
+    let connection = try origin.accept()
+    if let line { try connection.expectRequest(line) } else { try connection.expectRequest() }
+    return try connection.send(answer)
+  }
+
   @Test(
     "a redirect is followed, and the answer stored under the URL that was asked for",
     arguments: [301, 302, 303, 307, 308])
   func followed(status: Int) throws {
     try mirrored { origin, other, proxy in
       let client = try proxy.connect().get("/m/file")
-      let upstream = try origin.accept()
-      try upstream.expectRequest("GET /base/file HTTP/1.1")
-      try upstream.send(redirect(status, to: other.url("/signed?key=secret#part")))
+      try redirecting(
+        origin, "GET /base/file HTTP/1.1",
+        with: redirect(status, to: other.url("/signed?key=secret#part")))
       let there = try other.accept()
       let request = try there.expectRequest("GET /signed?key=secret HTTP/1.1")
       #expect(request["Host"] == other.authority)
@@ -61,9 +72,8 @@ import Testing
   func relative() throws {
     try mirrored { origin, _, proxy in
       let client = try proxy.connect().get("/\(origin.authority)/base/name")
-      let upstream = try origin.accept()
-      try upstream.expectRequest("GET /base/name HTTP/1.1")
-      try upstream.send(redirect(301, to: "../other/name/"))
+      let upstream = try redirecting(
+        origin, "GET /base/name HTTP/1.1", with: redirect(301, to: "../other/name/"))
       try upstream.expectRequest("GET /other/name/ HTTP/1.1")
       try upstream.respond(200, ["Cache-Control: max-age=600"], "listing")
       try client.expectResponse(200, content: "listing")
@@ -78,9 +88,7 @@ import Testing
   func forward() throws {
     try mirrored { origin, other, proxy in
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: other.url("/y")))
+      try redirecting(origin, with: redirect(to: other.url("/y")))
       try other.serve(200, ["Cache-Control: max-age=600"], "from elsewhere")
       try client.expectResponse(200, content: "from elsewhere")
       try proxy.expectStored()
@@ -117,9 +125,7 @@ import Testing
       try client.expectResponse(308)
       try proxy.expectStored()
       try client.get("/m/x")
-      let followed = try origin.accept()
-      try followed.expectRequest()
-      try followed.send(redirect(308, to: other.url("/y")))
+      try redirecting(origin, with: redirect(308, to: other.url("/y")))
       try other.serve(200, ["Cache-Control: max-age=600"], "content")
       try client.expectResponse(200, content: "content")
     }
@@ -139,9 +145,7 @@ import Testing
       try there.expectRequest()
       try there.send(head: 200, ["Cache-Control: max-age=600", "Content-Length: 6"])
       try there.send("abc")
-      let second = try origin.accept()
-      try second.expectRequest("GET /base/x HTTP/1.1")
-      try second.send(redirect(to: other.url("/y")))
+      try redirecting(origin, "GET /base/x HTTP/1.1", with: redirect(to: other.url("/y")))
       #expect(try forward.expectResponse(302)["Location"] == other.url("/y"))
       try there.send("def")
       try mirror.expectResponse(200, content: "abcdef")
@@ -154,9 +158,7 @@ import Testing
   func validated() throws {
     try mirrored { origin, other, proxy in
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: other.url("/1")))
+      let upstream = try redirecting(origin, with: redirect(to: other.url("/1")))
       let there = try other.accept()
       try there.expectRequest()
       try there.respond(200, ["Cache-Control: max-age=0", "ETag: \"a\""], "first")
@@ -186,9 +188,7 @@ import Testing
   func foreignConfirmation() throws {
     try mirrored { origin, other, proxy in
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: other.url("/1")))
+      let upstream = try redirecting(origin, with: redirect(to: other.url("/1")))
       try other.serve(200, ["Cache-Control: max-age=0", "ETag: \"a\""], "elsewhere")
       try client.expectResponse(200, content: "elsewhere")
       try client.get("/m/x")
@@ -210,9 +210,7 @@ import Testing
         "Cache-Control: max-age=600", "ETag: \"a\"", "Content-Length: \(content.count)",
       ]
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: other.url("/1")))
+      let upstream = try redirecting(origin, with: redirect(to: other.url("/1")))
       let there = try other.accept()
       try there.expectRequest()
       try there.send(head: 200, fields)
@@ -318,9 +316,7 @@ import Testing
       }
     ) { origin, proxy in
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: location))
+      try redirecting(origin, with: redirect(to: location))
       let answer = try client.expectError(502, sentence)
       #expect(!answer.text.contains("secret"))
       #expect(answer["Proxy-Status"]?.contains("secret") == false)
@@ -352,9 +348,7 @@ import Testing
       }
     ) { origin, proxy in
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: "http://origin.test/x"))
+      try redirecting(origin, with: redirect(to: "http://origin.test/x"))
       try client.expectError(502, "from https to http://origin.test", type: "http_request_denied")
     }
     withExtendedLifetime(authority) {}
@@ -364,9 +358,7 @@ import Testing
   func own() throws {
     try mirrored { origin, _, proxy in
       let client = try proxy.connect().get("/m/x")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: "http://127.0.0.1:\(proxy.address.port)/m/y"))
+      try redirecting(origin, with: redirect(to: "http://127.0.0.1:\(proxy.address.port)/m/y"))
       try client.expectError(502, "this proxy itself listens")
     }
   }
@@ -392,9 +384,7 @@ import Testing
   func leaves() throws {
     try mirrored { origin, other, proxy in
       let client = try proxy.connect().get("/m/x", "Cookie: a=b")
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      try upstream.send(redirect(to: other.url("/y")))
+      try redirecting(origin, with: redirect(to: other.url("/y")))
       let there = try other.accept()
       try there.expectRequest()
       client.abort()
