@@ -63,7 +63,7 @@ run: release ## build and start the proxy with its defaults (ARGS="…" adds opt
 test: ## build everything, run all tests (FILTER=Name narrows)
 	@scripts/setup build test
 	$(RELEASE)
-	$(SIMULATE) swift test --explicit-target-dependency-import-check error $(if $(FILTER),--filter $(FILTER))
+	$(SIMULATE) scripts/test $(if $(FILTER),--filter $(FILTER))
 
 bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help")
 	@scripts/setup build bench

@@ -145,7 +145,7 @@ enum Kernel {
 
   static func unconfirmed(_ fd: Int32) -> Int {
     #if DEBUG
-      if StandIn.of(fd) != nil { return -1 }
+      if let standIn = StandIn.of(fd) { return standIn.unconfirmed(fd) }
     #endif
     return linux_unconfirmed(fd)
   }

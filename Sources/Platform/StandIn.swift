@@ -28,6 +28,7 @@
     func sendFile(to fd: Int32, from file: Int32, offset: Int64, count: Int) -> Int
     func shutdownWrite(_ fd: Int32) -> Int
     func setLinger(_ fd: Int32) -> Int
+    func unconfirmed(_ fd: Int32) -> Int
     func setOption(_ fd: Int32, level: Int32, name: Int32, value: Int32) -> Int
     func getOption(_ fd: Int32, level: Int32, name: Int32, value: inout Int32) -> Int
     func localAddress(_ fd: Int32) -> SocketAddress?

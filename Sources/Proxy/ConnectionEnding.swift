@@ -48,7 +48,11 @@ extension ClientConnection {
     unregister()
     throttle?.end()
     throttle = nil
-    if ending.isAbort {
+    if ending == .cut {
+      var unsent = ByteQueue()
+      swap(&unsent, &output)
+      Severance.cut(stream, unsent: unsent, worker: worker)
+    } else if ending.isAbort {
       Socket.abort(raw: descriptor)
     } else {
       stream.tls?.finish()

@@ -7,7 +7,7 @@
 struct DescriptorBudget: Sendable, Equatable {
   /// Connections of clients, over all workers.
   let clients: Int
-  /// Connections that are turned away and still read their answer, per worker.
+  /// Connections that are turned away or cut and still take what was sent, per worker.
   let farewells: Int
 
   /// Nobody said how many there are.

@@ -203,7 +203,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     far.other = near
     makeThrottle()
     guard near.start(), far.start() else {
-      close(aborting: true)
+      close(.aborted)
       return
     }
     // Interim answers may wait for the client yet.
@@ -265,30 +265,37 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     if idle >= limit {
       worker.metrics.add(.timeouts, .tunnel)
       record.ending = .clientStalled
-      close(aborting: false)
+      // A FIN behind less than all would pass a part off as the whole.
+      near?.hasOutput == true || far?.hasOutput == true ? cut() : close(.finished)
     } else {
       loop.arm(self, at: lastActive + limit)
     }
   }
 
   func ended() {
-    if near?.isDone == true, far?.isDone == true { close(aborting: false) }
+    if near?.isDone == true, far?.isDone == true { close(.finished) }
   }
 
-  func broke() { close(aborting: true) }
+  /// A connection broke at this end. The other one's peer gets what was sent to it before, and then sees a cut too.
+  func broke(_ end: TunnelEnd) {
+    end.close(.aborted)
+    cut()
+  }
+
+  private func cut() { close(.severed(worker)) }
 
   override func loopEnding() {
     record.ending = .shutdown
-    close(aborting: true)
+    close(.aborted)
   }
 
-  private func close(aborting: Bool) {
+  private func close(_ how: TunnelEnd.Closing) {
     guard !isOver else { return }
     isOver = true
     throttle?.end()
     throttle = nil
-    near?.close(aborting: aborting)
-    far?.close(aborting: aborting)
+    near?.close(how)
+    far?.close(how)
     worker.log(record)
     worker.tunnelClosed(self)
     leave()

@@ -39,19 +39,21 @@ final class TunnelEnd: LoopObject {
   private var mayRead: Bool { !hasFinished && !isThrottled && other.output.count < Self.limit }
 
   override func ready(_ readiness: Readiness) {
-    if readiness.contains(.write), !output.isEmpty { flush() }
-    guard isOpen else { return }
-    if readiness.contains(.error) {
-      tunnel.broke()
+    let isBroken = readiness.contains(.error)
+    if isBroken, hasFinished {
+      tunnel.broke(self)
       return
     }
+    if readiness.contains(.write), !output.isEmpty, !isBroken { flush() }
+    guard isOpen else { return }
+    // What came before a RST can still be read, and is the other side's.
     if mayRead,
-      stream.wantsRoomToRead || !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp])
+      stream.wantsRoomToRead || !readiness.isDisjoint(with: [.read, .peerFinish, .hangUp, .error])
     {
       read()
     }
     guard isOpen else { return }
-    if readiness.contains(.hangUp), !mayRead, output.isEmpty {
+    if !mayRead, isBroken || readiness.contains(.hangUp) && output.isEmpty {
       // Both directions have ended, which the kernel tells again and again, whatever it is asked for, until what came
       // before the end is read. `updateInterest` comes back to it.
       isWatched = false
@@ -80,7 +82,7 @@ final class TunnelEnd: LoopObject {
       hasFinished = true
       other.finish()
     case .failed:
-      tunnel.broke()
+      tunnel.broke(self)
     }
   }
 
@@ -101,7 +103,7 @@ final class TunnelEnd: LoopObject {
       case .wouldBlock:
         output.append(bytes)
       case .endOfStream, .failed:
-        tunnel.broke()
+        tunnel.broke(self)
         return
       }
     }
@@ -116,7 +118,7 @@ final class TunnelEnd: LoopObject {
       case .wouldBlock:
         return
       case .endOfStream, .failed:
-        tunnel.broke()
+        tunnel.broke(self)
         return
       }
     }
@@ -160,19 +162,34 @@ final class TunnelEnd: LoopObject {
     }
     guard !interest.isEmpty else { return }
     isWatched = (try? loop.watch(descriptor, self, interest)) != nil
-    if !isWatched { tunnel.broke() }
+    if !isWatched { tunnel.broke(self) }
   }
 
-  func close(aborting: Bool) {
+  /// Something waits for this end's peer.
+  var hasOutput: Bool { !output.isEmpty }
+
+  func close(_ how: Closing) {
     guard isOpen else { return }
     isOpen = false
     unregister()
-    if aborting {
-      Socket.abort(raw: descriptor)
-    } else {
-      FileDescriptor.close(raw: descriptor)
+    switch how {
+    case .finished: FileDescriptor.close(raw: descriptor)
+    case .aborted: Socket.abort(raw: descriptor)
+    case .severed(let worker):
+      var unsent = ByteQueue()
+      swap(&unsent, &output)
+      Severance.cut(stream, unsent: unsent, worker: worker)
     }
   }
 
-  override func loopEnding() { close(aborting: true) }
+  enum Closing {
+    /// All is said.
+    case finished
+    /// By RST, now.
+    case aborted
+    /// By RST, behind what its peer was sent.
+    case severed(Worker)
+  }
+
+  override func loopEnding() { close(.aborted) }
 }

@@ -90,12 +90,12 @@ final class Worker: LoopObject {
   private(set) var isDraining = false
   /// The server counts workers, so each speaks once.
   private var hasToldDrained = false
-  private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
+  private(set) var connections: [ObjectID: ClientConnection] = [:]
   /// Connections that have not said yet whose they are.
-  private var preambles: [ObjectIdentifier: ProxyPreamble] = [:]
-  /// Connections that were turned away and are still open.
+  private var preambles: [ObjectID: ProxyPreamble] = [:]
+  /// Connections that were turned away or cut and are still open.
   var farewells = 0
-  private var tunnels: [ObjectIdentifier: Tunnel] = [:]
+  private var tunnels: [ObjectID: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
   private let logFormatter: AccessLogFormatter
   private var logLines: [UInt8] = []
@@ -238,11 +238,11 @@ final class Worker: LoopObject {
     let preamble = ProxyPreamble(worker: self, use: use, peer: peer, descriptor: descriptor)
     guard preamble.start() else { return }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
-    preambles[ObjectIdentifier(preamble)] = preamble
+    preambles[preamble.id] = preamble
   }
 
   func preambleEnded(_ preamble: ProxyPreamble) {
-    guard preambles.removeValue(forKey: ObjectIdentifier(preamble)) != nil else { return }
+    guard preambles.removeValue(forKey: preamble.id) != nil else { return }
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
   }
 
@@ -276,7 +276,7 @@ final class Worker: LoopObject {
     }
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
     metrics.add(.connectionsOpen, .downstream)
-    connections[ObjectIdentifier(connection)] = connection
+    connections[connection.id] = connection
   }
 
   /// What keeps another connection out, if anything does.
@@ -327,7 +327,7 @@ final class Worker: LoopObject {
   }
 
   func connectionClosed(_ connection: ClientConnection) {
-    guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+    guard connections.removeValue(forKey: connection.id) != nil else { return }
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
     shared.clients.leave(connection.peer.ip)
     metrics.subtract(.connectionsOpen, .downstream)
@@ -336,7 +336,7 @@ final class Worker: LoopObject {
   }
 
   func tunnelOpened(_ tunnel: Tunnel) {
-    tunnels[ObjectIdentifier(tunnel)] = tunnel
+    tunnels[tunnel.id] = tunnel
     shared.clients.keep(tunnel.peer.ip)
     shared.connectionCount.wrappingAdd(1, ordering: .relaxed)
     metrics.add(.tunnelsOpen)
@@ -344,7 +344,7 @@ final class Worker: LoopObject {
   }
 
   func tunnelClosed(_ tunnel: Tunnel) {
-    guard tunnels.removeValue(forKey: ObjectIdentifier(tunnel)) != nil else { return }
+    guard tunnels.removeValue(forKey: tunnel.id) != nil else { return }
     shared.clients.leave(tunnel.peer.ip)
     shared.connectionCount.wrappingSubtract(1, ordering: .relaxed)
     metrics.subtract(.tunnelsOpen)

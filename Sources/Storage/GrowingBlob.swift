@@ -51,7 +51,7 @@ public final class GrowingBlob: Sendable {
   private let isGivenUp = Atomic<Bool>(false)
   private let state: Mutex<State>
   private let file: OpenFile
-  private let path: String
+  fileprivate let path: String
   private let key: CacheKey
   private let response: StoredResponse
   private let expectedLength: Int64?
@@ -368,8 +368,10 @@ final class OpenBodies: Sendable {
 
   func remove(_ body: GrowingBlob) { bodies.withLock { $0[ObjectIdentifier(body)] = nil } }
 
+  /// In the order of their names, which is the same in every simulation of a seed.
   func leaveAll() {
     // Copied out first: letting go of the last reference comes back here.
-    for body in bodies.withLock({ $0.values.compactMap(\.body) }) { body.leave() }
+    let open = bodies.withLock { $0.values.compactMap(\.body) }
+    for body in open.sorted(by: { $0.path < $1.path }) { body.leave() }
   }
 }

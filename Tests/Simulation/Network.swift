@@ -315,6 +315,10 @@ extension Machine {
     return 0
   }
 
+  package func unconfirmed(_ fd: Int32) -> Int {
+    (network.find(fd) as? StreamSocket)?.wire.map { $0.window - $0.room } ?? 0
+  }
+
   package func close(_ fd: Int32) -> Int {
     guard let descriptor = network.find(fd) else { return -Int(EBADF) }
     note(6, Int(fd))
