@@ -95,8 +95,8 @@ public struct EndingRecord: Sendable {
   private func addSocket(to record: inout JSONObject) {
     let socket = evidence.socket
     if let syscall = socket.syscall { record.add("syscall", syscall.rawValue) }
-    if let errno = socket.errno { record.add("errno", "\(errno)") }
-    if let soft = socket.softError { record.add("errno.soft", "\(soft)") }
+    if let errno = socket.errno { record.add("errno", errno.name) }
+    if let soft = socket.softError { record.add("errno.soft", soft.name) }
     record.add("network.transport", "tcp")
     if let local = socket.local {
       record.add("network.type", local.ip.family == .v4 ? "ipv4" : "ipv6")

@@ -38,7 +38,8 @@ struct Case {
       doubts.append("the packet recorder lost \(packets.lost) packets at that time")
     }
     return Verdict(
-      cause: cause, confidence: max(0, min(99, base + bonus)), tier: evidence.tier,
+      cause: cause, confidence: min(99, max(base + bonus, min(base, cause.confidence(.sockets)))),
+      tier: evidence.tier,
       reasons: reasons, doubts: doubts, also: also)
   }
 
@@ -127,7 +128,7 @@ struct Case {
       let shape = packets?.reset?.shape
       if packets != nil, shape == nil {
         return make(
-          .originRefused, most: 60, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
+          .originRefused, most: 80, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
           also: [.serviceWithoutEndpoints])
       }
       if packets?.reset?.isNear == true {
@@ -175,24 +176,32 @@ struct Case {
       if isWaiting, (info?.retransmits ?? 0) >= 2 || (info?.backoff ?? 0) >= 2 {
         return lossy(most: 80)
       }
-      guard let counters = evidence.counters, (counters["OutRsts"] ?? 0) > 0, packets == nil else {
-        return make(
-          .originStalled,
-          ["the connection is established"]
-            + (isWaiting ? [] : ["all that was sent is confirmed"]),
-          against: packets == nil
-            ? ["a stray reset on the path would look the same without packets"] : [])
-      }
-      return make(
-        .originStalled, most: 60,
-        ["the connection is established"],
-        against: ["this machine has sent a reset meanwhile that is not one of ours"],
-        also: [.undnatHere])
+      return stalled(isWaiting: isWaiting)
     }
     if (info?.probes ?? 0) > 0, !isWaiting {
       return make(.peerSilent, ["\(info?.probes ?? 0) keepalive probes were not answered"])
     }
     return lossy(most: 99)
+  }
+
+  /// The path works and nothing comes. A stray reset would look the same here: only packets, or counters that stand
+  /// still, rule it out.
+  private func stalled(isWaiting: Bool) -> Verdict {
+    var reasons = ["the connection is established"]
+    if !isWaiting { reasons.append("all that was sent is confirmed") }
+    guard packets == nil else { return make(.originStalled, reasons) }
+    guard let counters = evidence.counters else {
+      return make(
+        .originStalled, most: 70, reasons,
+        against: ["a stray reset on the path would look the same without counters or packets"])
+    }
+    guard (counters["OutRsts"] ?? 0) > 0 else {
+      return make(.originStalled, reasons + ["this machine has sent no reset meanwhile"])
+    }
+    return make(
+      .originStalled, most: 70, reasons,
+      against: ["this machine has sent a reset meanwhile that is not one of ours"],
+      also: [.undnatHere])
   }
 
   private func lossy(most: Int) -> Verdict {
@@ -261,7 +270,7 @@ struct Case {
           "it came from \(abs(reset.hopDifference)) hops elsewhere than the peer's packets")
       }
       if packets.peerAliveAfter == true { reasons.append("the peer went on afterwards") }
-      return make(.resetInjected, bonus: packets.peerAliveAfter == false ? -20 : 0, reasons)
+      return make(.resetInjected, bonus: packets.peerAliveAfter == false ? -10 : 0, reasons)
     }
     if reset.isNear || reset.hopDifference > 0 {
       return make(
@@ -279,6 +288,11 @@ struct Case {
     }
   }
 
+  /// It has answered, and does not want the rest of the request.
+  private var isRefusingContent: Bool {
+    content.hasHead && (content.hasUnsentRequest || content.isEarlyAnswer)
+  }
+
   /// The peer's socket said it.
   private func active(_ packets: PacketEvidence) -> Verdict {
     let doubts = packets.peerAliveAfter == true ? ["the peer went on afterwards"] : []
@@ -287,7 +301,7 @@ struct Case {
       return make(
         .clientLeft, bonus: bonus, ["the client's socket sent the reset"], against: doubts)
     }
-    if content.hasHead, content.hasUnsentRequest || content.isEarlyAnswer {
+    if isRefusingContent {
       return make(
         .originRefusedContent, bonus: bonus,
         ["its answer had come", "not all of the request had been read"], against: doubts)
@@ -306,7 +320,8 @@ struct Case {
 
   /// The peer's kernel knew no such connection.
   private func passive(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
-    if packets.peerFinished {
+    // EPIPE behind an end tells of a FIN too.
+    if packets.peerFinished || socket.errorBehindEnd != nil {
       return side == .downstream
         ? make(
           .clientLeft, ["the client had said FIN, and its kernel reset what was sent after it"])
@@ -324,6 +339,14 @@ struct Case {
         against: packets.peerAliveAfter == false
           ? ["nothing was heard of the client afterwards"] : [],
         also: packets.peerAliveAfter == true ? [] : [.clientLeft])
+    }
+    if isRefusingContent {
+      return make(
+        .originRefusedContent,
+        [
+          "its answer had come",
+          "its kernel knew no such connection when the rest of the request came",
+        ])
     }
     if let old = evidence.kernel?.switchedFrom {
       return make(.backendSwitched, ["the connection was made to \(old), and leads elsewhere now"])
@@ -372,7 +395,7 @@ struct Case {
 
   private func unseenOrigin() -> Verdict {
     let what = socket.errno.map { "\($0)" } ?? "a reset"
-    if content.hasHead, content.hasUnsentRequest || content.isEarlyAnswer {
+    if isRefusingContent {
       return make(
         .originRefusedContent, ["its answer had come", "not all of the request had been sent"])
     }
