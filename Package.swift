@@ -107,7 +107,7 @@ let package = Package(
       name: "WireTests",
       dependencies: [
         "Support", "TLSPeer", "COpenSSL", "Proxy", "Configuration", "Platform", "Telemetry",
-        "Storage",
+        "Storage", "Forensics",
         "TLS",
       ]),
     .testTarget(
