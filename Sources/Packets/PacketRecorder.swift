@@ -198,7 +198,7 @@ package final class PacketRecorder: Sendable {
     var any = false
     // So many that a flood does not keep it from telling what it has counted.
     for _ in 0..<options.effectiveBlocks {
-      let isRead = ring.readBlock { packet in
+      let unreached = ring.readBlock { packet in
         counted.received &+= 1
         if packet.sighting.interface != lastInterface {
           lastInterface = packet.sighting.interface
@@ -206,7 +206,8 @@ package final class PacketRecorder: Sendable {
         }
         take(packet, &counted)
       }
-      guard isRead else { break }
+      guard let unreached else { break }
+      counted.unreadable &+= UInt64(unreached)
       any = true
     }
     guard any else { return false }

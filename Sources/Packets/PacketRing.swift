@@ -78,14 +78,16 @@ struct PacketRing: ~Copyable, @unchecked Sendable {
   var rawValue: Int32 { socket.rawValue }
 
   /// Reads one block, if one is ours, and hands it back.
-  /// - Returns: whether there was one.
-  mutating func readBlock(_ body: (RingPacket) -> Void) -> Bool {
+  /// - Returns: how many packets of it could not be reached; nil when no block was ours.
+  mutating func readBlock(_ body: (RingPacket) -> Void) -> UInt32? {
     let block = memory + next * PacketRing.blockSize
-    guard packet_block_is_ours(block) != 0 else { return false }
+    guard packet_block_is_ours(block) != 0 else { return nil }
     var offset = packet_first_offset(block)
     var record = packet_record()
-    for _ in 0..<packet_count(block) {
+    var left = packet_count(block)
+    while left > 0 {
       guard packet_read(block, UInt32(PacketRing.blockSize), offset, &record) != 0 else { break }
+      left -= 1
       if let link = LinkType(hardware: record.hardware) {
         body(
           RingPacket(
@@ -100,7 +102,7 @@ struct PacketRing: ~Copyable, @unchecked Sendable {
     }
     packet_give_back(block)
     next = (next + 1) % blockCount
-    return true
+    return left
   }
 
   /// Since the last call: packets that passed the filter, those among them that found no room, and how often the

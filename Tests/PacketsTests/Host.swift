@@ -68,8 +68,8 @@ final class Host: Sendable {
     return try result.get()
   }
 
-  func shell(_ line: String) throws {
-    try PacketsTests.shell("ip netns exec \(name) sh -c '\(line)'")
+  func command(_ line: String) throws {
+    try shell("ip netns exec \(name) sh -c '\(line)'")
   }
 
   func listen(_ address: String) throws -> Int32 {
@@ -84,7 +84,7 @@ final class Host: Sendable {
   /// Joins two hosts by a cable, with an address of IPv4 and one of IPv6 at each end.
   static func join(_ one: Host, _ other: Host, network: Int) throws {
     let names = ("v\(network)a", "v\(network)b")
-    try PacketsTests.shell(
+    try shell(
       """
       ip -n \(one.name) link add \(names.0) type veth peer name \(names.1) netns \(other.name)
       ip -n \(one.name) addr add 10.\(network).0.1/24 dev \(names.0)
@@ -96,10 +96,15 @@ final class Host: Sendable {
       """)
   }
 
-  /// Whether namespaces can be made here.
-  static let arePossible: Bool = {
-    guard geteuid() == 0, let host = try? Host() else { return false }
-    return (try? host.run { true }) == true
+  /// Why namespaces cannot be made here; nil where they can.
+  static let obstacle: Comment? = {
+    guard geteuid() == 0 else { return "network namespaces need root" }
+    do {
+      try Host().run {}
+      return nil
+    } catch {
+      return "network namespaces cannot be made here: \(String(describing: error))"
+    }
   }()
 }
 

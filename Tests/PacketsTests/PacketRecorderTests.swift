@@ -39,7 +39,7 @@ private func isRequest(_ packet: RecordedPacket?) -> Bool { packet?.header.tcp?.
 
 @Suite(
   "Recording packets", .timeLimit(.minutes(2)), .serialized,
-  .enabled(if: Host.arePossible, "network namespaces need root"))
+  .enabled(if: Host.obstacle == nil, Host.obstacle))
 struct PacketRecorderTests {
   static let families = ["10.71.0.2:80", "[fd00:71::2]:80"]
 
@@ -198,7 +198,7 @@ struct PacketRecorderTests {
   @Test("an unreachable host's ICMP error is found with its flow")
   func icmp() throws {
     let watched = try Watched(.lite)
-    try watched.there.shell(
+    try watched.there.command(
       "iptables -A INPUT -p tcp --dport 80 -j REJECT --reject-with icmp-host-prohibited")
     let peer = try #require(SocketAddress("10.71.0.2:80"))
     let client = try watched.here.connect(peer)

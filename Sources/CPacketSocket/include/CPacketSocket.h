@@ -147,7 +147,7 @@ struct packet_record {
 static inline int packet_read(const void *block, uint32_t block_size, uint32_t offset,
                               struct packet_record *record) {
   const size_t link = TPACKET_ALIGN(sizeof(struct tpacket3_hdr));
-  if (offset % TPACKET_ALIGNMENT || (uint64_t)offset + link + sizeof(struct sockaddr_ll) > block_size) return 0;
+  if (offset % 8 || (uint64_t)offset + link + sizeof(struct sockaddr_ll) > block_size) return 0;
   const uint8_t *start = (const uint8_t *)block + offset;
   const struct tpacket3_hdr *header = (const struct tpacket3_hdr *)start;
   const struct sockaddr_ll *address = (const struct sockaddr_ll *)(start + link);
