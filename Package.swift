@@ -24,6 +24,8 @@ let package = Package(
     .target(name: "HTTP", swiftSettings: pure),
     .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
     .target(name: "IO", dependencies: ["Platform"]),
+    .target(name: "CPacketSocket"),
+    .target(name: "Packets", dependencies: ["CPacketSocket", "Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
     .target(name: "Forensics", dependencies: ["Platform", "Telemetry"]),
     .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
@@ -83,6 +85,7 @@ let package = Package(
       path: "Tests/SimulationTests"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
+    .testTarget(name: "PacketsTests", dependencies: ["Packets", "Platform", "SeededRandom"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
     .testTarget(
