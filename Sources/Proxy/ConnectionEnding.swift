@@ -11,6 +11,11 @@ extension ClientConnection {
   /// The proxy ends: an idle connection goes at once, a busy one after its answer.
   func drain() {
     keepsAlive = false
+    if phase == .securing {
+      record?.ending = .shutdown
+      close(.finished)
+      return
+    }
     guard phase == .waiting, input.isEmpty else { return }
     if output.isEmpty { close(.finished) } else { endsAfterOutput = true }
   }

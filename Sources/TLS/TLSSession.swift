@@ -1,7 +1,8 @@
 // One TLS connection over one socket of ours: handshake, then content both ways. Nothing here waits; whoever owns the
 // socket watches it, and calls again when there is something to read or room to write.
 //
-//   handshaking ─▶ open ─▶ closed        a failure ends it wherever it is, and is told again to whoever asks on
+//   handshaking ─▶ open ─▶ closed        a failure ends it wherever it is, and is told again to whoever asks on;
+//                                        one of sending ends sending alone
 //
 // What has been decrypted may lie here while the socket is silent: after reading, `hasUnread` says whether to come
 // back without waiting for the kernel.
@@ -51,9 +52,12 @@ package final class TLSSession {
   private var expectedName: String?
   private var identity: TLSIdentity?
   private var failure: TLSFailure?
+  /// Nothing can be sent any more. What the peer has sent before can still be read, and may say why.
+  private var sendFailure: TLSFailure?
   private var hasEnded = false
   private(set) package var isOpen = false
-  private var socketError: Errno?
+  private var receiveError: Errno?
+  private var sendError: Errno?
   private var socketEnded = false
   /// What has come was not read to its end.
   private var mayHaveMore = false
@@ -303,7 +307,7 @@ package final class TLSSession {
   /// Writes as much as the socket takes. When that is less than all, a record may have been begun: the next call has
   /// to begin with the bytes that are left, and has to have at least `repeatCount` of them.
   package func write(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
-    if let failure { return .failed(failure) }
+    if let failure = failure ?? sendFailure { return .failed(failure) }
     if let stop = held.flush(send) { return stopped(stop) }
     var total = held.settle(bytes.count)
     while total < bytes.count {
@@ -326,7 +330,7 @@ package final class TLSSession {
     let record = min(bytes.count, RecordGatherer.recordLimit)
     let result = SSL_write_ex(ssl, bytes.baseAddress, record, &count)
     recordBegun = result == 1 ? 0 : record
-    return result == 1 ? .bytes(count) : outcome(result)
+    return result == 1 ? .bytes(count) : outcome(result, ofWriting: true)
   }
 
   /// Several records at once. What of them the socket does not take is held.
@@ -345,7 +349,7 @@ package final class TLSSession {
       let record = UnsafeRawBufferPointer(rebasing: bytes[content..<end])
       let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
       guard result == 1 else {
-        let outcome = outcome(result)
+        let outcome = outcome(result, ofWriting: true)
         guard content > 0, case .failed = outcome else { return outcome }
         // It is told next time; what came before it is in order.
         break
@@ -375,7 +379,7 @@ package final class TLSSession {
   }
 
   private func stopped(_ transfer: TLSTransfer) -> TLSTransfer {
-    if case .failed(let failure) = transfer { return .failed(fail(failure)) }
+    if case .failed(let failure) = transfer { sendFailure = failure }
     return transfer
   }
 
@@ -384,7 +388,7 @@ package final class TLSSession {
 
   /// Says that nothing follows (close_notify). What the socket does not take at once is not said.
   package func finish() {
-    if failure == nil, isOpen {
+    if failure == nil, sendFailure == nil, isOpen {
       OpenSSLErrors.clear()
       SSL_shutdown(ssl)
       OpenSSLErrors.clear()
@@ -394,12 +398,20 @@ package final class TLSSession {
 
   // MARK: Outcomes
 
-  private func outcome(_ result: Int32) -> TLSTransfer {
+  private func outcome(_ result: Int32, ofWriting isWriting: Bool = false) -> TLSTransfer {
     switch SSL_get_error(ssl, result) {
     case SSL_ERROR_WANT_READ: return .wantsRead
     case SSL_ERROR_WANT_WRITE: return .wantsWrite
     case SSL_ERROR_ZERO_RETURN: return .endOfStream
-    default: return .failed(fail(diagnosis()))
+    default:
+      if isWriting, let error = sendError {
+        // The reading side has a story of its own, and tells it to its end.
+        sendError = nil
+        sendFailure = .connection(error)
+        OpenSSLErrors.clear()
+        return .failed(.connection(error))
+      }
+      return .failed(fail(diagnosis()))
     }
   }
 
@@ -410,7 +422,7 @@ package final class TLSSession {
   }
 
   private func diagnosis() -> TLSFailure {
-    if let socketError { return .connection(socketError) }
+    if let error = receiveError ?? sendError { return .connection(error) }
     let code = OpenSSLErrors.first
     if let alert = OpenSSLErrors.receivedAlert(code) { return .alertReceived(alert) }
     let reason = OpenSSLErrors.reason(code)
@@ -469,7 +481,7 @@ package final class TLSSession {
       early.removeFirst(count)
       return Int32(clamping: count)
     }
-    if let carrier { return settled(carrier.read(into: buffer), bio) }
+    if let carrier { return settled(carrier.read(into: buffer), bio, &receiveError) }
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -480,7 +492,7 @@ package final class TLSSession {
       socketEnded = true
       return 0
     case .failed(let errno):
-      socketError = errno
+      receiveError = errno
       return -1
     }
   }
@@ -494,7 +506,7 @@ package final class TLSSession {
       holdfast_BIO_set_retry_write(bio)
       return -1
     }
-    return settled(send(bytes), bio)
+    return settled(send(bytes), bio, &sendError)
   }
 
   /// Sends bytes as they are: to the socket, or through the TLS that carries this one.
@@ -508,7 +520,9 @@ package final class TLSSession {
   }
 
   /// What has become of bytes, as a BIO tells it.
-  private func settled(_ transfer: TLSTransfer, _ bio: OpaquePointer) -> Int32 {
+  private func settled(
+    _ transfer: TLSTransfer, _ bio: OpaquePointer, _ error: inout Errno?
+  ) -> Int32 {
     switch transfer {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -522,10 +536,10 @@ package final class TLSSession {
       socketEnded = true
       return 0
     case .failed(.connection(let errno)):
-      socketError = errno
+      error = errno
       return -1
     case .failed:
-      socketError = .protocol
+      error = .protocol
       return -1
     }
   }

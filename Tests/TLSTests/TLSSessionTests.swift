@@ -58,6 +58,24 @@ struct TLSSessionTests {
     #expect(got == content)
   }
 
+  @Test(
+    "what the peer said before it stopped listening is read, to its end, after a write has failed",
+    arguments: [100, 1_000_000])
+  func readAfterFailedWrite(count: Int) throws {
+    let authority = try TestAuthority()
+    let (client, server) = try contexts(authority)
+    let pair = try Pair(client: client, server: server)
+    #expect(pair.shake().client == .done)
+    #expect(pair.server.write(Array("too much".utf8)) == .bytes(8))
+    pair.server.finish()
+    shutdown(pair.serverSocket, Int32(SHUT_RD))
+    let upload = [UInt8](repeating: 1, count: count)
+    #expect(pair.client.write(upload) == .failed(.connection(.brokenPipe)))
+    #expect(pair.client.write(upload) == .failed(.connection(.brokenPipe)), "it stays so")
+    #expect(pair.client.read().1 == Array("too much".utf8))
+    #expect(pair.client.read().0 == .endOfStream)
+  }
+
   @Test("a client that wants small records (RFC 6066 §4) gets all of the content", arguments: 1...4)
   func smallRecords(mode: UInt8) throws {
     let authority = try TestAuthority()
