@@ -189,7 +189,7 @@ extension ConfigurationReader {
 
   /// The first line of a file that others should not read.
   mutating func hiddenLine(ofFile path: String, key: String, isToken: Bool) -> HiddenText? {
-    guard let bytes = contents(of: path, key: key, limit: .mib(1), isSecret: true) else {
+    guard let bytes = contents(of: path, key: key, limit: .mib(1), privacy: .advised) else {
       return nil
     }
     let line = String(decoding: bytes, as: UTF8.self).prefix { !$0.isNewline }

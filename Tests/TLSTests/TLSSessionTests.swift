@@ -37,6 +37,14 @@ struct TLSSessionTests {
     #expect(pair.client.read().0 == .wantsRead)
   }
 
+  @Test(
+    "what stands for a host stands in its certificate as it was given",
+    arguments: ["a~b.example.org", "_x.example.org", "2001:db8::1", "10.0.0.1"])
+  func names(host: String) throws {
+    let identity = try TestAuthority().identity(host)
+    #expect(identity.certificate.summary.names == [host])
+  }
+
   @Test("a socket that takes a little at a time gets every byte once and in order")
   func partialWrites() throws {
     let authority = try TestAuthority()
