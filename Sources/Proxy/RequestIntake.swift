@@ -89,6 +89,12 @@ enum RequestIntake {
     if case .unknown = RequestExpectation.of(head, in: bytes) { throw .unknownExpectation }
 
     let route = try worker.router.route(head, in: bytes, role: role)
+    // CONNECT was asked before the last reload, perhaps.
+    if case .intercepted(let host) = role,
+      !worker.settings.destinations.allows(connectPort: host.authority.port)
+    {
+      throw .deniedTunnel(host.authority.port)
+    }
     if !route.isConfigured,
       !worker.settings.destinations.allows(host: route.target.authority.bareHost)
     {

@@ -48,7 +48,7 @@ package final class TLSSession {
   private var early: [UInt8] = []
   /// The socket's descriptor; it stays the caller's, who changes it only when there is none any more.
   private let descriptor: Int32
-  /// The only name a client may ask for; any when nil.
+  /// The only host a client may ask for; any when nil.
   private var expectedName: String?
   private var identity: TLSIdentity?
   private var failure: TLSFailure?
@@ -114,11 +114,12 @@ package final class TLSSession {
   /// A connection of a client.
   /// - Parameters:
   ///   - identity: what to show instead of what the context has.
-  ///   - expectedName: a client that names another host (SNI) is refused. Its sessions are good for this name only.
+  ///   - expectedName: a client that names another host (SNI) is refused; a name or an address, without brackets.
+  ///   - scope: what its sessions are good for, such as a host and a port; for all that have none when nil.
   ///   - carrier: of the connection, when TLS was spoken on it already.
   package init(
     server context: TLSContext, descriptor: Int32, identity: TLSIdentity? = nil,
-    expectedName: String? = nil, over carrier: TLSSession? = nil
+    expectedName: String? = nil, scope: String? = nil, over carrier: TLSSession? = nil
   ) throws(TLSFailure) {
     self.context = context
     self.descriptor = descriptor
@@ -127,10 +128,10 @@ package final class TLSSession {
     ssl = try Self.make(context)
     try attach()
     if let identity { try show(identity) }
-    // Without it a ticket got under one name would be good under another.
-    var scope = Array((expectedName ?? "").utf8.suffix(Int(SSL_MAX_SID_CTX_LENGTH)))
-    if scope.isEmpty { scope = [0] }
-    guard SSL_set_session_id_context(ssl, scope, UInt32(scope.count)) == 1 else {
+    // Without it a ticket got for one host would be good for another, for which another certificate is shown.
+    var digest: [UInt8] = [0]
+    if let scope { digest = try self.digest(of: scope) }
+    guard SSL_set_session_id_context(ssl, digest, UInt32(digest.count)) == 1 else {
       throw unavailable()
     }
     SSL_set_accept_state(ssl)
@@ -160,6 +161,16 @@ package final class TLSSession {
     for certificate in identity.chain {
       guard holdfast_SSL_add1_chain_cert(ssl, certificate.x509) == 1 else { throw unavailable() }
     }
+  }
+
+  /// As long as a context for sessions can be (SHA-256).
+  private func digest(of text: String) throws(TLSFailure) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: Int(SSL_MAX_SID_CTX_LENGTH))
+    let bytes = Array(text.utf8)
+    guard EVP_Digest(bytes, bytes.count, &digest, nil, EVP_sha256(), nil) == 1 else {
+      throw unavailable()
+    }
+    return digest
   }
 
   private func unavailable() -> TLSFailure { .unavailable(reason: OpenSSLErrors.take()) }
@@ -219,10 +230,19 @@ package final class TLSSession {
 
   /// Called by OpenSSL once the name is known.
   func judgeServerName() -> Bool {
-    guard let expectedName, let name = serverName, name.lowercased() != expectedName.lowercased()
-    else { return true }
+    guard let expectedName, let name = serverName, !Self.isSame(name, expectedName) else {
+      return true
+    }
     refusedName = name
     return false
+  }
+
+  /// Addresses have no place in SNI (RFC 6066 §3). Who writes one there all the same, and the right one, means what was
+  /// asked for.
+  private static func isSame(_ name: String, _ expected: String) -> Bool {
+    if let address = IPAddress(expected) { return IPAddress(name) == address }
+    let dotless = name.hasSuffix(".") ? name.dropLast() : name[...]
+    return dotless.lowercased() == expected.lowercased()
   }
 
   /// The name the client has asked for, if that is why the handshake failed.

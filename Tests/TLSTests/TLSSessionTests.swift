@@ -163,25 +163,31 @@ struct TLSSessionTests {
     #expect(cut.client.read().0 == .failed(.truncated))
   }
 
-  @Test("a ticket makes the next handshake shorter, but not under another name")
-  func resumption() throws {
+  @Test(
+    "a ticket makes the next handshake shorter, and for another host, or another port of the same, does nothing",
+    arguments: [
+      "example.org:8443", "a.example.org:443", nil,
+      // Longer than a context can be, with the same end.
+      String(repeating: "a", count: 40) + ".example.org:443",
+    ])
+  func resumption(scope: String?) throws {
     let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
-    let first = try Pair(client: client, server: server, expectedName: "example.org")
+    let own = "example.org:443"
+    let first = try Pair(client: client, server: server, scope: own)
     #expect(first.shake().client == .done)
     // Tickets come behind the handshake.
     #expect(first.client.read().0 == .wantsRead)
     let ticket = try #require(first.client.takeTicket())
     #expect(first.client.takeTicket() == nil)
-    let second = try Pair(
-      client: client, server: server, ticket: ticket, expectedName: "example.org")
+    let second = try Pair(client: client, server: server, ticket: ticket, scope: own)
     #expect(second.shake().client == .done)
     #expect(second.client.agreement?.isResumed == true)
     #expect(second.client.read().0 == .wantsRead)
     let newer = try #require(second.client.takeTicket())
     let other = try Pair(
       client: client, server: server, ticket: newer,
-      identity: authority.identity("example.org"), expectedName: nil)
+      identity: authority.identity("example.org"), scope: scope)
     #expect(other.shake().client == .done)
     #expect(other.client.agreement?.isResumed == false)
   }
