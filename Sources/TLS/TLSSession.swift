@@ -59,6 +59,8 @@ package final class TLSSession {
   private var receiveError: Errno?
   private var sendError: Errno?
   private var socketEnded = false
+  /// Why OpenSSL was about to fail when it called the carrier, which has a use for the same list of errors.
+  private var hiddenError: UInt = 0
   /// What has come was not read to its end.
   private var mayHaveMore = false
   /// Set while records are put together instead of being sent one by one.
@@ -195,6 +197,7 @@ package final class TLSSession {
     fruitless = 0
     let result = SSL_do_handshake(ssl)
     if result == 1 {
+      hiddenError = 0
       isOpen = true
       opening = []
       // Content may have come along with the peer's last words.
@@ -301,6 +304,7 @@ package final class TLSSession {
       if result == 1 {
         total += count
         fruitless = 0
+        hiddenError = 0
         continue
       }
       let outcome = outcome(result)
@@ -443,7 +447,7 @@ package final class TLSSession {
 
   private func diagnosis() -> TLSFailure {
     if let error = receiveError ?? sendError { return .connection(error) }
-    let code = OpenSSLErrors.first
+    let code = hiddenError != 0 ? hiddenError : OpenSSLErrors.first
     if let alert = OpenSSLErrors.receivedAlert(code) { return .alertReceived(alert) }
     let reason = OpenSSLErrors.reason(code)
     if holdfast_ERR_library(code) == ERR_LIB_SSL {
@@ -501,7 +505,10 @@ package final class TLSSession {
       early.removeFirst(count)
       return Int32(clamping: count)
     }
-    if let carrier { return settled(carrier.read(into: buffer), bio, &receiveError) }
+    if let carrier {
+      hideError()
+      return settled(carrier.read(into: buffer), bio, &receiveError)
+    }
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -531,12 +538,20 @@ package final class TLSSession {
 
   /// Sends bytes as they are: to the socket, or through the TLS that carries this one.
   private func send(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
-    if let carrier { return carrier.write(bytes) }
+    if let carrier {
+      hideError()
+      return carrier.write(bytes)
+    }
     return switch Socket.send(descriptor, bytes) {
     case .bytes(let count): .bytes(count)
     case .wouldBlock, .endOfStream: .wantsWrite
     case .failed(let errno): .failed(.connection(errno))
     }
+  }
+
+  /// An alert is sent through the carrier as well: what it is about would be forgotten.
+  private func hideError() {
+    if hiddenError == 0 { hiddenError = OpenSSLErrors.first }
   }
 
   /// What has become of bytes, as a BIO tells it.
