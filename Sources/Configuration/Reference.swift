@@ -207,7 +207,7 @@ package enum Reference {
     Setting(
       "upstream.parent", \.upstream.parent, in: defaults, .reload,
       example: "http://proxy.example.org:3128",
-      "The proxy through which origins are asked and tunnels are made: its URL, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
+      "The proxy through which origins are asked and tunnels are made: its URL, http or https, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
     ),
     Setting(
       "upstream.parent-password-file", \.upstream.parentPasswordFile, in: defaults, .reload,

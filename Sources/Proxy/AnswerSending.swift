@@ -9,7 +9,7 @@ extension ClientConnection {
   /// The answer is about to be made.
   func beginAnswer(keepsAlive: Bool) {
     phase = .answering
-    self.keepsAlive = keepsAlive && !worker.isDraining
+    self.keepsAlive = keepsAlive && !worker.isDraining && !takesNoMore
   }
 
   /// A hit is in the scratch buffer, whole.

@@ -64,6 +64,8 @@ final class ClientConnection: LoopObject, Throttled {
   var discarded = 0
   /// `advance` is under way, or follows anyway.
   var isAdvancing = false
+  /// The request that is being read, or answered, is the last one.
+  var takesNoMore = false
   /// The answer that is being sent is the last one.
   var endsAfterOutput = false
   /// What is to be sent waits for room in the socket, or for the rate.

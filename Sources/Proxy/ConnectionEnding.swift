@@ -9,9 +9,18 @@ extension ClientConnection {
   /// Bytes read and thrown away while lingering, at most.
   private static let discardLimit = 1 << 20
 
-  /// The proxy ends: an idle connection goes at once, a busy one after its answer.
-  func drain() {
+  /// The proxy ends.
+  func drain() { endWhenIdle(.shutdown) }
+
+  /// An idle connection ends at once, one that is busy after its answer.
+  /// - Parameter ending: what is said of a handshake that is not waited for.
+  func endWhenIdle(_ ending: ClientEnding) {
     keepsAlive = false
+    if phase == .securing {
+      record?.ending = ending
+      close(.finished)
+      return
+    }
     guard phase == .waiting, input.isEmpty else { return }
     if output.isEmpty { close(.finished) } else { endsAfterOutput = true }
   }

@@ -195,34 +195,33 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
         worker: worker, parent: parent, descriptor: socket.release(),
         authority: request.origin.authority, delegate: self)
     } else {
-      connected(socket.release(), address)
+      connected(SocketStream(socket.release()), address)
     }
   }
 
-  private func connected(_ descriptor: Int32, _ address: SocketAddress) {
+  private func connected(_ stream: SocketStream, _ address: SocketAddress) {
     let connection = OriginConnection(
-      worker: worker, origin: carrier, peer: address, descriptor: descriptor)
+      worker: worker, origin: carrier, peer: address, stream: stream)
     guard connection.open() else {
       fail(.cannotWatch)
       return
     }
-    if request.origin.isSecure { secure(connection) } else { send(on: connection) }
+    if carrier.isSecure { secure(connection) } else { send(on: connection) }
   }
 
-  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
+  func parentTunnel(_ tunnel: ParentTunnel, opened stream: SocketStream, unread: [UInt8]) {
     parentTunnel = nil
     guard state == .connecting, let peer, unread.isEmpty else {
-      FileDescriptor.close(raw: descriptor)
+      FileDescriptor.close(raw: stream.descriptor)
       // In TLS it is we who speak first.
       if let parent { fail(.unasked(parent.name, "sent something before it was asked")) }
       return
     }
-    connected(descriptor, peer)
+    connected(stream, peer)
   }
 
   func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError) {
     parentTunnel = nil
-    worker.metrics.add(.upstreamConnectFailures, .other)
     fail(error)
   }
 

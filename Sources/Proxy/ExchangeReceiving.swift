@@ -201,6 +201,11 @@ extension Exchange {
   /// The connection speaks another protocol from here on, and is the consumer's.
   private func switchProtocols(_ fields: FieldSection, unread: UnsafeRawBufferPointer) {
     guard let connection, let consumer else { return }
+    // The rest of it would be the first bytes of another protocol, or never arrive.
+    guard output.isEmpty else {
+      fail(.unasked(request.origin.authority, "switched protocols before it had read the request"))
+      return
+    }
     self.connection = nil
     connection.exchange = nil
     consumer.exchangeSwitchedProtocols(self, fields, connection, unread: unread)

@@ -109,7 +109,8 @@ enum Forwarding {
       credential: request.credential?.name,
       redirects: request.followsRedirects
         ? RedirectChain(
-          request.target, isConfigured: request.route.isConfigured, fields: fields) : nil)
+          request.target, isConfigured: request.route.isConfigured, fields: fields,
+          scope: request.credential?.scope) : nil)
   }
 
   /// Request line, Host and the other fields.

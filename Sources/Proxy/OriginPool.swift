@@ -30,11 +30,12 @@ final class OriginConnection: LoopObject {
   /// Which trust its certificate was judged by, of those that a worker has gone by one after the other.
   private var trust = 0
 
-  init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
+  /// - Parameter stream: in TLS already where it leads through a parent that is asked over TLS.
+  init(worker: Worker, origin: Origin, peer: SocketAddress, stream: SocketStream) {
     self.worker = worker
     self.origin = origin
     self.peer = peer
-    stream = SocketStream(descriptor)
+    self.stream = stream
     establishedAt = worker.loop.now
     idleSince = worker.loop.now
     super.init(loop: worker.loop)
@@ -87,9 +88,9 @@ final class OriginConnection: LoopObject {
         try TLSSession(
           client: context, descriptor: descriptor, host: origin.host,
           isAddress: IPAddress(origin.host) != nil, verifies: settings.verifies(origin.host),
-          ticket: worker.tickets.take(origin)))
+          ticket: worker.tickets.take(origin), over: stream.tls))
     } catch {
-      throw .tls(origin.authority, error)
+      throw .tls(origin.name, error)
     }
   }
 
@@ -150,8 +151,11 @@ final class OriginConnection: LoopObject {
 
   /// The next handshake with this origin is shorter with it.
   func keepTicket() {
-    guard let ticket = tls?.takeTicket(), isTrusted else { return }
-    worker.tickets.put(ticket, for: origin)
+    guard isTrusted else { return }
+    if let ticket = tls?.takeTicket() { worker.tickets.put(ticket, for: origin) }
+    if let ticket = tls?.carrier?.takeTicket(), let parent = origin.parent {
+      worker.tickets.put(ticket, for: Origin(parent))
+    }
   }
 
   /// Its certificate was judged as one would be judged now. With a ticket none is looked at again.

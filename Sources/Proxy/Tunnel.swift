@@ -106,26 +106,23 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
         worker: worker, parent: parent, descriptor: socket.release(), authority: "\(authority)",
         delegate: self)
     } else {
-      connected(socket.release())
+      connected(SocketStream(socket.release()))
     }
   }
 
-  private func connected(_ descriptor: Int32, unread: [UInt8] = []) {
+  private func connected(_ stream: SocketStream, unread: [UInt8] = []) {
     record.status = .ok
-    open(
-      SocketStream(descriptor),
-      answer: Self.established + unread)
+    open(stream, answer: Self.established + unread)
   }
 
-  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
+  func parentTunnel(_ tunnel: ParentTunnel, opened stream: SocketStream, unread: [UInt8]) {
     parentTunnel = nil
-    guard !isOver else { return FileDescriptor.close(raw: descriptor) }
-    connected(descriptor, unread: unread)
+    guard !isOver else { return FileDescriptor.close(raw: stream.descriptor) }
+    connected(stream, unread: unread)
   }
 
   func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError) {
     parentTunnel = nil
-    worker.metrics.add(.upstreamConnectFailures, .other)
     fail(error)
   }
 

@@ -181,6 +181,7 @@ final class Worker: LoopObject {
       self.settings = settings
       router = settings.router
       addressHosts.forget()
+      for connection in connections.values { connection.reconsiderTunnel() }
       pool.dropForbidden()
       if hasOtherParents { pool.dropAll() }
       if hasOtherTrust {
