@@ -19,12 +19,14 @@ let package = Package(
   targets: [
     .target(name: "CLinux"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Platform", dependencies: ["CLinux"]),
     .target(name: "Telemetry", swiftSettings: pure),
     .target(name: "HTTP", swiftSettings: pure),
     .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
     .target(name: "IO", dependencies: ["Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
+    .target(name: "ContentCoding", dependencies: ["CZlib"]),
     .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
@@ -36,7 +38,7 @@ let package = Package(
       name: "Proxy",
       dependencies: [
         "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors",
-        "Configuration", .product(name: "Logging", package: "swift-log"),
+        "ContentCoding", "Configuration", .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
       name: "CLI",
@@ -84,6 +86,7 @@ let package = Package(
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
     .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching", "HTTP"]),
+    .testTarget(name: "ContentCodingTests", dependencies: ["ContentCoding", "CZlib"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform", "SeededRandom"]),
     .testTarget(
       name: "StorageTests",
@@ -102,7 +105,7 @@ let package = Package(
     .testTarget(
       name: "WireTests",
       dependencies: [
-        "Support", "TLSPeer", "COpenSSL", "Proxy", "Configuration", "Platform", "Telemetry",
+        "Support", "TLSPeer", "COpenSSL", "CZlib", "Proxy", "Configuration", "Platform", "Telemetry",
         "Storage",
         "TLS",
       ]),
