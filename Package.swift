@@ -27,6 +27,7 @@ let package = Package(
     .target(name: "IO", dependencies: ["Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
     .target(name: "ContentCoding", dependencies: ["CZlib"]),
+    .target(name: "Forensics", dependencies: ["Platform", "Telemetry"]),
     .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
@@ -37,13 +38,14 @@ let package = Package(
     .target(
       name: "Proxy",
       dependencies: [
-        "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors",
+        "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors", "Forensics",
         "ContentCoding", "Configuration", .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
       name: "CLI",
       dependencies: [
         "Proxy", "Configuration", "TLS", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
+        "Forensics",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -85,6 +87,8 @@ let package = Package(
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
+    .testTarget(
+      name: "ForensicsTests", dependencies: ["Forensics", "Platform", "Telemetry", "SeededRandom"]),
     .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching", "HTTP"]),
     .testTarget(name: "ContentCodingTests", dependencies: ["ContentCoding", "CZlib"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform", "SeededRandom"]),
@@ -113,6 +117,7 @@ let package = Package(
       name: "CLITests",
       dependencies: [
         "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy", "TLS",
+        "Telemetry",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.
