@@ -2,6 +2,7 @@
 // it in `Proxy-Status`, the status code, and the sentence a person reads. Whatever fails between a client's
 // request and an origin's answer ends as one of these, and the constructors below are the list of them.
 
+import ContentCoding
 import Forensics
 import HTTP
 import IO
@@ -325,7 +326,7 @@ struct ProxyError: Error, Sendable {
 
   // MARK: Pages of mirrors
 
-  static func pageTooLarge(_ authority: String, _ limit: Int64) -> ProxyError {
+  static func pageTooLarge(_ authority: String, _ limit: Int) -> ProxyError {
     ProxyError(
       .responseBodySize,
       "the page of \(authority) is larger than \(limit >> 20) MiB, too large to have its links"
@@ -339,6 +340,34 @@ struct ProxyError: Error, Sendable {
         + " through this mirror; ask for it as a forward proxy, or set `ecosystem: none` for the mirror"
     )
   }
+
+  static func damagedPage(
+    _ authority: String, _ coding: ContentCoding, _ fault: ContentCoding.Fault
+  ) -> ProxyError {
+    let what =
+      switch fault {
+      case .truncated: "that ends in the middle"
+      case .noMemory: "for which there is no memory"
+      case .corrupt, .tooLarge: "that cannot be read"
+      }
+    return ProxyError(
+      .responseContentCoding,
+      "\(authority) sent a page compressed with \(coding) \(what); it was not kept, and the next request"
+        + " fetches it again")
+  }
+
+  static func pageOfNoPlace(_ authority: String) -> ProxyError {
+    ProxyError(
+      .protocolError,
+      "\(authority) redirects the page to a URL longer than \(FollowedNote.longestPath) bytes, so that its"
+        + " relative links cannot lead through this mirror; ask for it as a forward proxy")
+  }
+
+  /// Pages that may not be stored, each in memory for its client alone.
+  static let pagesBusy = ProxyError(
+    .proxyInternalError,
+    "too many pages of indexes are being written anew at this moment; try again in a moment",
+    status: .serviceUnavailable)
 
   static let poolBusy = ProxyError(
     .proxyInternalError, "the disk threads have too much to do; try again in a moment",
