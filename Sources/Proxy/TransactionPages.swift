@@ -70,6 +70,9 @@ extension TransactionDriver {
       return
     }
     guard let rewriter = rewriter(document, fields, base: base) else { return }
+    if let page = worker.shared.pages.page(of: entry, links: rewriter.links) {
+      return answerPage(page)
+    }
     let (page, isFirst) = worker.shared.pages.page(
       of: entry, links: rewriter.links, claiming: rewriter.cost(entry), on: worker.disk,
       telling: Follower(mailbox: loop.mailbox, id: id)
