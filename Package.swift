@@ -25,6 +25,8 @@ let package = Package(
     .target(name: "HTTP", swiftSettings: pure),
     .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
     .target(name: "IO", dependencies: ["Platform"]),
+    .target(name: "CPacketSocket"),
+    .target(name: "Packets", dependencies: ["CPacketSocket", "Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
     .target(name: "ContentCoding", dependencies: ["CZlib"]),
     .target(name: "Forensics", dependencies: ["Platform", "Telemetry"]),
@@ -85,6 +87,7 @@ let package = Package(
       path: "Tests/SimulationTests"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
+    .testTarget(name: "PacketsTests", dependencies: ["Packets", "Platform", "SeededRandom"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
     .testTarget(
@@ -109,8 +112,9 @@ let package = Package(
     .testTarget(
       name: "WireTests",
       dependencies: [
-        "Support", "TLSPeer", "COpenSSL", "CZlib", "Proxy", "Configuration", "Platform", "Telemetry",
-        "Storage",
+        "Support", "TLSPeer", "COpenSSL", "CZlib", "Proxy", "Configuration", "Platform",
+        "Telemetry",
+        "Storage", "Forensics",
         "TLS",
       ]),
     .testTarget(

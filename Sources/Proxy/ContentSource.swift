@@ -291,7 +291,12 @@ extension ClientConnection {
       storedContentBroke()
       return false
     case .failed(let errno):
-      if errno == .inputOutput { storedContentBroke() } else { close(.clientLeft) }
+      if errno == .inputOutput {
+        storedContentBroke()
+      } else {
+        lostBy = errno
+        close(.clientLeft)
+      }
       return false
     }
   }

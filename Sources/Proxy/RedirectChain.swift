@@ -22,10 +22,12 @@ struct RedirectChain {
   let asked: TargetURI
   /// The operator named the origin of `asked`, and no other.
   private let isConfigured: Bool
+  /// Of that origin, what the operator's credential is for; nil without one.
+  private let scope: CredentialScope?
   /// Where the request goes now.
   private(set) var target: TargetURI
   private(set) var hops = 0
-  /// It has left the origin that was asked for, and whatever was meant for that one stays behind for good.
+  /// It has left the origin that was asked for, or what of it the operator's credential is for, and whatever was meant for that one stays behind for good.
   private(set) var hasCrossed = false
   /// Fields of the request but for Host.
   private(set) var fields: FieldSection
@@ -36,8 +38,11 @@ struct RedirectChain {
   /// What they say about keeping it.
   private(set) var terms = RedirectTerms()
 
-  init(_ target: TargetURI, isConfigured: Bool, fields: FieldSection) {
+  init(
+    _ target: TargetURI, isConfigured: Bool, fields: FieldSection, scope: CredentialScope? = nil
+  ) {
     asked = target
+    self.scope = scope
     self.target = target
     self.isConfigured = isConfigured
     self.fields = fields
@@ -98,7 +103,7 @@ struct RedirectChain {
         throw .prohibited(next.host, IPAddress(host).map { [$0] }).behindRedirect(of: here)
       }
     }
-    if crosses { leaveOrigin() }
+    if crosses || scope?.contains(next) == false { leaveOrigin() }
     target = next
     hops += 1
     guard visited.insert(Self.place(next, hasCrossed: hasCrossed)).inserted else {

@@ -6,6 +6,7 @@
 // what goes to the origin as it is, TransactionContent.swift the content of the request.
 
 import Caching
+import Forensics
 import HTTP
 import IO
 import Mirrors
@@ -370,9 +371,10 @@ final class TransactionDriver: ExchangeConsumer {
     carryOut(machine.storedContentFailed())
   }
 
-  func clientLeft(_ ending: ClientEnding) {
+  func clientLeft(_ ending: ClientEnding, _ recordID: RecordID?) {
     guard !isOver else { return }
     record.ending = ending
+    record.recordID = recordID
     let effects = machine.clientLeft()
     carryOut(effects)
   }
