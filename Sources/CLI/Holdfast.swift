@@ -36,7 +36,7 @@ package struct Holdfast: ParsableCommand {
       CommandGroup(
         name: "Running",
         subcommands: [ServeCommand.self, CheckCommand.self, AuthCommand.self, CACommand.self]),
-      CommandGroup(name: "Looking inside", subcommands: [StoreCommand.self]),
+      CommandGroup(name: "Looking inside", subcommands: [StatusCommand.self, StoreCommand.self]),
     ]
   )
 
