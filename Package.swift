@@ -19,12 +19,16 @@ let package = Package(
   targets: [
     .target(name: "CLinux"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Platform", dependencies: ["CLinux"]),
     .target(name: "Telemetry", swiftSettings: pure),
     .target(name: "HTTP", swiftSettings: pure),
     .target(name: "Caching", dependencies: ["HTTP"], swiftSettings: pure),
     .target(name: "IO", dependencies: ["Platform"]),
+    .target(name: "CPacketSocket"),
+    .target(name: "Packets", dependencies: ["CPacketSocket", "Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
+    .target(name: "ContentCoding", dependencies: ["CZlib"]),
     .target(name: "Forensics", dependencies: ["Platform", "Telemetry"]),
     .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
@@ -37,7 +41,7 @@ let package = Package(
       name: "Proxy",
       dependencies: [
         "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors", "Forensics",
-        "Configuration", .product(name: "Logging", package: "swift-log"),
+        "ContentCoding", "Configuration", .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
       name: "CLI",
@@ -83,11 +87,13 @@ let package = Package(
       path: "Tests/SimulationTests"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
+    .testTarget(name: "PacketsTests", dependencies: ["Packets", "Platform", "SeededRandom"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
     .testTarget(
       name: "ForensicsTests", dependencies: ["Forensics", "Platform", "Telemetry", "SeededRandom"]),
     .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching", "HTTP"]),
+    .testTarget(name: "ContentCodingTests", dependencies: ["ContentCoding", "CZlib"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform", "SeededRandom"]),
     .testTarget(
       name: "StorageTests",
@@ -106,8 +112,9 @@ let package = Package(
     .testTarget(
       name: "WireTests",
       dependencies: [
-        "Support", "TLSPeer", "COpenSSL", "Proxy", "Configuration", "Platform", "Telemetry",
-        "Storage",
+        "Support", "TLSPeer", "COpenSSL", "CZlib", "Proxy", "Configuration", "Platform",
+        "Telemetry",
+        "Storage", "Forensics",
         "TLS",
       ]),
     .testTarget(

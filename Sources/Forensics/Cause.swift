@@ -43,7 +43,7 @@ public enum Cause: String, CaseIterable, Sendable {
 
   /// How sure one may be of it in a fresh case, in hundredths. A cause that needs a sensor counts next to nothing
   /// without it, and no sensor ever makes a verdict less sure.
-  func confidence(_ tier: Tier) -> Int {
+  public func confidence(with tier: Tier) -> Int {
     let row: (Int, Int, Int, Int) =
       switch self {
       case .clientLeft: (60, 60, 95, 97)
@@ -201,7 +201,7 @@ public enum Cause: String, CaseIterable, Sendable {
     case .localResources:
       "Raise the limit that errno names: descriptors (`ulimit -n`), ports, or memory."
     case .unexplained:
-      "More sensors would show more: `holdfast explain sensors` says what each of them needs."
+      "More sensors would show more: docs/endings.md says what each of them needs."
     }
   }
 }

@@ -1,10 +1,7 @@
 // How a connection or what went on on it ended, in three words: whose side, in which phase, by what means. This is the
 // closed table that the access log, the metrics and the records of faults share; whatever ends, ends as one row of it.
 
-/// Seen from the proxy: the client's side or the origin's.
-public enum Side: UInt8, CaseIterable, Sendable {
-  case downstream, upstream
-}
+import Telemetry
 
 /// What the connection was doing.
 public enum Phase: UInt8, CaseIterable, Sendable {

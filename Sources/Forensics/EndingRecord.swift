@@ -131,7 +131,7 @@ public struct EndingRecord: Sendable {
     var content = JSONObject()
     if let expected = evidence.content.expected { content.add("expected", expected) }
     content.add("received", evidence.content.received)
-    content.add("delivered", evidence.content.delivered)
+    if let delivered = evidence.content.delivered { content.add("delivered", delivered) }
     record.add("content", content)
   }
 

@@ -68,7 +68,8 @@ public struct ContentFacts: Sendable {
   /// By framing; nil where only the end tells.
   public var expected: Int64?
   public var received: Int64 = 0
-  public var delivered: Int64 = 0
+  /// To the client; nil where it is not one client's.
+  public var delivered: Int64?
   /// A whole head has come.
   public var hasHead = false
   /// Bytes of the answer that came on this connection, its head included.

@@ -3,6 +3,7 @@
 // alone suggests, which is never more than a suggestion.
 
 import Platform
+import Telemetry
 
 public enum Judge {
   public static func judge(_ evidence: Evidence) -> Verdict {
@@ -33,12 +34,13 @@ struct Case {
     against doubts: [String] = [], also: [Cause] = []
   ) -> Verdict {
     var doubts = doubts
-    let base = min(cause.confidence(evidence.tier), most)
+    let base = min(cause.confidence(with: evidence.tier), most)
     if let packets, packets.lost > 0 {
       doubts.append("the packet recorder lost \(packets.lost) packets at that time")
     }
     return Verdict(
-      cause: cause, confidence: min(99, max(base + bonus, min(base, cause.confidence(.sockets)))),
+      cause: cause,
+      confidence: min(99, max(base + bonus, min(base, cause.confidence(with: .sockets)))),
       tier: evidence.tier,
       reasons: reasons, doubts: doubts, also: also)
   }

@@ -94,7 +94,10 @@ extension ClientConnection {
       }
     case .wouldBlock:
       output.append(bytes)
-    case .endOfStream, .failed:
+    case .endOfStream:
+      close(.clientLeft)
+    case .failed(let errno):
+      lostBy = errno
       close(.clientLeft)
     }
   }
@@ -132,7 +135,11 @@ extension ClientConnection {
       case .wouldBlock:
         waitForSocket()
         return
-      case .endOfStream, .failed:
+      case .endOfStream:
+        close(.clientLeft)
+        return
+      case .failed(let errno):
+        lostBy = errno
         close(.clientLeft)
         return
       }

@@ -57,6 +57,8 @@ final class ClientConnection: LoopObject, Throttled {
   var input = ByteQueue()
   /// Not yet taken by the socket.
   var output = ByteQueue()
+  /// What a call said when the client was found gone.
+  var lostBy: Errno?
   var cursor = HeadCursor()
   /// Bytes thrown away while lingering.
   var discarded = 0

@@ -1,5 +1,6 @@
 // How a client's connection ends: closed in one place, in order or by RST; or given away to a tunnel.
 
+import Forensics
 import HTTP
 import IO
 import Platform
@@ -52,6 +53,7 @@ extension ClientConnection {
   func close(_ ending: ClientEnding) {
     guard phase != .closed else { return }
     let wasAnswering = phase == .answering
+    let recordID = wasAnswering ? report(ending) : nil
     let wasSecuring = phase == .securing
     phase = .closed
     unregister()
@@ -79,7 +81,7 @@ extension ClientConnection {
     if wasAnswering {
       if let driver {
         self.driver = nil
-        driver.clientLeft(ending)
+        driver.clientLeft(ending, recordID)
       } else if let tunnel {
         self.tunnel = nil
         tunnel.clientLeft()
@@ -87,9 +89,38 @@ extension ClientConnection {
         self.record = nil
         record.sentBytes = sentBytes
         record.ending = ending
+        record.recordID = recordID
         worker.log(record)
       }
     }
+  }
+
+  /// Records how it ended, where that was the client's doing and something was under way. A cut of ours has a record
+  /// already: that of what went wrong at the origin.
+  private func report(_ ending: ClientEnding) -> RecordID? {
+    guard let record = driver?.record ?? record, ending == .clientLeft || ending == .clientStalled
+    else { return nil }
+    var socket = SocketEvidence()
+    // Before the error is taken, which clears some of it.
+    socket.info = Socket.information(descriptor).flatMap(TCPInfo.init)
+    socket.unconfirmed = Socket.unconfirmed(descriptor)
+    socket.cookie = Socket.cookie(descriptor)
+    socket.local = try? Socket.localAddress(descriptor)
+    socket.peer = peer
+    let errno = lostBy ?? Socket.pendingError(descriptor)
+    // EPIPE is what the kernel says where RST followed FIN.
+    let hasFinished = errno == nil || errno == .brokenPipe
+    if hasFinished { socket.errorBehindEnd = errno } else { socket.errno = errno }
+    let means: Means =
+      ending == .clientStalled ? .timeout : hasFinished ? .finish : errno.map(Means.init) ?? .reset
+    var evidence = Evidence(
+      Ending(.downstream, driver?.wantsContent == true ? .request : .content, means))
+    evidence.own = ending == .clientStalled ? .deadline : nil
+    evidence.socket = socket
+    evidence.connection.age = loop.now - record.startedAt
+    evidence.connection.requests = 1
+    evidence.content.delivered = Int64(clamping: sentBytes)
+    return worker.report(evidence, EndingRecord.Transaction(record))
   }
 
   // MARK: Tunnels

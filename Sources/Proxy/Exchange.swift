@@ -64,6 +64,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   /// Of an event stream nothing is demanded.
   var isMeasured = true
   var isOnKeptConnection = false
+  /// The request was sent once more, and nothing of its answer has come yet.
+  var repeated: Repetition?
+  /// Of the answer.
+  var status: Status?
   var receivedBytes: UInt64 = 0
   var peer: SocketAddress?
   let startedAt: Instant
@@ -244,6 +248,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
       if isOnKeptConnection, !gotBytes, request.mayRepeat {
         // The origin closed the kept connection as the request went out; nothing of it was answered.
         worker.metrics.add(.upstreamRetries)
+        let error = record(
+          .endedBeforeHead(request.origin.authority, errno, connection?.tlsFailure), in: state,
+          isHealing: true)
+        repeated = error.record.map { Repetition(of: $0, since: loop.now) }
         releaseConnection(reusable: false)
         output.removeAll()
         // The next connection's progress is its own.
@@ -298,6 +306,11 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
 
   func fail(_ error: ProxyError) {
     guard state != .done else { return }
+    if let repeated {
+      self.repeated = nil
+      repeated.end(.failed, at: loop.now, worker.shared.endings)
+    }
+    let error = record(error, in: state)
     state = .done
     releaseConnection(reusable: false)
     let consumer = self.consumer
@@ -309,6 +322,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   func cancel() {
     guard state != .done else { return }
     if state == .queued, !worker.shared.gate.giveUp(request.origin, id) { hasPlace = true }
+    if let repeated { repeated.end(.failed, at: loop.now, worker.shared.endings) }
+    repeated = nil
     state = .done
     connector?.cancel()
     parentTunnel?.cancel()

@@ -7,6 +7,8 @@ import HTTP
 struct OriginRequest {
   var origin: Origin
   var method: Method
+  /// The target URI that the client asked for, wherever redirects have led since.
+  var asked: [UInt8]
   /// Request line and fields, with the empty line.
   var head: [UInt8]
   /// How content follows, if it does.

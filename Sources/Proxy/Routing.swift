@@ -42,6 +42,8 @@ struct Route {
   var below: PathRules.Below? = nil
   /// What the origin may be shown in the operator's name.
   var credential: ShownCredential? = nil
+  /// Whose files its pages are believed about; nil where nothing they say counts.
+  var digestHosts: DigestHosts? = nil
 }
 
 struct Router: Sendable {
@@ -56,6 +58,10 @@ struct Router: Sendable {
     var ecosystem: Ecosystem?
     /// The entry of `upstream.credentials` that it gets itself.
     var entry: Int?
+
+    var digestHosts: DigestHosts? {
+      ecosystem == .pypi ? DigestHosts(own: Array(base.keyPrefix), files: files) : nil
+    }
   }
 
   private let mirrors: [Mirror]
@@ -279,7 +285,7 @@ struct Router: Sendable {
         target: target, way: .mirror, isConfigured: true, links: mirror.links,
         below: mirror.ecosystem.map {
           PathRules.Below($0, baseCount: mirror.keyPrefix.count)
-        })
+        }, digestHosts: mirror.digestHosts)
     }
     if Self.isHost(segment, in: bytes) {
       return Route(
@@ -306,7 +312,8 @@ struct Router: Sendable {
     let isNamed = mirror.files.contains { $0.matches(name: target.authority.bareHost) }
     return Route(
       target: target, way: .mirror, isConfigured: isOwn || isNamed, links: mirror.links,
-      below: mirror.ecosystem.map { PathRules.Below($0, baseCount: target.keyPathStart + 1) })
+      below: mirror.ecosystem.map { PathRules.Below($0, baseCount: target.keyPathStart + 1) },
+      digestHosts: isOwn || isNamed ? mirror.digestHosts : nil)
   }
 
   /// Where a request for a page of an index is sent that asks for it by another name than the index has it under
@@ -322,6 +329,15 @@ struct Router: Sendable {
       return nil
     }
     let rest = bytes.copy(segment.upperBound..<head.targetRange.upperBound)
+    let mirror = mirrors[index]
+    // What is a file is none of them, though its name would do for a project's.
+    let target = mirror.base.appending(rest.prefix { $0 != 0x3F })
+    if let kind = PathRules.match(
+      target.key.span, below: PathRules.Below(.pypi, baseCount: mirror.keyPrefix.count))?.kind,
+      !kind.hasLinks
+    {
+      return nil
+    }
     var path = rest.prefix { $0 != 0x3F }.dropFirst()
     // A mirror of a whole host has its index at `simple/`.
     let simple = Array("simple/".utf8)

@@ -6,6 +6,7 @@
 //        └─ failed: an answer that says why
 
 import Configuration
+import Forensics
 import HTTP
 import IO
 import Platform
@@ -146,6 +147,16 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   private func fail(_ error: ProxyError) {
     guard !isOver else { return }
     isOver = true
+    var error = error
+    if let fault = error.fault {
+      var evidence = Evidence(Ending(.upstream, .connect, fault.means))
+      evidence.socket.errno = fault.errno
+      evidence.socket.syscall = fault.syscall
+      evidence.own = fault.own
+      evidence.connection.age = loop.now - record.startedAt
+      evidence.connection.requests = 1
+      error = error.recorded(as: worker.report(evidence, transaction))
+    }
     record.error = error
     record.status = error.status
     leave()
@@ -274,12 +285,41 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   }
 
   /// A connection broke at this end. The other one's peer gets what was sent to it before, and then sees a cut too.
-  func broke(_ end: TunnelEnd) {
+  /// - Parameter errno: what a call on its socket said; nil where none did.
+  func broke(_ end: TunnelEnd, _ errno: Errno?) {
+    if !isOver, let errno { report(end, errno) }
     end.close(.aborted)
     cut()
   }
 
   private func cut() { close(.severed(worker)) }
+
+  /// Clients often reset tunnels when they have what they wanted: that is an ending to be recorded only where bytes for
+  /// them were still on the way.
+  private func report(_ end: TunnelEnd, _ errno: Errno) {
+    let isNear = end === near
+    let isOwed = end.hasOutput || (Socket.unconfirmed(end.descriptor) ?? 0) > 0
+    guard !isNear || isOwed else { return }
+    var evidence = Evidence(
+      Ending(isNear ? .downstream : .upstream, .tunnel, Means(errno)))
+    evidence.socket.errno = errno
+    evidence.socket.syscall = .recv
+    evidence.socket.info = Socket.information(end.descriptor).flatMap(TCPInfo.init)
+    evidence.socket.local = try? Socket.localAddress(end.descriptor)
+    evidence.socket.peer = isNear ? record.client : try? Socket.peerAddress(end.descriptor)
+    evidence.socket.cookie = Socket.cookie(end.descriptor)
+    evidence.connection.age = loop.now - record.startedAt
+    evidence.connection.requests = 1
+    evidence.content.answerBytes = Int64(clamping: record.sentBytes)
+    evidence.content.delivered = Int64(clamping: record.sentBytes)
+    record.recordID = worker.report(evidence, transaction)
+  }
+
+  private var transaction: EndingRecord.Transaction {
+    var transaction = EndingRecord.Transaction(record)
+    transaction.server = "\(authority)"
+    return transaction
+  }
 
   override func loopEnding() {
     record.ending = .shutdown

@@ -2,6 +2,7 @@
 
 import Platform
 import SeededRandom
+import Telemetry
 import Testing
 
 @testable import Forensics
@@ -291,7 +292,7 @@ private func packets(
     "each has a meaning and a remedy, and no sensor makes it less sure", arguments: Cause.allCases)
   func complete(cause: Cause) {
     #expect(cause.meaning.hasSuffix(".") && cause.remedy.hasSuffix("."))
-    let rising = Tier.allCases.map { cause.confidence($0) }
+    let rising = Tier.allCases.map { cause.confidence(with: $0) }
     #expect(rising == rising.sorted())
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Platform
+import Telemetry
 import Testing
 
 @testable import Forensics

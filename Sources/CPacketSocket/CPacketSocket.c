@@ -1,0 +1,2 @@
+// All of it is inline in its header.
+#include "CPacketSocket.h"

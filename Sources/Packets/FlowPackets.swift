@@ -1,0 +1,61 @@
+// What the index knows about a flow, as a value to be read at leisure: asked for once something has ended.
+
+import Platform
+
+/// A reset as it was seen, with what was known about the flow when it came.
+package struct ResetSighting: Hashable, Sendable {
+  package var packet: RecordedPacket
+  /// What its sender had been like, and its receiver, before this packet.
+  package var sender: FlowBaseline
+  package var receiver: FlowBaseline
+  /// The last packets that the receiver had sent before, newest first: one of them may have provoked it.
+  package var candidates: [RecordedPacket]
+
+  package init(
+    packet: RecordedPacket, sender: FlowBaseline, receiver: FlowBaseline,
+    candidates: [RecordedPacket]
+  ) {
+    self.packet = packet
+    self.sender = sender
+    self.receiver = receiver
+    self.candidates = candidates
+  }
+
+  /// At most so many packets are looked at as possible triggers.
+  static let maximumCandidates = 4
+}
+
+/// The last packets of a flow and what its sides were like, seen from one of them.
+package struct FlowPackets: Hashable, Sendable {
+  package enum Direction: Sendable {
+    case sent
+    case received
+  }
+
+  package var local: SocketAddress
+  package var peer: SocketAddress
+  /// What the local side sent, and what came in the peer's name.
+  package var sent: FlowBaseline
+  package var received: FlowBaseline
+  /// The last ones, oldest first: TCP, and ICMP errors about the flow.
+  package var packets: [RecordedPacket]
+  /// How many there were in all; those that are not in `packets` have been forgotten.
+  package var total: UInt64
+  /// The resets in both directions, oldest first: the first two and the last two, so that no later packet displaces them.
+  package var resets: [ResetSighting]
+
+  /// Whether a packet of this flow was sent by the local side. An ICMP error is received by whom it quotes.
+  package func direction(of packet: RecordedPacket) -> Direction {
+    let source =
+      packet.header.icmp?.quotation?.endpoints.destination ?? packet.header.endpoints.source
+    return source == local ? .sent : .received
+  }
+
+  package func direction(of reset: ResetSighting) -> Direction { direction(of: reset.packet) }
+
+  /// How many segments, other than resets, have come from a reset's sender since: somebody who aborted sends none.
+  package func segmentsAfter(_ reset: ResetSighting) -> UInt32 {
+    let now = direction(of: reset) == .sent ? sent : received
+    return now.segments &- reset.sender.segments
+  }
+}

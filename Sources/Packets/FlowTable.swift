@@ -1,0 +1,444 @@
+// The flows that were seen, each with its last packets: a table of fixed size that never allocates once it is full.
+// Not shared; `FlowIndex` puts a lock around it.
+//
+//   hash of the tuple ─▶ bucket ─▶ flow ─▶ flow …          found by the whole tuple
+//   local port ────────▶ flow ─▶ flow …                    found by the port alone: strays match no tuple
+//   live: newest … oldest     ended: newest … oldest       who goes first when there is no room
+//
+// A flow that has seen a reset, or a FIN from both sides, counts as ended; those are forgotten first, so that a long
+// download is not displaced by a thousand short connections.
+
+import Glibc
+import Platform
+
+/// Slot of a flow in the table.
+typealias FlowSlot = Int32
+
+// Sendable, because all its memory is its own and it is never copied.
+struct FlowTable: ~Copyable, @unchecked Sendable {
+  /// What is kept of a packet beside its bytes.
+  struct StoredPacket {
+    var sighting: PacketSighting
+    /// Of what makes a packet that packet, so that a second look at it is noticed.
+    var fingerprint: UInt64
+    var captured: UInt8
+    var copies: UInt16
+  }
+
+  struct Flow {
+    /// Canonical: the source is the lower end.
+    var endpoints: PacketEndpoints
+    var lower = FlowBaseline()
+    var upper = FlowBaseline()
+    var total: UInt64 = 0
+    var hasResets = false
+    var isEnded = false
+    /// Which ends are ours, as far as directions have told: bit 0 the lower one, bit 1 the upper one.
+    var localEnds: UInt8 = 0
+    // Links are slots; -1 for none.
+    var nextInBucket: FlowSlot = -1
+    var newer: FlowSlot = -1
+    var older: FlowSlot = -1
+    // Links of the port lists are `slot * 2 + end`; one pair for each end.
+    var portNext: (Int32, Int32) = (-1, -1)
+    var portPrevious: (Int32, Int32) = (-1, -1)
+  }
+
+  struct AgeList {
+    var newest: FlowSlot = -1
+    var oldest: FlowSlot = -1
+  }
+
+  let capacity: Int
+  let depth: Int
+  private let flows: UnsafeMutablePointer<Flow>
+  private let packets: UnsafeMutablePointer<StoredPacket>
+  private let bytes: UnsafeMutablePointer<UInt8>
+  private let buckets: UnsafeMutablePointer<FlowSlot>
+  private let bucketMask: Int
+  private let ports: UnsafeMutablePointer<Int32>
+  private let seed: UInt64
+  // Slots from here on have never been used, and their memory not touched.
+  private var used = 0
+  private var live = AgeList()
+  private var ended = AgeList()
+  private var resets: [FlowSlot: [ResetSighting]] = [:]
+  private(set) var evictions: UInt64 = 0
+
+  static let snap = Int(PacketFilter.snapLength)
+  private static let maximumResets = 4
+  private static let portCount = 65536
+
+  /// What a table takes when it is full, in bytes.
+  static func maximumBytes(flows: Int, depth: Int) -> Int {
+    // A reset is kept with its triggers, each of them an object with its headers and bytes.
+    let resets = maximumResets * (1 + ResetSighting.maximumCandidates) * 512
+    return flows
+      * (MemoryLayout<Flow>.stride + depth * (MemoryLayout<StoredPacket>.stride + snap) + resets)
+      + bucketCount(flows) * 4 + portCount * 4
+  }
+
+  private static func bucketCount(_ flows: Int) -> Int {
+    var count = 64
+    while count < flows { count *= 2 }
+    return count
+  }
+
+  init(flows capacity: Int, depth: Int, seed: UInt64) {
+    self.capacity = min(max(capacity, 16), 1 << 20)
+    self.depth = min(max(depth, 4), 256)
+    self.seed = seed
+    flows = .allocate(capacity: self.capacity)
+    packets = .allocate(capacity: self.capacity * self.depth)
+    bytes = .allocate(capacity: self.capacity * self.depth * FlowTable.snap)
+    let count = FlowTable.bucketCount(self.capacity)
+    bucketMask = count - 1
+    buckets = .allocate(capacity: count)
+    buckets.initialize(repeating: -1, count: count)
+    ports = .allocate(capacity: FlowTable.portCount)
+    ports.initialize(repeating: -1, count: FlowTable.portCount)
+  }
+
+  deinit {
+    // All of it trivial.
+    flows.deallocate()
+    packets.deallocate()
+    bytes.deallocate()
+    buckets.deallocate()
+    ports.deallocate()
+  }
+
+  var count: Int { used }
+
+  // MARK: Recording
+
+  /// Takes in a packet.
+  /// - Returns: false for a second look at one that is there already.
+  mutating func record(
+    _ sighting: PacketSighting, _ header: PacketHeader, _ captured: UnsafeBufferPointer<UInt8>
+  ) -> Bool {
+    switch header.content {
+    case .tcp(let tcp):
+      let slot = findOrMake(header.endpoints)
+      let fingerprint = FlowTable.fingerprint(header, tcp)
+      if isCopy(sighting, fingerprint, in: slot) { return false }
+      noteLocalEnd(slot, sighting, header.endpoints)
+      if tcp.isReset {
+        noteReset(slot, sighting, header, captured)
+      } else if header.endpoints.isAscending {
+        flows[Int(slot)].lower.observe(header, tcp, at: sighting.time)
+      } else {
+        flows[Int(slot)].upper.observe(header, tcp, at: sighting.time)
+      }
+      // The ends of a connection that begins anew on the same ports are no end any more.
+      let flow = flows + Int(slot)
+      let isEnded = tcp.isReset || flow.pointee.lower.hasFinished && flow.pointee.upper.hasFinished
+      touch(slot, isEnded: isEnded || flow.pointee.isEnded && !tcp.flags.contains(.synchronise))
+      store(sighting, captured, fingerprint, in: slot)
+      return true
+    case .icmp(let error):
+      // Only about what we know: anybody can send one that quotes anything.
+      guard let quoted = error.quotation, quoted.protocol == 6, let slot = find(quoted.endpoints)
+      else { return true }
+      let fingerprint = UInt64(error.type) << 8 | UInt64(error.code) | 1 << 63
+      if isCopy(sighting, fingerprint, in: slot) { return false }
+      store(sighting, captured, fingerprint, in: slot)
+      return true
+    case .other:
+      return true
+    }
+  }
+
+  private mutating func store(
+    _ sighting: PacketSighting, _ captured: UnsafeBufferPointer<UInt8>, _ fingerprint: UInt64,
+    in slot: FlowSlot
+  ) {
+    let place = place(of: flows[Int(slot)].total, in: slot)
+    let count = min(captured.count, FlowTable.snap)
+    (packets + place).initialize(
+      to: StoredPacket(
+        sighting: sighting, fingerprint: fingerprint, captured: UInt8(clamping: count), copies: 0))
+    if let start = captured.baseAddress {
+      (bytes + place * FlowTable.snap).update(from: start, count: count)
+    }
+    flows[Int(slot)].total &+= 1
+  }
+
+  private func place(of number: UInt64, in slot: FlowSlot) -> Int {
+    Int(slot) * depth + Int(number % UInt64(depth))
+  }
+
+  /// How many of a flow's packets are there.
+  private func held(_ slot: FlowSlot) -> Int { Int(min(flows[Int(slot)].total, UInt64(depth))) }
+
+  private static func fingerprint(_ header: PacketHeader, _ tcp: TCPHeader) -> UInt64 {
+    var hash = UInt64(tcp.sequence.rawValue) << 32 | UInt64(tcp.acknowledgement.rawValue)
+    hash = mix(hash ^ UInt64(tcp.flags.rawValue) << 56 ^ UInt64(tcp.window) << 32)
+    hash = mix(hash ^ UInt64(header.identification ?? 0) << 32 ^ UInt64(tcp.contentLength))
+    hash ^= header.endpoints.isAscending ? 1 : 2
+    return mix(hash ^ UInt64(tcp.timestamps?.value ?? 0) << 8)
+  }
+
+  /// The same packet in another place, a moment ago: a bridge and its ports, a VLAN and its interface, a router's
+  /// two sides. The same packet in the same place is a retransmission, and no copy.
+  private mutating func isCopy(
+    _ sighting: PacketSighting, _ fingerprint: UInt64, in slot: FlowSlot
+  ) -> Bool {
+    let total = flows[Int(slot)].total
+    for back in 1...4 where UInt64(back) <= total {
+      let place = place(of: total - UInt64(back), in: slot)
+      let other = packets[place]
+      guard other.fingerprint == fingerprint,
+        other.sighting.interface != sighting.interface
+          || other.sighting.isOutgoing != sighting.isOutgoing,
+        abs(sighting.time &- other.sighting.time) < 10_000_000
+      else { continue }
+      packets[place].copies = other.copies == .max ? .max : other.copies + 1
+      return true
+    }
+    return false
+  }
+
+  private mutating func noteReset(
+    _ slot: FlowSlot, _ sighting: PacketSighting, _ header: PacketHeader,
+    _ captured: UnsafeBufferPointer<UInt8>
+  ) {
+    let flow = flows + Int(slot)
+    let fromLower = header.endpoints.isAscending
+    let reset = ResetSighting(
+      packet: RecordedPacket(
+        sighting: sighting, header: header, bytes: Array(captured.prefix(FlowTable.snap))),
+      sender: fromLower ? flow.pointee.lower : flow.pointee.upper,
+      receiver: fromLower ? flow.pointee.upper : flow.pointee.lower,
+      candidates: candidates(slot, from: header.endpoints.destination))
+    flow.pointee.hasResets = true
+    if fromLower {
+      flow.pointee.lower.resets &+= 1
+    } else {
+      flow.pointee.upper.resets &+= 1
+    }
+    var kept = resets[slot] ?? []
+    if kept.count >= FlowTable.maximumResets { kept.remove(at: FlowTable.maximumResets / 2) }
+    kept.append(reset)
+    resets[slot] = kept
+  }
+
+  private func candidates(_ slot: FlowSlot, from sender: SocketAddress) -> [RecordedPacket] {
+    var found: [RecordedPacket] = []
+    let total = flows[Int(slot)].total
+    for back in 0..<held(slot) where found.count < ResetSighting.maximumCandidates {
+      if let packet = recorded(place(of: total - 1 - UInt64(back), in: slot)),
+        packet.header.tcp != nil, packet.header.endpoints.source == sender
+      {
+        found.append(packet)
+      }
+    }
+    return found
+  }
+
+  private mutating func noteLocalEnd(
+    _ slot: FlowSlot, _ sighting: PacketSighting, _ endpoints: PacketEndpoints
+  ) {
+    var ends: UInt8 = sighting.isOutgoing == endpoints.isAscending ? 1 : 2
+    if sighting.isLoopback { ends = 3 }
+    let new = ends & ~flows[Int(slot)].localEnds
+    guard new != 0 else { return }
+    flows[Int(slot)].localEnds |= ends
+    for end: Int32 in [0, 1] where new & 1 << UInt8(end) != 0 { linkPort(slot, end) }
+  }
+
+  // MARK: Finding
+
+  func find(_ endpoints: PacketEndpoints) -> FlowSlot? {
+    let key = endpoints.canonical
+    var slot = buckets[bucket(of: key)]
+    while slot >= 0 {
+      if flows[Int(slot)].endpoints == key { return slot }
+      slot = flows[Int(slot)].nextInBucket
+    }
+    return nil
+  }
+
+  private func bucket(of key: PacketEndpoints) -> Int {
+    var hash = FlowTable.mix(seed ^ key.sourceHigh)
+    hash = FlowTable.mix(hash ^ key.sourceLow)
+    hash = FlowTable.mix(hash ^ key.destinationHigh)
+    hash = FlowTable.mix(hash ^ key.destinationLow)
+    hash = FlowTable.mix(hash ^ UInt64(key.sourcePort) << 16 ^ UInt64(key.destinationPort))
+    return Int(truncatingIfNeeded: hash) & bucketMask
+  }
+
+  // Of SplitMix64 (Steele, Lea and Flood 2014).
+  private static func mix(_ value: UInt64) -> UInt64 {
+    var mixed = value &+ 0x9E37_79B9_7F4A_7C15
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+
+  private mutating func findOrMake(_ endpoints: PacketEndpoints) -> FlowSlot {
+    if let slot = find(endpoints) { return slot }
+    let slot: FlowSlot
+    if used < capacity {
+      slot = FlowSlot(used)
+      used += 1
+    } else {
+      slot = ended.oldest >= 0 ? ended.oldest : live.oldest
+      forget(slot)
+    }
+    let key = endpoints.canonical
+    (flows + Int(slot)).initialize(to: Flow(endpoints: key))
+    let bucket = bucket(of: key)
+    flows[Int(slot)].nextInBucket = buckets[bucket]
+    buckets[bucket] = slot
+    linkNewest(slot, isEnded: false)
+    return slot
+  }
+
+  private mutating func forget(_ slot: FlowSlot) {
+    evictions &+= 1
+    let flow = flows + Int(slot)
+    let bucket = bucket(of: flow.pointee.endpoints)
+    if buckets[bucket] == slot {
+      buckets[bucket] = flow.pointee.nextInBucket
+    } else {
+      var before = buckets[bucket]
+      while before >= 0, flows[Int(before)].nextInBucket != slot {
+        before = flows[Int(before)].nextInBucket
+      }
+      if before >= 0 { flows[Int(before)].nextInBucket = flow.pointee.nextInBucket }
+    }
+    unlinkAge(slot)
+    for end: Int32 in [0, 1] where flow.pointee.localEnds & 1 << UInt8(end) != 0 {
+      unlinkPort(slot, end)
+    }
+    if flow.pointee.hasResets { resets[slot] = nil }
+  }
+
+  // MARK: Lists
+
+  private mutating func touch(_ slot: FlowSlot, isEnded: Bool) {
+    let flow = flows + Int(slot)
+    if flow.pointee.isEnded == isEnded, (isEnded ? ended : live).newest == slot { return }
+    unlinkAge(slot)
+    linkNewest(slot, isEnded: isEnded)
+  }
+
+  private mutating func linkNewest(_ slot: FlowSlot, isEnded: Bool) {
+    var list = isEnded ? ended : live
+    let flow = flows + Int(slot)
+    flow.pointee.isEnded = isEnded
+    flow.pointee.newer = -1
+    flow.pointee.older = list.newest
+    if list.newest >= 0 { flows[Int(list.newest)].newer = slot } else { list.oldest = slot }
+    list.newest = slot
+    if isEnded { ended = list } else { live = list }
+  }
+
+  private mutating func unlinkAge(_ slot: FlowSlot) {
+    let flow = flows[Int(slot)]
+    var list = flow.isEnded ? ended : live
+    if flow.newer >= 0 {
+      flows[Int(flow.newer)].older = flow.older
+    } else {
+      list.newest = flow.older
+    }
+    if flow.older >= 0 {
+      flows[Int(flow.older)].newer = flow.newer
+    } else {
+      list.oldest = flow.newer
+    }
+    if flow.isEnded { ended = list } else { live = list }
+  }
+
+  private func port(_ slot: FlowSlot, _ end: Int32) -> Int {
+    let endpoints = flows[Int(slot)].endpoints
+    return Int(end == 0 ? endpoints.sourcePort : endpoints.destinationPort)
+  }
+
+  private mutating func linkPort(_ slot: FlowSlot, _ end: Int32) {
+    let link = slot * 2 + end
+    let head = ports[port(slot, end)]
+    setPort(link, next: head)
+    setPort(link, previous: -1)
+    if head >= 0 { setPort(head, previous: link) }
+    ports[port(slot, end)] = link
+  }
+
+  private mutating func unlinkPort(_ slot: FlowSlot, _ end: Int32) {
+    let flow = flows[Int(slot)]
+    let next = end == 0 ? flow.portNext.0 : flow.portNext.1
+    let previous = end == 0 ? flow.portPrevious.0 : flow.portPrevious.1
+    if previous >= 0 { setPort(previous, next: next) } else { ports[port(slot, end)] = next }
+    if next >= 0 { setPort(next, previous: previous) }
+  }
+
+  private func setPort(_ link: Int32, next: Int32) {
+    let flow = flows + Int(link / 2)
+    if link % 2 == 0 { flow.pointee.portNext.0 = next } else { flow.pointee.portNext.1 = next }
+  }
+
+  private func setPort(_ link: Int32, previous: Int32) {
+    let flow = flows + Int(link / 2)
+    if link % 2 == 0 {
+      flow.pointee.portPrevious.0 = previous
+    } else {
+      flow.pointee.portPrevious.1 = previous
+    }
+  }
+
+  // MARK: Telling
+
+  /// The baseline of an end, by what it sends: `endpoints.source` is the end.
+  func baseline(of endpoints: PacketEndpoints) -> FlowBaseline? {
+    guard let slot = find(endpoints) else { return nil }
+    return endpoints.isAscending ? flows[Int(slot)].lower : flows[Int(slot)].upper
+  }
+
+  /// All about a flow, seen from the source of `endpoints`.
+  func snapshot(_ endpoints: PacketEndpoints) -> FlowPackets? {
+    guard let slot = find(endpoints) else { return nil }
+    return snapshot(slot, fromLower: endpoints.isAscending)
+  }
+
+  private func snapshot(_ slot: FlowSlot, fromLower: Bool) -> FlowPackets {
+    let flow = flows[Int(slot)]
+    let count = held(slot)
+    var kept: [RecordedPacket] = []
+    kept.reserveCapacity(count)
+    for number in (flow.total - UInt64(count))..<flow.total {
+      if let packet = recorded(place(of: number, in: slot)) { kept.append(packet) }
+    }
+    // Interfaces are captured one beside the other, so an earlier time may stand behind a later one.
+    kept.sort { $0.time < $1.time }
+    return FlowPackets(
+      local: fromLower ? flow.endpoints.source : flow.endpoints.destination,
+      peer: fromLower ? flow.endpoints.destination : flow.endpoints.source,
+      sent: fromLower ? flow.lower : flow.upper, received: fromLower ? flow.upper : flow.lower,
+      packets: kept, total: flow.total, resets: resets[slot] ?? [])
+  }
+
+  private func recorded(_ place: Int) -> RecordedPacket? {
+    let stored = packets[place]
+    let frame = UnsafeBufferPointer(
+      start: bytes + place * FlowTable.snap, count: Int(stored.captured))
+    guard
+      let header = PacketParser.parse(
+        frame.span, link: stored.sighting.link, length: Int(stored.sighting.length))
+    else { return nil }
+    return RecordedPacket(
+      sighting: stored.sighting, header: header, bytes: Array(frame), copies: stored.copies)
+  }
+
+  /// The flows that have a local end with this port, those that began last first.
+  func snapshots(localPort: UInt16, limit: Int) -> [FlowPackets] {
+    var found: [FlowPackets] = []
+    var link = ports[Int(localPort)]
+    while link >= 0, found.count < limit {
+      found.append(snapshot(link / 2, fromLower: link % 2 == 0))
+      let flow = flows[Int(link / 2)]
+      link = link % 2 == 0 ? flow.portNext.0 : flow.portNext.1
+    }
+    return found
+  }
+}

@@ -1,0 +1,242 @@
+// What a reset looks like, compared with the flow it ends. A pure function of what was seen: who may have sent it and
+// why is for others to conclude.
+//
+// Linux makes three kinds, told apart by what is in them; who writes one by hand seldom gets all of it right:
+//
+//                 flags     seq              ack         window    options        IPv4 id    DF
+//   active        RST+ACK   its snd_nxt      rcv_nxt     as ever   as ever        the next   as ever
+//   passive       RST       trigger's ack    0           0         none           0          set
+//   to a SYN      RST+ACK   0                SYN + 1     0         none           0          set
+//
+// Active: a program aborted a connection that lived. Passive: a segment came for which there is no connection; the
+// kernel that says so may be the peer's or that of a box in between (REJECT makes the same shape, with its own hop
+// limit). Other systems number their packets otherwise, which is why an odd number alone speaks against a reset only
+// where the sender has been counting.
+
+import Platform
+
+/// The kind of a reset.
+package enum ResetShape: String, Hashable, Sendable, CaseIterable {
+  /// A live connection was aborted.
+  case active
+  /// No connection belonged to what came in.
+  case passive
+  /// Nobody listens.
+  case replyToSYN = "reply-to-syn"
+  /// None of these: see `ResetFacts.oddities`.
+  case handMade = "hand-made"
+}
+
+/// What does not fit the kind that a reset otherwise would be.
+package enum ResetOddity: String, Hashable, Sendable, CaseIterable {
+  case acknowledgementWithoutFlag = "acknowledgement-without-flag"
+  case windowInPassive = "window-in-passive"
+  case optionsInPassive = "options-in-passive"
+  case timestampsMissing = "timestamps-missing"
+  case timestampsUnexpected = "timestamps-unexpected"
+  case identificationOutOfStep = "identification-out-of-step"
+  case identificationInPassive = "identification-in-passive"
+  case mayBeFragmented = "may-be-fragmented"
+  case malformedOptions = "malformed-options"
+  case unusualFlags = "unusual-flags"
+
+  package var sentence: String {
+    switch self {
+    case .acknowledgementWithoutFlag: "it has an acknowledgement number and no ACK flag"
+    case .windowInPassive: "it answers for want of a connection and yet has a window"
+    case .optionsInPassive: "it answers for want of a connection and yet has options"
+    case .timestampsMissing: "the connection has time stamps and it has none"
+    case .timestampsUnexpected: "it has time stamps and the connection none"
+    case .identificationOutOfStep: "its IPv4 identification does not follow the sender's last one"
+    case .identificationInPassive:
+      "it answers for want of a connection and yet has an IPv4 identification"
+    case .mayBeFragmented: "it lacks the DF flag that the sender sets"
+    case .malformedOptions: "its options are malformed"
+    case .unusualFlags: "its flags never come with a reset"
+    }
+  }
+}
+
+/// How a reset's sequence number relates to where the flow was. A receiver honours it at exactly the place it expects
+/// (RFC 5961 §3.2), answers one within its window with a question, and ignores others.
+package enum SequenceFit: Hashable, Sendable {
+  case exact
+  /// So far ahead of what the receiver expects.
+  case ahead(UInt32)
+  /// So far behind.
+  case behind(UInt32)
+  case unknown
+}
+
+/// Everything that a reset tells by its looks.
+package struct ResetFacts: Hashable, Sendable {
+  package enum Identification: String, Hashable, Sendable {
+    case zero
+    /// The one after the sender's last.
+    case next
+    case outOfStep = "out-of-step"
+    /// IPv6, or nothing to compare with.
+    case unknown
+  }
+
+  package var shape: ResetShape
+  package var oddities: [ResetOddity]
+  package var sequence: SequenceFit
+  package var hopLimit: UInt8
+  /// What the sender's packets had before; nil when none was seen.
+  package var hopLimitBaseline: UInt8?
+  package var identification: Identification
+  package var hasTimestamps: Bool
+  package var window: UInt16
+  /// The packet that it most likely answers.
+  package var trigger: RecordedPacket?
+  /// Nanoseconds since then.
+  package var afterTrigger: Int64?
+  /// Somebody nearer than the peer sent it: it came sooner than the peer could have answered, or has come a shorter
+  /// way than the peer's packets. Nil when neither can be told; equal hop limits prove nothing.
+  package var isNearer: Bool?
+
+  /// More routers passed (negative) or fewer (positive) than by the sender's packets before.
+  package var hopLimitDifference: Int? {
+    hopLimitBaseline.map { Int(hopLimit) - Int($0) }
+  }
+}
+
+extension ResetFacts {
+  /// - Parameters:
+  ///   - reset: the packet, what its two ends had been like, and what may have provoked it. In lite mode only the
+  ///     handshake is known, and what needs more is left out.
+  ///   - mode: what had been recorded.
+  ///   - minimumRoundTrip: nanoseconds that the way to the peer and back takes at least (`tcpi_min_rtt`), if known.
+  package init?(_ reset: ResetSighting, mode: PacketFilter.Mode, minimumRoundTrip: Int64? = nil) {
+    let header = reset.packet.header
+    guard let tcp = header.tcp, tcp.isReset else { return nil }
+    let sender = reset.sender
+    let receiver = reset.receiver
+
+    trigger = ResetFacts.trigger(of: tcp, at: reset.packet.time, among: reset.candidates)
+    afterTrigger = trigger.map { reset.packet.time - $0.time }
+    hopLimit = header.hopLimit
+    hopLimitBaseline = sender.hopLimit ?? sender.handshakeHopLimit
+    hasTimestamps = tcp.timestamps != nil
+    window = tcp.window
+    sequence = ResetFacts.fit(tcp, sender: sender, receiver: receiver, mode: mode)
+
+    switch header.identification {
+    case nil: identification = .unknown
+    case 0: identification = .zero
+    case let number?:
+      // In lite mode packets in between have not been seen.
+      if mode == .full, sender.identificationsFollow == true,
+        let isNext = sender.isNextIdentification(number)
+      {
+        identification = isNext ? .next : .outOfStep
+      } else {
+        identification = .unknown
+      }
+    }
+
+    let usesTimestamps: Bool? =
+      if sender.offersTimestamps == false || receiver.offersTimestamps == false {
+        false
+      } else if sender.timestamps != nil, receiver.timestamps != nil {
+        true
+      } else {
+        nil
+      }
+    var odd: [ResetOddity] = []
+    if !tcp.flags.isDisjoint(with: [.synchronise, .finish, .urgent, .push]) {
+      odd.append(.unusualFlags)
+    }
+    if tcp.optionsAreMalformed { odd.append(.malformedOptions) }
+
+    let likely: ResetShape
+    if !tcp.acknowledges {
+      likely = .passive
+      if tcp.acknowledgement.rawValue != 0 { odd.append(.acknowledgementWithoutFlag) }
+    } else if tcp.sequence.rawValue == 0, ResetFacts.isRefusal(tcp, trigger: trigger, receiver) {
+      likely = .replyToSYN
+    } else {
+      likely = .active
+    }
+    switch likely {
+    case .passive, .replyToSYN:
+      if tcp.window != 0 { odd.append(.windowInPassive) }
+      if tcp.hasOptions { odd.append(.optionsInPassive) }
+      if let number = header.identification, number != 0 { odd.append(.identificationInPassive) }
+    default:
+      if usesTimestamps == true, tcp.timestamps == nil { odd.append(.timestampsMissing) }
+      if usesTimestamps == false, tcp.timestamps != nil { odd.append(.timestampsUnexpected) }
+      // 0 is no exception: a socket counts on.
+      let isZero = identification == .zero && sender.identificationsFollow == true && mode == .full
+      if identification == .outOfStep || isZero && sender.isNextIdentification(0) == false {
+        odd.append(.identificationOutOfStep)
+      }
+    }
+    if header.identification != nil, !header.doNotFragment { odd.append(.mayBeFragmented) }
+    oddities = odd
+    shape = odd.isEmpty ? likely : .handMade
+
+    let isTooSoon: Bool? =
+      if let minimumRoundTrip, let afterTrigger { afterTrigger < minimumRoundTrip / 2 } else { nil }
+    let isShorterWay = hopLimitDifference.map { $0 > 0 }
+    isNearer =
+      if isTooSoon == true || isShorterWay == true { true } else if isTooSoon == false {
+        false
+      } else { nil }
+  }
+
+  /// The last packet the receiver had sent that explains the numbers of the reset.
+  private static func trigger(
+    of reset: TCPHeader, at time: Int64, among candidates: [RecordedPacket]
+  ) -> RecordedPacket? {
+    candidates.first { candidate in
+      guard let tcp = candidate.header.tcp, !tcp.isReset, candidate.time <= time else {
+        return false
+      }
+      // For want of a connection: the answer has the place from the question (RFC 9293 §3.10.7.1).
+      if !reset.acknowledges { return tcp.acknowledges && tcp.acknowledgement == reset.sequence }
+      if reset.sequence.rawValue == 0, !tcp.acknowledges {
+        return tcp.nextSequence == reset.acknowledgement
+      }
+      // Of a live connection: whatever came last and reached no further than what it acknowledges.
+      return tcp.sequence - reset.acknowledgement <= 0
+    }
+  }
+
+  private static func isRefusal(
+    _ reset: TCPHeader, trigger: RecordedPacket?, _ receiver: FlowBaseline
+  ) -> Bool {
+    if let tcp = trigger?.header.tcp, !tcp.acknowledges { return true }
+    // The SYN may have been seen and be no candidate any more.
+    return receiver.initialSequence.map { $0 + 1 == reset.acknowledgement } ?? false
+  }
+
+  private static func fit(
+    _ reset: TCPHeader, sender: FlowBaseline, receiver: FlowBaseline, mode: PacketFilter.Mode
+  ) -> SequenceFit {
+    // A connection that is being made accepts what acknowledges its SYN (RFC 9293 §3.10.7.3).
+    if sender.nextSequence == nil, let initial = receiver.initialSequence, reset.acknowledges {
+      return initial + 1 == reset.acknowledgement ? .exact : .unknown
+    }
+    guard mode == .full else { return .unknown }
+    // What the receiver has confirmed is a place it was at; it may be further, up to all that was sent.
+    let expected: SequenceNumber
+    switch (receiver.acknowledged, sender.nextSequence) {
+    case (let confirmed?, let sent?):
+      if reset.sequence.isBetween(confirmed, confirmed.later(sent)) { return .exact }
+      expected = confirmed.later(sent)
+    case (let confirmed?, nil): expected = confirmed
+    case (nil, let sent?): expected = sent
+    case (nil, nil): return .unknown
+    }
+    let distance = reset.sequence - expected
+    if distance == 0 { return .exact }
+    return distance > 0
+      ? .ahead(UInt32(distance)) : .behind(reset.sequence.rawValue.distance(to: expected))
+  }
+}
+
+extension UInt32 {
+  fileprivate func distance(to later: SequenceNumber) -> UInt32 { later.rawValue &- self }
+}
