@@ -233,6 +233,11 @@ package final class Server: Sendable {
   /// Fills that go on although nobody is left to read them.
   package var orphanCount: Int { shared.orphans.count }
 
+  /// Bytes that pages take which are written anew, and how many wait for some to be free.
+  package var pageMemory: (used: Int, waiting: Int) {
+    (shared.pages.budget.used, shared.pages.budget.waiting)
+  }
+
   /// Numbers that are looked up when somebody asks for the metrics.
   package func refreshGauges() {
     let upstream = shared.gate.counts
