@@ -476,12 +476,15 @@ final class FillDriver: ExchangeConsumer {
         begun.withUnsafeBytes { gather($0) }
         file.gathered += later
       }
-      announce()
-      handOver()
       if let error = failedWhileOpening {
         failedWhileOpening = nil
+        // Told when it is healed; if that fails, all get the error.
         contentBroke(error)
-      } else if isContentComplete {
+        return
+      }
+      announce()
+      handOver()
+      if isContentComplete {
         commit()
       } else if file.inFlight <= Self.inFlightLimit {
         exchange?.resume()
@@ -561,8 +564,8 @@ final class FillDriver: ExchangeConsumer {
       giveBackKept()
       end(.failed(error), .failed)
     case .opening:
-      // Nobody has been told yet; the file decides whether there is anything to go on from.
-      failedWhileOpening = error
+      // Nobody has been told yet; with a file there is something to go on from.
+      if mayHeal(error) { failedWhileOpening = error } else { contentBroke(error) }
     case .filling:
       contentBroke(error)
     case .committing, .over:

@@ -83,7 +83,7 @@ extension FillDriver {
   private func isConnecting(_ error: ProxyError) -> Bool { error.type == .connectionRefused }
 
   /// Whether it was the connection that failed, and not what was said on it or here.
-  private func mayHeal(_ error: ProxyError) -> Bool {
+  func mayHeal(_ error: ProxyError) -> Bool {
     guard let fault = error.fault, worker.settings.upstream.retries > 0 else { return false }
     if body == nil, leader?.mayServeStale(.disconnected) == true { return false }
     switch fault.means {
@@ -236,6 +236,7 @@ extension FillDriver {
   func healingWorks(_ outcome: EndingRecord.Resumption.Outcome) {
     guard let healing else { return }
     self.healing = nil
+    announce()
     worker.shared.retries.giveBack(request.origin)
     for record in healing.records {
       worker.shared.endings.resumed(
