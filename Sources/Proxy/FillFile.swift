@@ -213,8 +213,9 @@ extension FillDriver {
           body.complete(length: length)
           post(.relayed, 0, nil)
         case .wrong:
-          body.cut(error)
+          // First, or the last reader who leaves at the cut is heard of before it.
           post(.mismatched, 0, nil)
+          body.cut(error)
         case .unknown:
           post(.failed, 0, nil)
         }
