@@ -42,6 +42,7 @@ package struct FlowPackets: Hashable, Sendable {
   /// How many there were in all; those that are not in `packets` have been forgotten.
   package var total: UInt64
   /// The resets in both directions, oldest first: the first two and the last two, so that no later packet displaces them.
+  /// Of a flood of them the first four; `FlowBaseline.resets` counts all.
   package var resets: [ResetSighting]
 
   /// Whether a packet of this flow was sent by the local side. An ICMP error is received by whom it quotes.

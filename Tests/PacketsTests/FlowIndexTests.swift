@@ -73,6 +73,7 @@ struct FlowIndexTests {
       reset.flags = .reset
       reset.sequence &+= UInt32(number)
       talk.see(reset)
+      talk.pass(200_000_000)
       for _ in 0..<50 { talk.answer(10) }
     }
     let flow = try #require(talk.flow)
@@ -81,6 +82,39 @@ struct FlowIndexTests {
     #expect(flow.resets.count == 4)
     #expect(flow.resets.map { flow.segmentsAfter($0) } == [300, 250, 100, 50])
     #expect(flow.resets[0].sender.segments == 2)
+  }
+
+  @Test("a flood of resets is counted, and the first ones are kept")
+  func flood() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    var reset = talk.fromServer
+    reset.flags = .reset
+    for number in 0..<1000 {
+      reset.identification = UInt16(number)
+      index.see(reset, at: 2_000_000_000 + Int64(number) * 1000, outgoing: false)
+    }
+    let flow = try #require(talk.flow)
+    #expect(flow.received.resets == 1000)
+    #expect(flow.resets.map(\.packet.header.identification) == [0, 1, 2, 3])
+  }
+
+  @Test("of resets on many flows the last thousand and some are kept")
+  func manyResets() {
+    let index = FlowIndex(mode: .lite)
+    func flow(_ number: Int) -> Packet {
+      var packet = Packet()
+      packet.source = SocketAddress(packet.source.ip, port: UInt16(1000 + number))
+      packet.flags = .reset
+      return packet
+    }
+    for number in 0..<3000 { index.see(flow(number), at: Int64(number)) }
+    let kept = (0..<3000).filter { number in
+      let packet = flow(number)
+      return index.packets(local: packet.source, peer: packet.destination)?.resets.isEmpty == false
+    }
+    #expect(kept == Array(3000 - 1024..<3000))
   }
 
   @Test("the same packet on another interface is no other packet, a retransmission is one")
@@ -213,6 +247,6 @@ struct FlowIndexTests {
 
   @Test("the bound on memory is what is written about it", arguments: PacketFilter.Mode.allCases)
   func memory(mode: PacketFilter.Mode) {
-    #expect(FlowIndex.Bounds(mode).maximumBytes < 256 << 20)
+    #expect(FlowIndex.Bounds(mode).maximumBytes < 40 << 20)
   }
 }

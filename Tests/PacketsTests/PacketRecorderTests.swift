@@ -218,6 +218,49 @@ struct PacketRecorderTests {
     FileDescriptor.close(raw: client)
   }
 
+  @Test("a reset written by hand is seen to be so, and the peer to be alive after it")
+  func forged() throws {
+    let watched = try Watched(.full)
+    let (client, server, listener, local, peer) = try connected(watched, "10.71.0.2:80")
+    for _ in 0..<4 {
+      try send(server, "more\n")
+      try receive(client)
+    }
+    // From the peer's host, but not by its kernel. Its checksum is wrong, so the connection survives.
+    var packet = Packet()
+    packet.source = peer
+    packet.destination = local
+    packet.flags = [.reset, .acknowledge]
+    packet.hopLimit = 120
+    packet.identification = 54321
+    packet.isRaw = true
+    let forged = packet
+    try watched.there.run {
+      let raw = socket(AF_INET, Int32(SOCK_RAW.rawValue), Int32(IPPROTO_RAW))
+      defer { close(raw) }
+      let bytes = forged.bytes
+      let sent = forged.destination.withSockaddr { sendto(raw, bytes, bytes.count, 0, $0, $1) }
+      #expect(sent == bytes.count)
+    }
+    let (_, facts) = try watched.reset(local, peer)
+    #expect(facts.shape == .handMade)
+    #expect(facts.oddities == [.timestampsMissing, .identificationOutOfStep])
+    #expect(facts.hopLimitDifference == 56)
+    #expect(facts.isNearer == true)
+    if case .behind = facts.sequence {
+    } else if case .ahead = facts.sequence {
+    } else {
+      Issue.record("a place taken at random fits: \(facts.sequence)")
+    }
+    try send(server, "still here\n")
+    try receive(client)
+    watched.recorder.stop()
+    let flow = try #require(watched.index.packets(local: local, peer: peer))
+    let reset = try #require(flow.resets.first)
+    #expect(flow.segmentsAfter(reset) > 0)
+    for fd in [client, server, listener] { FileDescriptor.close(raw: fd) }
+  }
+
   @Test("a namespace that is none is refused with what to do")
   func noNamespace() throws {
     let options = PacketRecorder.Options(
