@@ -19,6 +19,7 @@ let package = Package(
   targets: [
     .target(name: "CLinux"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Platform", dependencies: ["CLinux"]),
     .target(name: "Telemetry", swiftSettings: pure),
     .target(name: "HTTP", swiftSettings: pure),
@@ -27,6 +28,8 @@ let package = Package(
     .target(name: "CPacketSocket"),
     .target(name: "Packets", dependencies: ["CPacketSocket", "Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
+    .target(name: "ContentCoding", dependencies: ["CZlib"]),
+    .target(name: "Forensics", dependencies: ["Platform", "Telemetry"]),
     .target(name: "Mirrors", dependencies: ["Caching", "HTTP"], swiftSettings: pure),
     .target(name: "Storage", dependencies: ["Platform", "HTTP", "Caching", "COpenSSL"]),
     .target(
@@ -37,13 +40,14 @@ let package = Package(
     .target(
       name: "Proxy",
       dependencies: [
-        "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors",
-        "Configuration", .product(name: "Logging", package: "swift-log"),
+        "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors", "Forensics",
+        "ContentCoding", "Configuration", .product(name: "Logging", package: "swift-log"),
       ]),
     .executableTarget(
       name: "CLI",
       dependencies: [
         "Proxy", "Configuration", "TLS", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
+        "Forensics",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -86,7 +90,10 @@ let package = Package(
     .testTarget(name: "PacketsTests", dependencies: ["Packets", "Platform", "SeededRandom"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
+    .testTarget(
+      name: "ForensicsTests", dependencies: ["Forensics", "Platform", "Telemetry", "SeededRandom"]),
     .testTarget(name: "MirrorsTests", dependencies: ["Mirrors", "Caching", "HTTP"]),
+    .testTarget(name: "ContentCodingTests", dependencies: ["ContentCoding", "CZlib"]),
     .testTarget(name: "IOTests", dependencies: ["IO", "Platform", "SeededRandom"]),
     .testTarget(
       name: "StorageTests",
@@ -105,14 +112,16 @@ let package = Package(
     .testTarget(
       name: "WireTests",
       dependencies: [
-        "Support", "TLSPeer", "COpenSSL", "Proxy", "Configuration", "Platform", "Telemetry",
-        "Storage",
+        "Support", "TLSPeer", "COpenSSL", "CZlib", "Proxy", "Configuration", "Platform",
+        "Telemetry",
+        "Storage", "Forensics",
         "TLS",
       ]),
     .testTarget(
       name: "CLITests",
       dependencies: [
         "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy", "TLS",
+        "Telemetry",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.

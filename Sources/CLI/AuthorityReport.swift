@@ -31,9 +31,18 @@ enum AuthorityReport {
     guard let status = try? File.status(at: directory.keyFile) else {
       return style.bad("\(directory.keyFile) is missing: `holdfast ca init --renew`")
     }
-    guard status.mode & 0o077 != 0 else { return directory.keyFile }
-    return style.warning(
-      "\(directory.keyFile) can be read by others: chmod 600 \(directory.keyFile)")
+    if status.mode & 0o077 != 0 {
+      return style.bad(
+        "\(directory.keyFile) is open to others, and not used while it is: chmod 600 \(directory.keyFile)"
+      )
+    }
+    // Only its owner can tell.
+    if FileManager.default.isReadableFile(atPath: directory.keyFile), !directory.isWhole {
+      return style.bad(
+        "\(directory.keyFile) does not belong to the certificate: `holdfast ca init --renew`, or put back files that do"
+      )
+    }
+    return directory.keyFile
   }
 
   private static func validity(

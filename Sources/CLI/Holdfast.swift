@@ -29,6 +29,9 @@ package struct Holdfast: ParsableCommand {
 
         holdfast store list deb.example.org
             Show what is stored of a host.
+
+        holdfast resets --since 1h
+            Say which connections broke, who broke them, and why.
       """,
     version: "\(Program.name) \(Program.version)",
     subcommands: [ReferenceCommand.self],
@@ -36,7 +39,9 @@ package struct Holdfast: ParsableCommand {
       CommandGroup(
         name: "Running",
         subcommands: [ServeCommand.self, CheckCommand.self, AuthCommand.self, CACommand.self]),
-      CommandGroup(name: "Looking inside", subcommands: [StoreCommand.self]),
+      CommandGroup(
+        name: "Looking inside",
+        subcommands: [StoreCommand.self, ResetsCommand.self, ExplainCommand.self]),
     ]
   )
 

@@ -27,6 +27,10 @@ public struct Variance: Sendable, Hashable {
       normalised = value.map { Variance.normalise($0, of: known) }
     }
 
+    /// Not a field of requests, but something that is remembered with the response: its name begins with a colon, which
+    /// ends the name of a field. No request is asked for it, and its value tells no variants apart.
+    public var isNote: Bool { name.first == 0x3A }
+
     /// Whether the field carries a secret, by its name: there are many besides Authorization and
     /// Cookie (X-Api-Key, Private-Token, X-JFrog-Art-Api), and new ones keep coming. A field that is
     /// taken for one by mistake costs no more than a variant that is not kept.
@@ -151,7 +155,7 @@ public struct Variance: Sendable, Hashable {
     _ fields: borrowing some FieldIndex & ~Copyable, _ bytes: borrowing Span<UInt8>
   ) -> Bool {
     if matchesNothing { return false }
-    for index in selectors.indices {
+    for index in selectors.indices where !selectors[index].isNote {
       guard Self.matches(selectors[index], fields, bytes) else { return false }
     }
     return true

@@ -137,7 +137,7 @@ extension ConfigurationReader {
 
   /// The text of a file that others should not read.
   private mutating func secretFile(_ path: String, key: String) -> String? {
-    guard let bytes = contents(of: path, key: key, limit: .mib(1), isSecret: true) else {
+    guard let bytes = contents(of: path, key: key, limit: .mib(1), privacy: .advised) else {
       return nil
     }
     guard let text = String(validating: bytes, as: UTF8.self) else {

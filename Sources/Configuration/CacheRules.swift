@@ -94,7 +94,7 @@ extension CacheRule: ConfigurationValue {
       Setting(
         "match", \.match, in: empty, .reload, default: "none: it has to be given",
         example: "registry.example.org/simple/**",
-        "Which target URIs: `host/path`, with or without a scheme before it; a pattern that begins with a slash is for every host. `*` stands for anything within a segment (it stops at `/` and `?`), `**` for anything at all."
+        "Which target URIs: `host/path`, with or without a scheme before it; a pattern that begins with a slash is for every host. `*` stands for anything within a segment (it stops at `/` and `?`), `**` for anything at all, and `/**/` for any number of segments, be it none."
       ),
       Setting(
         "class", \.kind, in: empty, .reload, example: "immutable",

@@ -31,6 +31,7 @@ package struct Configuration: Sendable, Equatable {
   package var upstream = UpstreamSettings()
   package var limits = Limits()
   package var rate = RateSettings()
+  package var resets = ResetSettings()
   package var log = LogSettings()
 
   package init() {}

@@ -150,7 +150,7 @@ extension Mirrors: ConfigurationValue {
       ),
       Setting(
         "files", \.files, in: defaults, .reload, example: "[files.example.org]",
-        "Hosts besides its own that its files are on, for links that are rewritten to come through this mirror. They may be reached whatever `destinations` says; files on other hosts go by that."
+        "Hosts besides its own that its files are on, for links that are rewritten to come through this mirror. They may be reached whatever `destinations` says; files on other hosts go by that. With `ecosystem: pypi` the digests that its pages tell are believed about these hosts and its own."
       ),
     ]
   }()

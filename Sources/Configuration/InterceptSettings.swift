@@ -76,7 +76,7 @@ extension ConfigurationReader {
       return
     }
     guard let certificate = contents(of: files.0, key: key, limit: .mib(1)),
-      let secret = contents(of: files.1, key: key, limit: .mib(1), isSecret: true)
+      let secret = contents(of: files.1, key: key, limit: .mib(1), privacy: .demanded)
     else { return }
     do throws(TLSSetupError) {
       let identity = try TLSIdentity(certificates: certificate, key: secret)
@@ -86,7 +86,11 @@ extension ConfigurationReader {
       check(authority, for: settings)
     } catch {
       let file = error == .noCertificate ? files.0 : files.1
-      report("\(file): \(error.sentence)", key: key, at: place(of: key))
+      let remedy =
+        error == .keyOfAnother
+        ? " in \(files.0): one of them was replaced without the other, as when `holdfast ca init --renew` is cut short; put back those that belong together (`.old`), or run it again"
+        : ""
+      report("\(file): \(error.sentence)\(remedy)", key: key, at: place(of: key))
     }
   }
 
@@ -118,6 +122,8 @@ extension HostPattern {
     case .exact(let host): name = host
     case .below(let suffix): name = String(suffix.dropFirst())
     }
+    // However an address is written, and nothing is below one.
+    if let address = IPAddress(name) { return permitted.contains { IPAddress($0) == address } }
     return permitted.contains { name == $0.lowercased() || name.hasSuffix("." + $0.lowercased()) }
   }
 }

@@ -8,31 +8,44 @@ import Yams
 
 /// Where a parent proxy is, and what it is shown.
 package struct ParentProxy: Hashable, Sendable {
+  /// It is asked over TLS.
+  package var isSecure = false
   package var host: String
   package var port: UInt16
   package var user: String?
   package var password: HiddenText?
 
-  package init(host: String, port: UInt16) {
+  package init(host: String, port: UInt16, isSecure: Bool = false) {
     self.host = host
     self.port = port
+    self.isSecure = isSecure
   }
 
-  /// Reads `http://user:password@host:port`; without a scheme it is http, as in the environment.
+  /// Reads `http://user:password@host:port`, or the same with https; without a scheme it is http, as in the environment.
   package init(reading text: String) throws(Misreading) {
     var rest = Substring(text)
-    if let scheme = rest.firstRange(of: "://") {
-      guard rest[..<scheme.lowerBound].lowercased() == "http" else {
-        throw Misreading(
-          "is no http proxy; a parent is asked in clear: write http://proxy.example.org:3128")
-      }
-      rest = rest[scheme.upperBound...]
+    var scheme = "http"
+    if let end = rest.firstRange(of: "://") {
+      scheme = rest[..<end.lowerBound].lowercased()
+      rest = rest[end.upperBound...]
+    }
+    switch scheme {
+    case "http": break
+    case "https": isSecure = true
+    case "socks", "socks4", "socks4a", "socks5", "socks5h":
+      throw Misreading(
+        "is a SOCKS proxy, whose protocol is not spoken here; name an HTTP proxy, like http://proxy.example.org:3128"
+      )
+    default:
+      throw Misreading(
+        "has a scheme that no HTTP proxy has; write one like http://proxy.example.org:3128, or https:// for one that is asked over TLS"
+      )
     }
     if rest.hasSuffix("/") { rest = rest.dropLast() }
     let at = rest.lastIndex(of: "@")
     let place = at.map { rest[rest.index(after: $0)...] } ?? rest
     guard !place.isEmpty, !place.contains("/"),
-      let url = try? OriginURL(reading: "http://\(place)/")
+      let url = try? OriginURL(reading: "\(scheme)://\(place)/")
     else {
       throw Misreading("is not a proxy; write one like http://proxy.example.org:3128")
     }
@@ -51,13 +64,15 @@ package struct ParentProxy: Hashable, Sendable {
   package var authority: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 
   /// The URL without its password.
-  package var text: String { "http://\(user.map { "\($0)@" } ?? "")\(authority)" }
+  package var text: String {
+    "\(isSecure ? "https" : "http")://\(user.map { "\($0)@" } ?? "")\(authority)"
+  }
 }
 
 /// `upstream.parent`.
 package enum ParentChoice: Sendable, Equatable {
   case none
-  /// By HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+  /// By HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
   case environment
   case proxy(ParentProxy)
 }
@@ -196,13 +211,16 @@ package struct Parents: Sendable, Equatable {
     }
   }
 
-  /// What the environment says. Small letters win, as they do in curl.
+  /// What the environment says, as curl reads it: small letters win, and what is said of all schemes holds where nothing
+  /// is said of one.
   /// - Throws: which variable cannot be read, and why. Its value may hold a password, and is not repeated.
   package init(environment: [String: String]) throws(Misreading) {
     // A CGI program's HTTP_PROXY is a field of its client's (httpoxy).
     let isCGI = environment["REQUEST_METHOD"] != nil
-    http = try Self.read(isCGI ? ["http_proxy"] : ["http_proxy", "HTTP_PROXY"], environment)
-    https = try Self.read(["https_proxy", "HTTPS_PROXY"], environment)
+    let all = ["all_proxy", "ALL_PROXY"]
+    http = try Self.read(
+      (isCGI ? ["http_proxy"] : ["http_proxy", "HTTP_PROXY"]) + all, environment)
+    https = try Self.read(["https_proxy", "HTTPS_PROXY"] + all, environment)
     let lists = ["no_proxy", "NO_PROXY"].compactMap { environment[$0] }
     if let list = lists.first(where: { !$0.isEmpty }) {
       exceptions = [ParentExceptions(noProxy: list)]

@@ -207,7 +207,7 @@ package enum Reference {
     Setting(
       "upstream.parent", \.upstream.parent, in: defaults, .reload,
       example: "http://proxy.example.org:3128",
-      "The proxy through which origins are asked and tunnels are made: its URL, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
+      "The proxy through which origins are asked and tunnels are made: its URL, http or https, with `user@` in front of the host if it asks who is there; `environment` to go by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; `none` for the direct way. It is the parent that looks up the origins' names then, so `destinations.private` can judge only addresses that clients name."
     ),
     Setting(
       "upstream.parent-password-file", \.upstream.parentPasswordFile, in: defaults, .reload,
@@ -307,6 +307,23 @@ package enum Reference {
     ),
 
     Setting(
+      "resets.path", \.resets.path, in: defaults, .restart,
+      default: "/var/log/holdfast/resets.jsonl for root, else ~/.local/state/holdfast/resets.jsonl",
+      example: "/srv/log/resets.jsonl",
+      "Where the record of every reset, cut, stall and refusal goes, a JSON object per line: a file, `stdout`, `stderr` or `none`. Its directory is made if it is missing. The last 1000 are in memory anyway, for `holdfast resets`."
+    ),
+    Setting(
+      "resets.file-size", \.resets.fileSize, in: defaults, .restart, .mib(1)...(.gib(64)),
+      example: "256MiB",
+      "A larger file is moved aside (`resets.jsonl.1`, `.2`, …), and a new one begun."),
+    Setting(
+      "resets.file-age", \.resets.fileAge, in: defaults, .restart,
+      .seconds(3600)...(.seconds(366 * 86_400)), example: "24h", "An older file too."),
+    Setting(
+      "resets.files", \.resets.files, in: defaults, .restart, 1...1000, example: "30",
+      "Files that are kept, the one being written included; the oldest go."),
+
+    Setting(
       "log.format", \.log.format, in: defaults, .restart, example: "json",
       "`text` is for people, `json` writes one object per line."),
     Setting(
@@ -328,6 +345,7 @@ package enum Reference {
     ("upstream", "Waiting for origins, and keeping connections to them."),
     ("rate", "How fast clients are served; `none` is as fast as can be."),
     ("limits", "Bounds on what a client may send and how long it may take."),
+    ("resets", "The record of how connections broke: where, and how much of it."),
     ("log", "What is written down, and where."),
   ]
 

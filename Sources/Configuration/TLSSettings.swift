@@ -68,7 +68,7 @@ extension ConfigurationReader {
         let certificates = contents(
           of: certificate, key: "\(key).certificate", limit: Self.largestPEM),
         let text = contents(
-          of: secret, key: "\(key).key", limit: Self.largestPEM, isSecret: true)
+          of: secret, key: "\(key).key", limit: Self.largestPEM, privacy: .advised)
       else { continue }
       do throws(TLSSetupError) {
         let identity = try TLSIdentity(certificates: certificates, key: text)

@@ -8,7 +8,7 @@ import Yams
 
 /// One item of `upstream.credentials`.
 package struct UpstreamCredential: Sendable, Equatable {
-  package var hosts: [HostPattern] = []
+  package var hosts: [CredentialPlace] = []
   /// Given for a name with a password; a token has none.
   package var user: PlainWord?
   package var passwordFile: String?
@@ -19,6 +19,10 @@ package struct UpstreamCredential: Sendable, Equatable {
   package var isInsecure = false
   /// Whether everybody who may ask gets from the store what was fetched with it; nil for named mirrors alone.
   package var isShared: Bool?
+  /// Requests by `/NAME/+files/` get it too, through a mirror that gets it itself.
+  package var isForFiles = false
+  /// Requests that begin with a host (`/HOST:443/`) get it too.
+  package var isForPrefix = false
   /// Requests of the forward proxy and of decrypted tunnels get it too.
   package var isForForward = false
   /// What is in the file or the variable.
@@ -60,8 +64,8 @@ extension UpstreamCredential: ConfigurationValue {
     return [
       Setting(
         "hosts", \.hosts, in: empty, .reload, default: "none: they have to be given",
-        example: "[packages.example.org]",
-        "Hosts that get it, and no others: it does not follow a redirect to another scheme, host or port."
+        example: "[packages.example.org/team/]",
+        "Hosts that get it, and no others, each with the path it is held to and everything below: it does not follow a redirect to another scheme, host or port, nor out of that path. Without a port it is for any that a mirror names, and for that of the scheme where a client names the host."
       ),
       Setting(
         "user", \.user, in: empty, .reload, example: "ci",
@@ -85,6 +89,14 @@ extension UpstreamCredential: ConfigurationValue {
       Setting(
         "share", \.isShared, in: empty, .reload, example: "false",
         "Whether what was fetched with it is stored, for everyone who may ask this way. Without it that holds for named mirrors; answers to other requests with it are passed on and not stored."
+      ),
+      Setting(
+        "files", \.isForFiles, in: empty, .reload, example: "true",
+        "Requests below `/NAME/+files/` of a mirror get it too, if that mirror does: an index whose files are beside it, on hosts given here. Whoever may use the mirror then sees all that it opens on them."
+      ),
+      Setting(
+        "prefix", \.isForPrefix, in: empty, .reload, example: "true",
+        "Requests that begin with a host (`/HOST:443/path`) get it too. Whoever may use the proxy then sees what it opens."
       ),
       Setting(
         "forward", \.isForForward, in: empty, .reload, example: "true",
@@ -112,7 +124,7 @@ extension UpstreamCredential: ConfigurationValue {
     let passwords = [passwordFile, passwordVariable?.text].compactMap(\.self).count
     let tokens = [tokenFile, tokenVariable?.text].compactMap(\.self).count
     if hosts.isEmpty { return "names no hosts; write hosts: [packages.example.org]" }
-    if hosts.contains(.any) {
+    if hosts.contains(where: { $0.host == .any }) {
       return "would be sent to every host that a client names; list those that are meant to get it"
     }
     if passwords + tokens != 1 {
@@ -133,6 +145,8 @@ extension UpstreamCredential: ConfigurationValue {
     if let tokenVariable { parts.append("token-env: \(tokenVariable.yaml)") }
     if isInsecure { parts.append("insecure: true") }
     if let isShared { parts.append("share: \(isShared)") }
+    if isForFiles { parts.append("files: true") }
+    if isForPrefix { parts.append("prefix: true") }
     if isForForward { parts.append("forward: true") }
     return "{ \(parts.joined(separator: ", ")) }"
   }
@@ -144,13 +158,15 @@ extension UpstreamCredential: ConfigurationValue {
     let what = user.map { "user \($0.text), password from" } ?? "token from"
     var line = "\(hosts.map(\.text).joined(separator: ", "))  \(what) \(place)"
     if let isShared { line += isShared ? "; shared" : "; not shared" }
+    if isForFiles { line += "; also for +files" }
+    if isForPrefix { line += "; also where clients name the host" }
     if isForForward { line += "; also for the forward proxy" }
     if isInsecure { line += "; also in clear" }
     return line
   }
 
-  /// Whether a host gets it, in any spelling.
-  package func isFor(host: String) -> Bool { hosts.contains { $0.matches(name: host) } }
+  /// Whether something on a host gets it, in any spelling.
+  package func isFor(host: String) -> Bool { hosts.contains { $0.host.matches(name: host) } }
 }
 
 extension ConfigurationReader {
@@ -173,7 +189,7 @@ extension ConfigurationReader {
 
   /// The first line of a file that others should not read.
   mutating func hiddenLine(ofFile path: String, key: String, isToken: Bool) -> HiddenText? {
-    guard let bytes = contents(of: path, key: key, limit: .mib(1), isSecret: true) else {
+    guard let bytes = contents(of: path, key: key, limit: .mib(1), privacy: .advised) else {
       return nil
     }
     let line = String(decoding: bytes, as: UTF8.self).prefix { !$0.isNewline }

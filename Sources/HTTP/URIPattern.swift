@@ -6,7 +6,8 @@
 //   /**/maven-metadata.xml            this file on any host
 //
 // A pattern is matched against the key of the target, so host names are compared without case and ports
-// that go without saying are left out. `*` stops at `/` and at `?`.
+// that go without saying are left out. `*` stops at `/` and at `?`. `/**/` stands for a single slash as well: any number of
+// segments, be it none.
 //
 // Anybody may send any target, so matching takes one step per byte whatever the pattern is: all
 // positions of the pattern that could be reached are kept as bits, and each byte moves them on.
@@ -27,6 +28,8 @@ public struct URIPattern: Sendable, Hashable {
   /// or any but a separator.
   private let skips: [UInt64]
   private let skipsAll: [UInt64]
+  /// Bit `i`: literal `i` is the slash behind `/**`, and need not be there.
+  private let optional: [UInt64]
   private let literalCount: Int
 
   /// Longer patterns are refused.
@@ -68,14 +71,22 @@ public struct URIPattern: Sendable, Hashable {
     var literals = [UInt64](repeating: 0, count: 256 * Self.words)
     var skips = [UInt64](repeating: 0, count: Self.words)
     var skipsAll = skips
+    var optional = skips
     var count = 0
     var at = 0
     while at < pattern.count {
       let bit: UInt64 = 1 << UInt64(count % 64)
       if pattern[at] == 0x2A {
         skips[count / 64] |= bit
-        if at + 1 < pattern.count, pattern[at + 1] == 0x2A { skipsAll[count / 64] |= bit }
+        let isDeep = at + 1 < pattern.count && pattern[at + 1] == 0x2A
+        let isBehindSlash = at > 0 && pattern[at - 1] == 0x2F
+        if isDeep { skipsAll[count / 64] |= bit }
         while at < pattern.count, pattern[at] == 0x2A { at += 1 }
+        if isDeep, isBehindSlash, at < pattern.count, pattern[at] == 0x2F {
+          optional[count / 64] |= bit
+          // Said twice it means the same.
+          while let again = Self.deep(pattern[(at + 1)...]) { at = again }
+        }
       } else {
         literals[Int(pattern[at]) * Self.words + count / 64] |= bit
         count += 1
@@ -85,7 +96,14 @@ public struct URIPattern: Sendable, Hashable {
     self.literals = literals
     self.skips = skips
     self.skipsAll = skipsAll
+    self.optional = optional
     literalCount = count
+  }
+
+  /// Where the slash is behind `**`, if that is what a pattern goes on with.
+  private static func deep(_ rest: ArraySlice<UInt8>) -> Int? {
+    let end = rest.firstIndex { $0 != 0x2A } ?? rest.endIndex
+    return end - rest.startIndex > 1 && end < rest.endIndex && rest[end] == 0x2F ? end : nil
   }
 
   private static var example: String { "registry.example.org/simple/**" }
@@ -137,12 +155,17 @@ public struct URIPattern: Sendable, Hashable {
       let isSeparator = byte == 0x2F || byte == 0x3F
       let row = Int(byte) * Self.words
       var carry: UInt64 = 0
+      var carryBeyond: UInt64 = 0
       var alive: UInt64 = 0
       for word in 0..<Self.words {
         let moved = reached[word] & literals[row + word]
         let stays = reached[word] & (isSeparator ? skipsAll[word] : skips[word])
-        reached[word] = moved &<< 1 | carry | stays
+        let next = moved &<< 1 | carry
+        // From the slash in front of `**` to behind the one that follows it, in one step.
+        let beyond = next & optional[word]
+        reached[word] = next | beyond &<< 1 | carryBeyond | stays
         carry = moved &>> 63
+        carryBeyond = beyond &>> 63
         alive |= reached[word]
       }
       if alive == 0 { return false }

@@ -12,7 +12,8 @@ public struct RewrittenDocument: Sendable {
   public var isTooLarge = false
   /// Bytes that may come out: short links become long ones.
   var limit = Int.max
-  var wantsDigests = true
+  /// Whether what it tells of a file is of use; nil where nothing is.
+  var believes: (@Sendable (TargetURI) -> Bool)?
   /// More files than any project has.
   private static let digestLimit = 100_000
 
@@ -30,8 +31,8 @@ public struct RewrittenDocument: Sendable {
   }
 
   mutating func note(_ target: TargetURI, suffix: String = "", _ hex: some Collection<UInt8>) {
-    guard wantsDigests, digests.count < Self.digestLimit, hex.count == 64,
-      hex.allSatisfy({ $0.hexadecimalValue != nil })
+    guard let believes, digests.count < Self.digestLimit, hex.count == 64,
+      hex.allSatisfy({ $0.hexadecimalValue != nil }), believes(target)
     else { return }
     let file =
       suffix.isEmpty
@@ -76,14 +77,14 @@ public enum LinkedDocument: Sendable {
   ///   - page: where the document was found.
   ///   - links: how they are written.
   ///   - limit: bytes that may come of it.
-  ///   - wantsDigests: what it tells of files is of use.
+  ///   - believes: whether what it tells of a file is of use; nil where nothing is.
   public func rewrite(
     _ content: [UInt8], of page: TargetURI, links: MirrorLinks, limit: Int = .max,
-    wantsDigests: Bool = true
+    believes: (@Sendable (TargetURI) -> Bool)? = nil
   ) -> RewrittenDocument {
     var result = RewrittenDocument()
     result.limit = limit
-    result.wantsDigests = wantsDigests
+    result.believes = believes
     switch self {
     case .html: return HTMLLinks.rewrite(content, of: page, links: links, into: result)
     case .json: return JSONLinks.rewrite(content, of: page, links: links, into: result)

@@ -22,6 +22,11 @@ public struct FileDescriptor: ~Copyable, Sendable {
     self.init(owning: Int32(truncatingIfNeeded: result))
   }
 
+  /// Another descriptor for the same open file.
+  public static func duplicate(_ number: Int32) throws(Errno) -> FileDescriptor {
+    try FileDescriptor(result: linux_duplicate(number))
+  }
+
   /// Closes now, and says what the kernel said: after a write, an error here may be the first news of lost data.
   public consuming func close() throws(Errno) {
     let result = Kernel.close(release())

@@ -143,6 +143,20 @@ enum Kernel {
     return linux_set_linger(fd, 0)
   }
 
+  static func tcpInfo(_ fd: Int32, _ buffer: UnsafeMutableRawBufferPointer) -> Int {
+    #if DEBUG
+      if StandIn.of(fd) != nil { return -Int(ENOTSUP) }
+    #endif
+    return linux_tcp_info(fd, buffer.baseAddress, buffer.count)
+  }
+
+  static func cookie(_ fd: Int32) -> UInt64 {
+    #if DEBUG
+      if StandIn.of(fd) != nil { return 0 }
+    #endif
+    return linux_socket_cookie(fd)
+  }
+
   static func unconfirmed(_ fd: Int32) -> Int {
     #if DEBUG
       if let standIn = StandIn.of(fd) { return standIn.unconfirmed(fd) }

@@ -178,6 +178,20 @@ public enum Socket {
     return count < 0 ? nil : count
   }
 
+  /// What the kernel knows of the connection (`TCP_INFO`), as many bytes as it returns; nil when it returns none.
+  public static func information(_ fd: Int32) -> [UInt8]? {
+    let bytes = [UInt8](unsafeUninitializedCapacity: 512) { buffer, count in
+      count = max(0, Kernel.tcpInfo(fd, UnsafeMutableRawBufferPointer(buffer)))
+    }
+    return bytes.isEmpty ? nil : bytes
+  }
+
+  /// A number that no other socket of this machine has had (`SO_COOKIE`); nil where the kernel gives none.
+  public static func cookie(_ fd: Int32) -> UInt64? {
+    let cookie = Kernel.cookie(fd)
+    return cookie == 0 ? nil : cookie
+  }
+
   /// The address of this end.
   public static func localAddress(_ fd: Int32) throws(Errno) -> SocketAddress {
     var storage = sockaddr_storage()

@@ -3,6 +3,7 @@
 // lines, which are counted, and never a client's time.
 
 import Configuration
+import Forensics
 import HTTP
 import IO
 import Platform
@@ -24,6 +25,8 @@ struct AccessRecord {
   /// Content that came from an origin for this request.
   var upstreamBytes: UInt64 = 0
   var ending = ClientEnding.finished
+  /// What the record of that ending is called, if there is one.
+  var recordID: RecordID?
   var error: ProxyError?
   /// Who asked, where clients have to say so.
   var user: AuthenticatedUser?
@@ -96,6 +99,7 @@ struct AccessLogFormatter {
       line.append(0x20)
       line.append(contentsOf: record.ending.rawValue.utf8)
     }
+    if let id = record.recordID { line.append(contentsOf: " record=\(id)".utf8) }
     if let error = record.error {
       line.append(contentsOf: " \(error.type.rawValue): ".utf8)
       Self.appendPlain(Array(error.detail.utf8), to: &line)
@@ -128,6 +132,9 @@ struct AccessLogFormatter {
     line.append(contentsOf: ",\"duration\":".utf8)
     Self.appendSeconds(now - record.startedAt, to: &line)
     line.append(contentsOf: ",\"ending\":\"\(record.ending.rawValue)\"".utf8)
+    if let id = record.recordID ?? record.error?.record {
+      line.append(contentsOf: ",\"record\":\"\(id)\"".utf8)
+    }
     if let error = record.error {
       line.append(contentsOf: ",\"error.type\":\"\(error.type.rawValue)\",\"error.message\":".utf8)
       Self.appendQuoted(Array(error.detail.utf8), to: &line)

@@ -73,7 +73,9 @@ package final class AdminListener: Listener {
       connection.send(
         AdminAnswer(
           type: PrometheusText.mediaType,
-          content: Array(PrometheusText.render(server.registry, version: Program.version).utf8)))
+          content: Array(
+            (PrometheusText.render(server.registry, version: Program.version)
+              + EndingAPI.metrics(server.endings)).utf8)))
     case ("GET", "/healthz"):
       connection.send(AdminAnswer(text: "ok\n"))
     case ("GET", "/readyz"):
@@ -82,6 +84,10 @@ package final class AdminListener: Listener {
     case ("GET", "/api/status"):
       connection.send(AdminAnswer(content: server.statusJSON(isDraining: isDraining)))
     default:
+      if let answer = EndingAPI.answer(request, server.endings) {
+        connection.send(answer)
+        return
+      }
       let handler = self.handler
       let mailbox = loop.mailbox
       let id = connection.id

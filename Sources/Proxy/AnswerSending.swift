@@ -9,7 +9,7 @@ extension ClientConnection {
   /// The answer is about to be made.
   func beginAnswer(keepsAlive: Bool) {
     phase = .answering
-    self.keepsAlive = keepsAlive && !worker.isDraining
+    self.keepsAlive = keepsAlive && !worker.isDraining && !takesNoMore
   }
 
   /// A hit is in the scratch buffer, whole.
@@ -94,7 +94,10 @@ extension ClientConnection {
       }
     case .wouldBlock:
       output.append(bytes)
-    case .endOfStream, .failed:
+    case .endOfStream:
+      close(.clientLeft)
+    case .failed(let errno):
+      lostBy = errno
       close(.clientLeft)
     }
   }
@@ -132,7 +135,11 @@ extension ClientConnection {
       case .wouldBlock:
         waitForSocket()
         return
-      case .endOfStream, .failed:
+      case .endOfStream:
+        close(.clientLeft)
+        return
+      case .failed(let errno):
+        lostBy = errno
         close(.clientLeft)
         return
       }

@@ -25,6 +25,12 @@ enum Answers {
     /// The part of the representation to be sent; nil for none, `Int64.max` as its end for all there
     /// will be. Empty for several parts, which `kind` has.
     var content: Range<Int64>?
+
+    /// Bytes behind the head, if that is known.
+    var contentLength: Int64 {
+      if case .parts(let parts) = kind { return parts.contentLength }
+      return content.map { $0.upperBound - $0.lowerBound } ?? 0
+    }
   }
 
   /// Bytes that the heads of several parts may add to what the whole would take: what a list of many small

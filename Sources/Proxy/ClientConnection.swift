@@ -57,11 +57,15 @@ final class ClientConnection: LoopObject, Throttled {
   var input = ByteQueue()
   /// Not yet taken by the socket.
   var output = ByteQueue()
+  /// What a call said when the client was found gone.
+  var lostBy: Errno?
   var cursor = HeadCursor()
   /// Bytes thrown away while lingering.
   var discarded = 0
   /// `advance` is under way, or follows anyway.
   var isAdvancing = false
+  /// The request that is being read, or answered, is the last one.
+  var takesNoMore = false
   /// The answer that is being sent is the last one.
   var endsAfterOutput = false
   /// What is to be sent waits for room in the socket, or for the rate.

@@ -30,7 +30,7 @@ extension ClientConnection {
       session = try TLSSession(
         server: interception.context, descriptor: descriptor,
         identity: try interception.identity(for: host, now: loop.wallSeconds),
-        expectedName: IPAddress(host) == nil ? host : nil, over: stream.tls)
+        expectedName: host, scope: "\(authority)", over: stream.tls)
     } catch {
       refuse(
         .cannotIntercept("\(authority)", error), method: record.method, target: record.target)
@@ -54,6 +54,19 @@ extension ClientConnection {
     phase = .securing
     loop.setInterest(self, .read)
     loop.arm(self, after: worker.settings.headerTimeout)
+  }
+
+  /// After a reload: a tunnel that would be opened no more, or passed on unread, takes no further requests. What is under
+  /// way in it comes to its end, and the client's next tunnel is what the configuration says.
+  func reconsiderTunnel() {
+    guard case .intercepted(let host) = role else { return }
+    let settings = worker.settings
+    guard
+      settings.interception?.covers(host.authority) != true
+        || !settings.destinations.allows(connectPort: host.authority.port)
+    else { return }
+    takesNoMore = true
+    endWhenIdle(.cut)
   }
 
   /// What the client has sent behind its CONNECT, without waiting for the answer, belongs to the handshake.

@@ -20,6 +20,8 @@ extension ClientConnection {
       loop.arm(self, after: worker.settings.idleTimeout)
       // The first request may have come in the same segment as the end of the handshake.
       if stream.hasUnread { read() }
+      // Begun while the proxy was ending already: what is asked now is answered, nothing is waited for.
+      if worker.isDraining { drain() }
     case .wantsRead where isLast, .wantsWrite where isLast:
       metricsOfHandshake(.failed)
       close(.clientLeft)

@@ -1,5 +1,6 @@
 // How a client's connection ends: closed in one place, in order or by RST; or given away to a tunnel.
 
+import Forensics
 import HTTP
 import IO
 import Platform
@@ -8,9 +9,18 @@ extension ClientConnection {
   /// Bytes read and thrown away while lingering, at most.
   private static let discardLimit = 1 << 20
 
-  /// The proxy ends: an idle connection goes at once, a busy one after its answer.
-  func drain() {
+  /// The proxy ends.
+  func drain() { endWhenIdle(.shutdown) }
+
+  /// An idle connection ends at once, one that is busy after its answer.
+  /// - Parameter ending: what is said of a handshake that is not waited for.
+  func endWhenIdle(_ ending: ClientEnding) {
     keepsAlive = false
+    if phase == .securing {
+      record?.ending = ending
+      close(.finished)
+      return
+    }
     guard phase == .waiting, input.isEmpty else { return }
     if output.isEmpty { close(.finished) } else { endsAfterOutput = true }
   }
@@ -43,6 +53,7 @@ extension ClientConnection {
   func close(_ ending: ClientEnding) {
     guard phase != .closed else { return }
     let wasAnswering = phase == .answering
+    let recordID = wasAnswering ? report(ending) : nil
     let wasSecuring = phase == .securing
     phase = .closed
     unregister()
@@ -70,7 +81,7 @@ extension ClientConnection {
     if wasAnswering {
       if let driver {
         self.driver = nil
-        driver.clientLeft(ending)
+        driver.clientLeft(ending, recordID)
       } else if let tunnel {
         self.tunnel = nil
         tunnel.clientLeft()
@@ -78,9 +89,38 @@ extension ClientConnection {
         self.record = nil
         record.sentBytes = sentBytes
         record.ending = ending
+        record.recordID = recordID
         worker.log(record)
       }
     }
+  }
+
+  /// Records how it ended, where that was the client's doing and something was under way. A cut of ours has a record
+  /// already: that of what went wrong at the origin.
+  private func report(_ ending: ClientEnding) -> RecordID? {
+    guard let record = driver?.record ?? record, ending == .clientLeft || ending == .clientStalled
+    else { return nil }
+    var socket = SocketEvidence()
+    // Before the error is taken, which clears some of it.
+    socket.info = Socket.information(descriptor).flatMap(TCPInfo.init)
+    socket.unconfirmed = Socket.unconfirmed(descriptor)
+    socket.cookie = Socket.cookie(descriptor)
+    socket.local = try? Socket.localAddress(descriptor)
+    socket.peer = peer
+    let errno = lostBy ?? Socket.pendingError(descriptor)
+    // EPIPE is what the kernel says where RST followed FIN.
+    let hasFinished = errno == nil || errno == .brokenPipe
+    if hasFinished { socket.errorBehindEnd = errno } else { socket.errno = errno }
+    let means: Means =
+      ending == .clientStalled ? .timeout : hasFinished ? .finish : errno.map(Means.init) ?? .reset
+    var evidence = Evidence(
+      Ending(.downstream, driver?.wantsContent == true ? .request : .content, means))
+    evidence.own = ending == .clientStalled ? .deadline : nil
+    evidence.socket = socket
+    evidence.connection.age = loop.now - record.startedAt
+    evidence.connection.requests = 1
+    evidence.content.delivered = Int64(clamping: sentBytes)
+    return worker.report(evidence, EndingRecord.Transaction(record))
   }
 
   // MARK: Tunnels

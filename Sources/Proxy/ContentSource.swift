@@ -23,7 +23,7 @@ struct ContentSource {
   private(set) var kind = Kind.none
   private(set) var blob: BlobFile?
   private(set) var reader: BodyReader?
-  private(set) var page: StoredEntry?
+  private(set) var page: RewrittenPage?
   /// The next byte of the stored representation to be sent.
   var offset: Int64 = 0
   /// One past the last byte to be sent; `Int64.max` while the end is not known.
@@ -58,12 +58,19 @@ struct ContentSource {
     isAllResident = range.lowerBound == 0
   }
 
-  /// - Parameter page: with its content in memory.
-  init(page: StoredEntry, range: Range<Int64>) {
+  /// - Parameter page: held for as long as it is sent.
+  init(page: RewrittenPage, range: Range<Int64>) {
     kind = .page
     self.page = page
     offset = range.lowerBound
     end = range.upperBound
+  }
+
+  /// Several ranges of a page.
+  init(page: RewrittenPage, parts: MultipartRanges) {
+    kind = .page
+    self.page = page
+    self.parts = PartSequence(parts)
   }
 
   /// Several ranges of a stored file.
@@ -246,7 +253,7 @@ extension ClientConnection {
     let start = Int(content.offset)
     content.offset += Int64(count)
     write(
-      UnsafeRawBufferPointer(rebasing: page.inlineBody[start..<start + count]),
+      UnsafeRawBufferPointer(rebasing: page.entry.inlineBody[start..<start + count]),
       more: content.offset < content.end)
     guard phase == .answering else { return false }
     return content.offset == content.end ? rangeSent() : waitingOutput == 0
@@ -284,7 +291,12 @@ extension ClientConnection {
       storedContentBroke()
       return false
     case .failed(let errno):
-      if errno == .inputOutput { storedContentBroke() } else { close(.clientLeft) }
+      if errno == .inputOutput {
+        storedContentBroke()
+      } else {
+        lostBy = errno
+        close(.clientLeft)
+      }
       return false
     }
   }

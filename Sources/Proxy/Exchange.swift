@@ -64,6 +64,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   /// Of an event stream nothing is demanded.
   var isMeasured = true
   var isOnKeptConnection = false
+  /// The request was sent once more, and nothing of its answer has come yet.
+  var repeated: Repetition?
+  /// Of the answer.
+  var status: Status?
   var receivedBytes: UInt64 = 0
   var peer: SocketAddress?
   let startedAt: Instant
@@ -191,34 +195,33 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
         worker: worker, parent: parent, descriptor: socket.release(),
         authority: request.origin.authority, delegate: self)
     } else {
-      connected(socket.release(), address)
+      connected(SocketStream(socket.release()), address)
     }
   }
 
-  private func connected(_ descriptor: Int32, _ address: SocketAddress) {
+  private func connected(_ stream: SocketStream, _ address: SocketAddress) {
     let connection = OriginConnection(
-      worker: worker, origin: carrier, peer: address, descriptor: descriptor)
+      worker: worker, origin: carrier, peer: address, stream: stream)
     guard connection.open() else {
       fail(.cannotWatch)
       return
     }
-    if request.origin.isSecure { secure(connection) } else { send(on: connection) }
+    if carrier.isSecure { secure(connection) } else { send(on: connection) }
   }
 
-  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
+  func parentTunnel(_ tunnel: ParentTunnel, opened stream: SocketStream, unread: [UInt8]) {
     parentTunnel = nil
     guard state == .connecting, let peer, unread.isEmpty else {
-      FileDescriptor.close(raw: descriptor)
+      FileDescriptor.close(raw: stream.descriptor)
       // In TLS it is we who speak first.
       if let parent { fail(.unasked(parent.name, "sent something before it was asked")) }
       return
     }
-    connected(descriptor, peer)
+    connected(stream, peer)
   }
 
   func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError) {
     parentTunnel = nil
-    worker.metrics.add(.upstreamConnectFailures, .other)
     fail(error)
   }
 
@@ -245,6 +248,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
       if isOnKeptConnection, !gotBytes, request.mayRepeat {
         // The origin closed the kept connection as the request went out; nothing of it was answered.
         worker.metrics.add(.upstreamRetries)
+        let error = record(
+          .endedBeforeHead(request.origin.authority, errno, connection?.tlsFailure), in: state,
+          isHealing: true)
+        repeated = error.record.map { Repetition(of: $0, since: loop.now) }
         releaseConnection(reusable: false)
         output.removeAll()
         // The next connection's progress is its own.
@@ -299,6 +306,11 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
 
   func fail(_ error: ProxyError) {
     guard state != .done else { return }
+    if let repeated {
+      self.repeated = nil
+      repeated.end(.failed, at: loop.now, worker.shared.endings)
+    }
+    let error = record(error, in: state)
     state = .done
     releaseConnection(reusable: false)
     let consumer = self.consumer
@@ -310,6 +322,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   func cancel() {
     guard state != .done else { return }
     if state == .queued, !worker.shared.gate.giveUp(request.origin, id) { hasPlace = true }
+    if let repeated { repeated.end(.failed, at: loop.now, worker.shared.endings) }
+    repeated = nil
     state = .done
     connector?.cancel()
     parentTunnel?.cancel()

@@ -11,14 +11,16 @@ extension Exchange {
     request.redirects != nil && RedirectChain.concerns(head.status)
   }
 
-  /// The answer is another origin's than the one that was asked.
-  var hasCrossed: Bool { request.redirects?.hasCrossed ?? false }
+  /// Where redirects have led, if any were followed.
+  var followed: RedirectChain? { request.redirects.flatMap { $0.hops > 0 ? $0 : nil } }
 
   /// Goes on where a redirect leads.
   func follow(_ head: ResponseHead) {
     guard let consumer, var chain = request.redirects else { return }
     do throws(ProxyError) {
-      try chain.follow(head.status, head.fields, by: worker.settings.destinations)
+      try chain.follow(
+        head.status, head.fields, by: worker.settings.destinations,
+        targets: worker.store.targets, now: loop.wallSeconds)
     } catch {
       worker.metrics.add(.upstreamRedirects, .failed)
       fail(error)

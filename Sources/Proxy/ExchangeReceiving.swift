@@ -71,6 +71,7 @@ extension Exchange {
   }
 
   func received(_ bytes: UnsafeRawBufferPointer) {
+    if !gotBytes { answerBegins() }
     gotBytes = true
     switch state {
     case .awaitingHead:
@@ -104,6 +105,18 @@ extension Exchange {
       }
     case .idle, .queued, .resolving, .connecting, .securing, .done:
       break
+    }
+  }
+
+  /// The first bytes of an answer are here.
+  private func answerBegins() {
+    // What was hardly idle tells nothing.
+    if isOnKeptConnection, let connection, connection.idleBefore >= .milliseconds(200) {
+      worker.shared.endings.survived(connection.idleBefore, at: request.origin.authority)
+    }
+    if let repeated {
+      self.repeated = nil
+      repeated.end(.repeated, at: loop.now, worker.shared.endings)
     }
   }
 
@@ -188,6 +201,11 @@ extension Exchange {
   /// The connection speaks another protocol from here on, and is the consumer's.
   private func switchProtocols(_ fields: FieldSection, unread: UnsafeRawBufferPointer) {
     guard let connection, let consumer else { return }
+    // The rest of it would be the first bytes of another protocol, or never arrive.
+    guard output.isEmpty else {
+      fail(.unasked(request.origin.authority, "switched protocols before it had read the request"))
+      return
+    }
     self.connection = nil
     connection.exchange = nil
     consumer.exchangeSwitchedProtocols(self, fields, connection, unread: unread)
@@ -210,6 +228,7 @@ extension Exchange {
     worker.metrics.observe(
       .upstreamFirstByte, nanoseconds: UInt64(clamping: (loop.now - startedAt).wholeNanoseconds))
     framing = head.framing
+    status = head.status
     responseAllowsReuse = persists && framing != .untilClose
     state = .content
     if case .length(let length) = framing { remaining = length }

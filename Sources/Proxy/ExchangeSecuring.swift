@@ -1,4 +1,4 @@
-// The handshake with an https origin, between connecting and the first request.
+// The handshake with an https origin, or with a parent that is asked over TLS, between connecting and the first request.
 
 import IO
 import Platform
@@ -35,13 +35,13 @@ extension Exchange {
       loop.setInterest(connection, .write)
     case .failed(let failure):
       worker.metrics.add(.upstreamConnectFailures, .tls)
-      fail(.tls(request.origin.authority, failure))
+      fail(.tls(carrier.name, failure))
     }
   }
 
   func handshakeTimedOut() {
     worker.metrics.add(.timeouts, .connect)
     worker.metrics.add(.upstreamConnectFailures, .tls)
-    fail(.handshakeTimedOut(request.origin.authority, worker.settings.upstream.connectTimeout))
+    fail(.handshakeTimedOut(carrier.name, worker.settings.upstream.connectTimeout))
   }
 }

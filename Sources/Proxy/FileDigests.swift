@@ -2,18 +2,34 @@
 // written anew, and held against what comes when the file is fetched. Bounded, and forgetful: a file whose page nobody
 // has asked for lately is fetched as if nothing were known of it.
 //
-// Only pages that came by a mirror the operator named are believed. Any other page could say what it likes about files
-// of hosts that are not its own, and have them refused to everybody.
+// Only pages of a mirror the operator named are believed, and only about files on its own host and on those that the
+// mirror names under `files`. Any other page could say what it likes about files of hosts that are not its own, and have
+// them refused to everybody.
 
 import Caching
+import Configuration
 import HTTP
 import Platform
 import Storage
 import Synchronization
 
+/// Whose files the pages of a mirror speak of.
+struct DigestHosts: Sendable {
+  /// Scheme, host and port of the mirror's URL, as keys begin.
+  let own: [UInt8]
+  let files: [HostPattern]
+
+  func covers(_ target: TargetURI) -> Bool {
+    target.keyPrefix.elementsEqual(own)
+      || files.contains { $0.matches(name: target.authority.bareHost) }
+  }
+}
+
 final class FileDigests: Sendable {
   /// Digests in each of two generations; the older one goes when the younger one is full.
   private static let generationLimit = 100_000
+  /// How many are learned at a time.
+  private static let portion = 512
 
   private struct State {
     var young: [UInt64: Digest] = [:]
@@ -39,10 +55,14 @@ final class FileDigests: Sendable {
 
   /// - Parameter digests: by the hash of the target URI's key, which is seeded, so that no page can make two the same.
   func learn(_ digests: [(hash: UInt64, digest: Digest)]) {
-    state.withLock { state in
-      for (hash, digest) in digests {
+    // In portions: whoever begins to fetch a file looks here, on a loop.
+    var rest = digests[...]
+    while !rest.isEmpty {
+      let portion = rest.prefix(Self.portion)
+      rest = rest.dropFirst(Self.portion)
+      state.withLock { state in
         state.age()
-        state.young[hash] = digest
+        for (hash, digest) in portion { state.young[hash] = digest }
       }
     }
   }

@@ -53,7 +53,7 @@ extension FillDriver {
 
   /// Judges the head, and sees to it that what is kept is given back or let go where it is not wanted here.
   func judgeRest(
-    _ kept: Incomplete, _ head: ResponseHead, _ fields: FieldSection, now: Int64, isFollowed: Bool
+    _ kept: Incomplete, _ head: ResponseHead, _ fields: FieldSection, now: Int64
   ) -> Rest {
     switch head.status.rawValue {
     case 206:
@@ -62,10 +62,11 @@ extension FillDriver {
         kept.response, keptUpTo: kept.length, with: fields, announced: announced,
         request: varied.selecting, requestTime: requestTime, responseTime: now,
         policy: request.policy)
-      if case .rest(let response, let length) = outcome, kept.response.isFollowed == isFollowed,
+      if case .rest(let response, let length) = outcome,
+        kept.response.isOfSameOrigin(as: chain, asked: request.target),
         varied.judge(fields, isWhole: false) == .inOrder
       {
-        return .fits(response.marked(isFollowed), length: length)
+        return .fits(response.followed(along: chain, policy: request.policy), length: length)
       }
       worker.store.discard(kept)
       return .useless

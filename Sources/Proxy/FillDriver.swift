@@ -37,6 +37,8 @@ final class FillDriver: ExchangeConsumer {
   let mayComplete: Bool
   /// What goes along for being known to vary (VariedFields.swift).
   private(set) var varied: VariedFields
+  /// The redirects that led to the answer.
+  private(set) var chain: RedirectChain?
   /// The beginning that was kept, as long as the origin has not said what it thinks of it.
   var kept: Incomplete?
   /// Where the content that is fetched begins.
@@ -140,10 +142,10 @@ final class FillDriver: ExchangeConsumer {
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
-    let isFollowed = exchange.hasCrossed
+    chain = exchange.followed
     if let kept {
       self.kept = nil
-      switch judgeRest(kept, head, fields, now: now, isFollowed: isFollowed) {
+      switch judgeRest(kept, head, fields, now: now) {
       case .fits(let response, let length) where length <= largest:
         return complete(kept, response, length, head)
       case .fits:
@@ -155,7 +157,7 @@ final class FillDriver: ExchangeConsumer {
       }
     }
     if head.status == .notModified, let stale {
-      guard stale.response.isFollowed == isFollowed else {
+      guard stale.response.isOfSameOrigin(as: chain, asked: request.target) else {
         // Another origin than the one it came from says so.
         worker.store.remove(fill.key)
         return beginAgain(stale: nil)
@@ -204,7 +206,7 @@ final class FillDriver: ExchangeConsumer {
     switch verdict {
     case .storable(let response):
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
-      keep(response.marked(isFollowed), head, exchange)
+      keep(response.followed(along: chain, policy: request.policy), head, exchange)
       if orphaned != nil { reconsider() }
     case .not(let reason):
       if holdsGood, supersedes(head.status, reason) { worker.store.remove(fill.key) }
@@ -256,7 +258,7 @@ final class FillDriver: ExchangeConsumer {
 
   private func renew(_ stale: StoredEntry, _ response: StoredResponse) -> StoredEntry {
     worker.store.refresh(
-      stale, response: response.marked(stale.response.isFollowed), watch: watch)
+      stale, response: response.followed(along: chain, policy: request.policy), watch: watch)
   }
 
   /// Asks once more, for all of it.
@@ -295,6 +297,7 @@ final class FillDriver: ExchangeConsumer {
     if response.status == .ok, !response.fields.contains(.contentEncoding) {
       expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
     }
+    file.proof = expectedDigest.map { SpillProof($0) }
     body = GrowingBody(
       response: response, expectedLength: expectedLength, isChecked: expectedDigest != nil)
   }
@@ -363,7 +366,8 @@ final class FillDriver: ExchangeConsumer {
     worker.metrics.add(.relays, reason)
     if let leader {
       exchange?.consumer = leader
-      leader.takeOver(exchange, head, begun: begun, isComplete: isComplete, why: why)
+      leader.takeOver(
+        exchange, head, along: chain, begun: begun, isComplete: isComplete, why: why)
       if exchange?.consumer === leader { exchange?.resume() }
     } else {
       exchange?.cancel()
@@ -386,6 +390,7 @@ final class FillDriver: ExchangeConsumer {
       if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
     case .filling where file.isRelayingFromMemory:
       file.inFlight += bytes.count
+      file.proof?.update(bytes, behind: nil)
       guard body.spill(bytes, behind: 0, producer: tailProducer) else { return storeFailed() }
       if file.inFlight > Self.inFlightLimit { exchange.pause() }
     case .filling where file.blob == nil:
@@ -504,7 +509,7 @@ final class FillDriver: ExchangeConsumer {
   }
 
   /// Whoever has begun to read is cut off before the last byte, everybody else gets an error, and nothing is kept.
-  private func mismatched() {
+  func mismatched() {
     worker.metrics.add(.digestMismatches)
     worker.shared.logger.warning(
       "\(fill.key): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"

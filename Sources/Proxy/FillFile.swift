@@ -23,6 +23,8 @@ struct FillFile {
   var hasGap = false
   /// The file could not take everything.
   var hasSpilled = false
+  /// Of content that goes past the file, where it has to be something in particular.
+  var proof: SpillProof?
   /// There is no file at all, and those who read along get what comes.
   var isRelayingFromMemory = false
   /// Content that is not yet with the pool thread: full pieces, and one that is being filled.
@@ -121,6 +123,7 @@ extension FillDriver {
       pieces.removeLast()
     }
     let producer = tailProducer
+    let proof = file.proof
     for piece in pieces {
       file.inFlight += piece.count
       file.handedOver += Int64(piece.count)
@@ -133,6 +136,7 @@ extension FillDriver {
         }
         // A blob that has failed stays failed, and an answer that is too long stays too long, so this and all
         // later pieces go the same way: to memory, for those who read along.
+        proof?.update(piece.bytes, behind: blob)
         let isRead = body.spill(piece.bytes, behind: blob.watermark, producer: producer)
         post(isRead ? .spilled : .failed, piece.count, piece)
       }
@@ -154,7 +158,10 @@ extension FillDriver {
   /// No file could be made, and those who read along have begun: they get all of it from memory.
   func relayFromMemory() {
     file.isOpening = false
-    guard let body, body.spillAll(producer: tailProducer) else { return unkept() }
+    guard let body else { return unkept() }
+    let begun = body.memoryContent ?? []
+    guard body.spillAll(producer: tailProducer) else { return unkept() }
+    begun.withUnsafeBytes { file.proof?.update($0, behind: nil) }
     file.isRelayingFromMemory = true
     spilled()
     file.inFlight = Int(clamping: received)
@@ -167,8 +174,13 @@ extension FillDriver {
 
   /// All of it is there, for those who read along.
   func relayedFromMemory() {
-    body?.complete(length: received)
-    end(.unshared, .abandoned)
+    switch file.proof?.outcome ?? .right {
+    case .right:
+      body?.complete(length: received)
+      end(.unshared, .abandoned)
+    case .wrong: mismatched()
+    case .unknown: unkept()
+    }
   }
 
   /// The disk takes no more: the fill goes on as a relay for those who read along, and nobody may join.
@@ -191,12 +203,21 @@ extension FillDriver {
     let length = received
     let expected = body.expectedLength ?? length
     let digest = expectedDigest
+    let proof = file.proof
     let error = ProxyError.wrongDigest(request.origin.authority)
     onPool { post in
       guard !body.isSpilling else {
-        body.complete(length: length)
         blob.abandon()
-        post(.relayed, 0, nil)
+        switch proof?.outcome ?? .right {
+        case .right:
+          body.complete(length: length)
+          post(.relayed, 0, nil)
+        case .wrong:
+          body.cut(error)
+          post(.mismatched, 0, nil)
+        case .unknown:
+          post(.failed, 0, nil)
+        }
         return
       }
       guard blob.watermark == length else {

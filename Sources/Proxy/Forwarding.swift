@@ -101,7 +101,7 @@ enum Forwarding {
     head.append(contentsOf: [13, 10])
     let isContentFree = framing == .none || framing == .length(0)
     return OriginRequest(
-      origin: request.origin, method: request.method, head: head,
+      origin: request.origin, method: request.method, asked: request.target.key, head: head,
       framing: isContentFree ? .none : framing,
       mayRepeat: isContentFree && request.method.isIdempotent,
       endsConnection: !isContentFree && (request.method == .get || request.method == .head)
@@ -109,7 +109,8 @@ enum Forwarding {
       credential: request.credential?.name,
       redirects: request.followsRedirects
         ? RedirectChain(
-          request.target, isConfigured: request.route.isConfigured, fields: fields) : nil)
+          request.target, isConfigured: request.route.isConfigured, fields: fields,
+          scope: request.credential?.scope) : nil)
   }
 
   /// Request line, Host and the other fields.

@@ -47,7 +47,7 @@ final class GrowingBody: Sendable {
     var producer: Producer?
     var tail: [UInt8] = []
     var tailStart: Int64 = 0
-    /// Up to where the file may be read before its end is known to be right.
+    /// Up to where the content may be read before its end is known to be right.
     let openLimit: Int64
 
     init(openLimit: Int64) { self.openLimit = openLimit }
@@ -251,7 +251,11 @@ final class GrowingBody: Sendable {
     }
     if state.producer != nil, offset >= state.tailStart {
       let start = Int(clamping: offset - state.tailStart)
-      let count = min(buffer.count, state.tail.count - start)
+      var count = min(buffer.count, state.tail.count - start)
+      if case .complete = state.end {
+      } else {
+        count = min(count, Int(clamping: state.openLimit - offset))
+      }
       if count > 0 {
         state.tail.withUnsafeBytes { tail in
           buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: tail[start..<start + count]))

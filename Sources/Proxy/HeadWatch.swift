@@ -21,13 +21,12 @@ final class HeadWatch {
     watch = store.watch(key, holding: entry)
   }
 
-  /// - Parameter isFollowed: the answer came by a redirect from another origin.
+  /// - Parameter chain: the redirects that led to the answer.
   func hear(
     _ head: ResponseHead, for request: ClientRequest, on loop: EventLoop, via: Via,
-    isFollowed: Bool
+    along chain: RedirectChain?
   ) {
-    // One origin knows nothing of what another one sent.
-    guard entry.response.isFollowed == isFollowed else { return }
+    guard entry.response.isOfSameOrigin(as: chain, asked: request.target) else { return }
     let now = loop.wallSeconds
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: via)
@@ -36,7 +35,8 @@ final class HeadWatch {
       requestTime: loop.wallSeconds(of: sentAt), responseTime: now, policy: request.policy)
     switch news {
     case .confirmed(let response):
-      store.refresh(entry, response: response.marked(isFollowed), watch: watch)
+      store.refresh(
+        entry, response: response.followed(along: chain, policy: request.policy), watch: watch)
     case .superseded:
       store.refresh(entry, response: entry.response.expired(at: now), watch: watch)
     case .nothing:

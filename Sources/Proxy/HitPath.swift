@@ -30,7 +30,7 @@ extension ClientConnection {
     let worker = self.worker
     let head = worker.parsedHead
     let method = head.pointee.method
-    guard method == .get || method == .head, worker.settings.allowsEveryHost,
+    guard method == .get || method == .head, worker.settings.allowsEveryHost, !takesNoMore,
       head.pointee.names.isDisjoint(
         with: worker.settings.requiresAuthentication ? Self.guardedSlowFields : Self.slowFields)
     else { return false }

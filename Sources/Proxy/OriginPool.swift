@@ -2,6 +2,7 @@
 // An idle connection is watched; whatever it says (data nobody asked for, FIN, RST) ends it at once, so
 // that no request is ever sent into a connection known to be dead.
 
+import Forensics
 import IO
 import Platform
 import TLS
@@ -15,6 +16,12 @@ final class OriginConnection: LoopObject {
   var exchange: Exchange?
   /// Requests sent on it, this one included.
   var requests = 0
+  let establishedAt: Instant
+  /// Since when it has been idle; for how long it was, before the request that it has now.
+  var idleSince: Instant
+  private(set) var idleBefore: Duration = .zero
+  /// What the kernel knew of it before an error was taken, which clears some of that.
+  private(set) var lastInformation: TCPInfo?
   /// How many were put into the pool before it: the smallest number is idle for longest.
   var idleNumber: UInt64 = 0
   private var isOpen = true
@@ -23,14 +30,20 @@ final class OriginConnection: LoopObject {
   /// Which trust its certificate was judged by, of those that a worker has gone by one after the other.
   private var trust = 0
 
-  init(worker: Worker, origin: Origin, peer: SocketAddress, descriptor: Int32) {
+  /// - Parameter stream: in TLS already where it leads through a parent that is asked over TLS.
+  init(worker: Worker, origin: Origin, peer: SocketAddress, stream: SocketStream) {
     self.worker = worker
     self.origin = origin
     self.peer = peer
-    stream = SocketStream(descriptor)
+    self.stream = stream
+    establishedAt = worker.loop.now
+    idleSince = worker.loop.now
     super.init(loop: worker.loop)
     worker.metrics.add(.connectionsOpen, .upstream)
   }
+
+  /// It is taken from the pool.
+  func endIdling() { idleBefore = loop.now - idleSince }
 
   /// - Returns: false when the kernel refuses to watch the descriptor; the connection is closed then.
   func open() -> Bool {
@@ -53,6 +66,9 @@ final class OriginConnection: LoopObject {
 
   override func ready(_ events: Readiness) {
     if let exchange {
+      if events.contains(.error) {
+        lastInformation = Socket.information(descriptor).flatMap(TCPInfo.init)
+      }
       exchange.connectionReady(events)
     } else if tls == nil || !isSilent || wantsRoomToRead {
       // Over TLS it may have been a ticket, which is welcome. Who asks for answers and takes none is not.
@@ -72,9 +88,9 @@ final class OriginConnection: LoopObject {
         try TLSSession(
           client: context, descriptor: descriptor, host: origin.host,
           isAddress: IPAddress(origin.host) != nil, verifies: settings.verifies(origin.host),
-          ticket: worker.tickets.take(origin)))
+          ticket: worker.tickets.take(origin), over: stream.tls))
     } catch {
-      throw .tls(origin.authority, error)
+      throw .tls(origin.name, error)
     }
   }
 
@@ -135,8 +151,11 @@ final class OriginConnection: LoopObject {
 
   /// The next handshake with this origin is shorter with it.
   func keepTicket() {
-    guard let ticket = tls?.takeTicket(), isTrusted else { return }
-    worker.tickets.put(ticket, for: origin)
+    guard isTrusted else { return }
+    if let ticket = tls?.takeTicket() { worker.tickets.put(ticket, for: origin) }
+    if let ticket = tls?.carrier?.takeTicket(), let parent = origin.parent {
+      worker.tickets.put(ticket, for: Origin(parent))
+    }
   }
 
   /// Its certificate was judged as one would be judged now. With a ticket none is looked at again.
@@ -163,6 +182,7 @@ final class OriginPool {
       // What came since epoll was last asked would be taken for the answer to a request not yet sent.
       if connection.isSilent {
         worker.loop.disarm(connection)
+        connection.endIdling()
         return connection
       }
       connection.close()
@@ -183,6 +203,7 @@ final class OriginPool {
     if idleCount >= limits.maxIdleTotal { dropOldest() }
     puts &+= 1
     connection.idleNumber = puts
+    connection.idleSince = worker.loop.now
     idle[connection.origin, default: []].append(connection)
     idleCount += 1
     worker.loop.setInterest(connection, .read)

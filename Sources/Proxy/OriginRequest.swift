@@ -7,6 +7,8 @@ import HTTP
 struct OriginRequest {
   var origin: Origin
   var method: Method
+  /// The target URI that the client asked for, wherever redirects have led since.
+  var asked: [UInt8]
   /// Request line and fields, with the empty line.
   var head: [UInt8]
   /// How content follows, if it does.
@@ -55,6 +57,8 @@ struct Origin: Hashable, Sendable {
   var isConfigured: Bool
   /// The proxy in between. Part of the identity as well: what was connected one way is not used the other way.
   var parent: ParentProxy? = nil
+  /// Its connections end at the parent, which knows from each request where it goes; else they lead through it.
+  var isParent = false
 
   /// Whose connections can carry its requests, by way of a parent or without. In clear a parent's connections are good
   /// for all origins; to an https origin one leads through the parent.
@@ -62,9 +66,20 @@ struct Origin: Hashable, Sendable {
     var carrier = self
     carrier.parent = parent
     guard let parent, !isSecure else { return carrier }
-    return Origin(
-      isSecure: false, host: parent.host, port: parent.port, isConfigured: true, parent: parent)
+    return Origin(parent)
   }
 
   var authority: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+
+  /// What messages call whoever is at the other end of its connections.
+  var name: String { isParent ? parent?.name ?? authority : authority }
+}
+
+extension Origin {
+  /// A parent proxy, as one that is asked itself.
+  init(_ parent: ParentProxy) {
+    self.init(
+      isSecure: parent.isSecure, host: parent.host, port: parent.port, isConfigured: true,
+      parent: parent, isParent: true)
+  }
 }

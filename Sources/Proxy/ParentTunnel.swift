@@ -1,20 +1,24 @@
 // CONNECT to a parent proxy: asks it for a way to an origin over a connection that has just been made, and hands the
 // connection on when there is one. Used by exchanges with https origins and by tunnels of clients.
 //
-//   asking ─▶ 2xx: opened, with what came behind the head
-//      └─▶ anything else, silence, an end: failed
+//   (securing) ─▶ asking ─▶ 2xx: opened, with what came behind the head
+//        └───────────┴─▶ anything else, silence, an end: failed
+//
+// With a parent that is asked over TLS, what is handed on speaks it: a tunnel passes its bytes through, and TLS with an
+// https origin goes inside of it.
 
 import Configuration
 import HTTP
 import IO
 import Platform
+import TLS
 import Telemetry
 
 protocol ParentTunnelDelegate: AnyObject {
   /// - Parameters:
-  ///   - descriptor: the delegate's from here on.
+  ///   - stream: the delegate's from here on.
   ///   - unread: what the other end said at once.
-  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8])
+  func parentTunnel(_ tunnel: ParentTunnel, opened stream: SocketStream, unread: [UInt8])
   func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError)
 }
 
@@ -27,7 +31,11 @@ final class ParentTunnel: LoopObject {
   private let authority: String
   // Held until it is told, and by nothing after.
   private var delegate: (any ParentTunnelDelegate)?
-  private var descriptor: Int32
+  private var stream: SocketStream
+  private var isWatched = false
+  private var isSecuring = false
+  /// Which trust the parent's certificate was judged by.
+  private let trust: Int
   private var output = ByteQueue()
   private var input = ByteQueue()
   private var cursor = HeadCursor()
@@ -43,7 +51,8 @@ final class ParentTunnel: LoopObject {
   ) {
     self.worker = worker
     self.parent = parent
-    self.descriptor = descriptor
+    stream = SocketStream(descriptor)
+    trust = worker.trust
     self.authority = authority
     self.delegate = delegate
     super.init(loop: worker.loop)
@@ -57,21 +66,66 @@ final class ParentTunnel: LoopObject {
 
   override func turnEnded() {
     guard delegate != nil else { return }
-    guard (try? loop.watch(descriptor, self, .read)) != nil else { return fail(.cannotWatch) }
-    flush()
+    guard !isWatched else {
+      if !isSecuring, stream.hasUnread { read() }
+      return
+    }
+    isWatched = (try? loop.watch(stream.descriptor, self, .read)) != nil
+    guard isWatched else { return fail(.cannotWatch) }
+    if parent.isSecure { secure() } else { flush() }
   }
 
   override func ready(_ events: Readiness) {
+    guard !isSecuring else { return shakeHands() }
+    let wantedRoom = stream.wantsRoomToRead
     if events.contains(.write) { flush() }
-    guard delegate != nil, !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error]) else {
-      return
-    }
+    guard delegate != nil,
+      wantedRoom || !events.isDisjoint(with: [.read, .peerFinish, .hangUp, .error])
+    else { return }
     read()
   }
 
+  // MARK: TLS
+
+  private func secure() {
+    let settings = worker.settings.upstreamTLS
+    let context: TLSContext
+    do throws(ProxyError) {
+      context = try settings.context()
+    } catch {
+      return fail(error, .tls)
+    }
+    do throws(TLSFailure) {
+      stream.secure(
+        try TLSSession(
+          client: context, descriptor: stream.descriptor, host: parent.host,
+          isAddress: IPAddress(parent.host) != nil, verifies: settings.verifies(parent.host),
+          ticket: worker.tickets.take(Origin(parent))))
+    } catch {
+      return fail(.tls(parent.name, error), .tls)
+    }
+    isSecuring = true
+    shakeHands()
+  }
+
+  private func shakeHands() {
+    guard delegate != nil, let session = stream.tls else { return }
+    switch session.handshake() {
+    case .done:
+      isSecuring = false
+      flush()
+      if stream.hasUnread { loop.afterTurn(self) }
+    case .wantsRead: loop.setInterest(self, .read)
+    case .wantsWrite: loop.setInterest(self, .write)
+    case .failed(let failure): fail(.tls(parent.name, failure), .tls)
+    }
+  }
+
+  // MARK: Asking
+
   private func flush() {
     while !output.isEmpty {
-      switch Socket.send(descriptor, output.bytes) {
+      switch stream.send(output.bytes) {
       case .bytes(let count): output.consume(count)
       case .wouldBlock:
         loop.setInterest(self, [.read, .write])
@@ -84,13 +138,16 @@ final class ParentTunnel: LoopObject {
   }
 
   private func read() {
-    switch Socket.receive(descriptor, into: loop.receiveBuffer) {
+    switch stream.receive(into: loop.receiveBuffer) {
     case .bytes(let count):
       input.append(UnsafeRawBufferPointer(rebasing: loop.receiveBuffer[0..<count]))
       parse()
-    case .wouldBlock: break
+      if delegate != nil, stream.hasUnread { loop.afterTurn(self) }
+    case .wouldBlock:
+      // The kernel would tell again and again of what cannot be read yet.
+      if stream.wantsRoomToRead { loop.setInterest(self, .write) }
     case .endOfStream: fail(.endedBeforeHead(parent.name, nil))
-    case .failed(let errno): fail(.endedBeforeHead(parent.name, errno))
+    case .failed(let errno): fail(.endedBeforeHead(parent.name, errno, stream.tlsFailure))
     }
   }
 
@@ -128,19 +185,20 @@ final class ParentTunnel: LoopObject {
 
   private func opened() {
     let delegate = self.delegate
-    let descriptor = self.descriptor
-    let unread = Array(input.bytes)
     self.delegate = nil
-    self.descriptor = -1
     loop.unwatch(self)
     unregister()
-    delegate?.parentTunnel(self, opened: descriptor, unread: unread)
+    if trust == worker.trust, let ticket = stream.tls?.takeTicket() {
+      worker.tickets.put(ticket, for: Origin(parent))
+    }
+    delegate?.parentTunnel(self, opened: stream, unread: Array(input.bytes))
   }
 
-  private func fail(_ error: ProxyError) {
-    let delegate = self.delegate
+  private func fail(_ error: ProxyError, _ failure: ConnectFailure = .other) {
+    guard let delegate else { return }
+    worker.metrics.add(.upstreamConnectFailures, failure)
     cancel()
-    delegate?.parentTunnel(self, failed: error)
+    delegate.parentTunnel(self, failed: error)
   }
 
   /// Ends it; the delegate is told nothing.
@@ -148,8 +206,8 @@ final class ParentTunnel: LoopObject {
     guard delegate != nil else { return }
     delegate = nil
     unregister()
-    FileDescriptor.close(raw: descriptor)
-    descriptor = -1
+    stream.tls?.finish()
+    FileDescriptor.close(raw: stream.descriptor)
   }
 }
 

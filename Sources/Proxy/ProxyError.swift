@@ -2,6 +2,8 @@
 // it in `Proxy-Status`, the status code, and the sentence a person reads. Whatever fails between a client's
 // request and an origin's answer ends as one of these, and the constructors below are the list of them.
 
+import ContentCoding
+import Forensics
 import HTTP
 import IO
 import Platform
@@ -13,9 +15,28 @@ struct ProxyError: Error, Sendable {
   /// What to answer while no byte of another answer is out.
   let status: Status
   /// One plain sentence: what happened, to what, and where possible what to do.
-  let detail: String
+  var detail: String
   /// What the client is told to show, with 407 and 401.
   var challenge: Challenge? = nil
+  /// What it was on the wire, where a connection or an attempt at one ended.
+  var fault: Fault? = nil
+  /// What the record of that ending is called.
+  private(set) var record: RecordID? = nil
+
+  /// The same, with what it was on the wire.
+  func met(_ fault: Fault?) -> ProxyError {
+    var error = self
+    error.fault = fault
+    return error
+  }
+
+  /// The same, with the record's name in the sentence, for who looks at it afterwards.
+  func recorded(as id: RecordID) -> ProxyError {
+    var error = self
+    error.record = id
+    error.detail += " (record \(id))"
+    return error
+  }
 
   init(_ type: ProxyStatus.ErrorType, _ detail: String, status: Status? = nil) {
     self.type = type
@@ -227,6 +248,7 @@ struct ProxyError: Error, Sendable {
       case .resolution, .forbidden, .limit, .tls, .other: .destinationUnavailable
       }
     return ProxyError(type, "no connection to \(authority) (\(tried.joined(separator: "; ")))")
+      .met(Fault(attempts))
   }
 
   // MARK: The origin's answer
@@ -234,11 +256,12 @@ struct ProxyError: Error, Sendable {
   static func malformed(_ authority: String, _ refusal: Refusal) -> ProxyError {
     ProxyError(
       .init(refusal.reason),
-      "\(authority) did not answer in proper HTTP: \(refusal.reason.sentence)")
+      "\(authority) did not answer in proper HTTP: \(refusal.reason.sentence)"
+    ).met(Fault(.malformed, own: .malformed))
   }
 
   static func unasked(_ authority: String, _ what: String) -> ProxyError {
-    ProxyError(.protocolError, "\(authority) \(what)")
+    ProxyError(.protocolError, "\(authority) \(what)").met(Fault(.malformed, own: .malformed))
   }
 
   static func endedBeforeHead(
@@ -248,7 +271,8 @@ struct ProxyError: Error, Sendable {
     return ProxyError(
       .connectionTerminated,
       errno.map { "the connection to \(authority) broke before an answer came: \($0)" }
-        ?? "\(authority) closed the connection without an answer")
+        ?? "\(authority) closed the connection without an answer"
+    ).met(Fault(errno))
   }
 
   static func endedInContent(
@@ -258,7 +282,8 @@ struct ProxyError: Error, Sendable {
     return ProxyError(
       .responseIncomplete,
       errno.map { "the connection to \(authority) broke in the middle of the content: \($0)" }
-        ?? "\(authority) closed the connection in the middle of the content")
+        ?? "\(authority) closed the connection in the middle of the content"
+    ).met(Fault(errno))
   }
 
   /// What an origin was doing when it fell silent.
@@ -281,6 +306,7 @@ struct ProxyError: Error, Sendable {
       case .notReading: (.connectionWriteTimeout, "took nothing of the request for")
       }
     return ProxyError(type, "\(authority) \(what) \(limit.inWords) (`upstream.read-timeout`)")
+      .met(Fault(.timeout, own: .deadline))
   }
 
   /// - Parameter isReading: it was to take content; otherwise, to send some.
@@ -288,7 +314,8 @@ struct ProxyError: Error, Sendable {
     ProxyError(
       isReading ? .connectionWriteTimeout : .connectionReadTimeout,
       "\(authority) \(isReading ? "took" : "sent") less than \(rule.minimum) bytes within"
-        + " \(rule.window.inWords) (`upstream.min-progress`)")
+        + " \(rule.window.inWords) (`upstream.min-progress`)"
+    ).met(Fault(.timeout, own: .progress))
   }
 
   // MARK: Here
@@ -299,7 +326,7 @@ struct ProxyError: Error, Sendable {
 
   // MARK: Pages of mirrors
 
-  static func pageTooLarge(_ authority: String, _ limit: Int64) -> ProxyError {
+  static func pageTooLarge(_ authority: String, _ limit: Int) -> ProxyError {
     ProxyError(
       .responseBodySize,
       "the page of \(authority) is larger than \(limit >> 20) MiB, too large to have its links"
@@ -313,6 +340,34 @@ struct ProxyError: Error, Sendable {
         + " through this mirror; ask for it as a forward proxy, or set `ecosystem: none` for the mirror"
     )
   }
+
+  static func damagedPage(
+    _ authority: String, _ coding: ContentCoding, _ fault: ContentCoding.Fault
+  ) -> ProxyError {
+    let what =
+      switch fault {
+      case .truncated: "that ends in the middle"
+      case .noMemory: "for which there is no memory"
+      case .corrupt, .tooLarge: "that cannot be read"
+      }
+    return ProxyError(
+      .responseContentCoding,
+      "\(authority) sent a page compressed with \(coding) \(what); it was not kept, and the next request"
+        + " fetches it again")
+  }
+
+  static func pageOfNoPlace(_ authority: String) -> ProxyError {
+    ProxyError(
+      .protocolError,
+      "\(authority) redirects the page to a URL longer than \(FollowedNote.longestPath) bytes, so that its"
+        + " relative links cannot lead through this mirror; ask for it as a forward proxy")
+  }
+
+  /// Pages that may not be stored, each in memory for its client alone.
+  static let pagesBusy = ProxyError(
+    .proxyInternalError,
+    "too many pages of indexes are being written anew at this moment; try again in a moment",
+    status: .serviceUnavailable)
 
   static let poolBusy = ProxyError(
     .proxyInternalError, "the disk threads have too much to do; try again in a moment",

@@ -22,10 +22,12 @@ struct RedirectChain {
   let asked: TargetURI
   /// The operator named the origin of `asked`, and no other.
   private let isConfigured: Bool
+  /// Of that origin, what the operator's credential is for; nil without one.
+  private let scope: CredentialScope?
   /// Where the request goes now.
   private(set) var target: TargetURI
   private(set) var hops = 0
-  /// It has left the origin that was asked for, and whatever was meant for that one stays behind for good.
+  /// It has left the origin that was asked for, or what of it the operator's credential is for, and whatever was meant for that one stays behind for good.
   private(set) var hasCrossed = false
   /// Fields of the request but for Host.
   private(set) var fields: FieldSection
@@ -33,9 +35,14 @@ struct RedirectChain {
   private var visited: Set<[UInt8]>
   /// What the redirects vary on: part of what chose the answer.
   private var varying: [[UInt8]] = []
+  /// What they say about keeping it.
+  private(set) var terms = RedirectTerms()
 
-  init(_ target: TargetURI, isConfigured: Bool, fields: FieldSection) {
+  init(
+    _ target: TargetURI, isConfigured: Bool, fields: FieldSection, scope: CredentialScope? = nil
+  ) {
     asked = target
+    self.scope = scope
     self.target = target
     self.isConfigured = isConfigured
     self.fields = fields
@@ -58,15 +65,24 @@ struct RedirectChain {
       isConfigured: isConfigured && target.keyPrefix == asked.keyPrefix)
   }
 
+  /// It is where it began, but perhaps for what is behind the `?`.
+  var isWhereAsked: Bool {
+    target.keyPrefix == asked.keyPrefix
+      && target.pathAndQuery.prefix { $0 != 0x3F } == asked.pathAndQuery.prefix { $0 != 0x3F }
+  }
+
   // MARK: Following
 
   /// Goes where a redirect leads.
   /// - Parameters:
   ///   - status, answer: of the redirect.
   ///   - destinations: where the proxy may go. The operator's word for a mirror covers its own origin only.
+  ///   - targets: the fields that speak to this cache before Cache-Control does.
+  ///   - now: in Unix seconds.
   /// - Throws: why it is not followed.
   mutating func follow(
-    _ status: Status, _ answer: FieldSection, by destinations: Destinations
+    _ status: Status, _ answer: FieldSection, by destinations: Destinations,
+    targets: TargetedFields = .standard, now: Int64
   ) throws(ProxyError) {
     let here = target.authority.description
     guard hops < Self.limit else { throw .tooManyRedirects(asked.authority.description) }
@@ -87,13 +103,14 @@ struct RedirectChain {
         throw .prohibited(next.host, IPAddress(host).map { [$0] }).behindRedirect(of: here)
       }
     }
-    if crosses { leaveOrigin() }
+    if crosses || scope?.contains(next) == false { leaveOrigin() }
     target = next
     hops += 1
     guard visited.insert(Self.place(next, hasCrossed: hasCrossed)).inserted else {
       throw .redirectLoop(here)
     }
     varying += answer.all(.vary).map { Array($0) }
+    terms.add(status, answer, targets: targets, now: now)
   }
 
   /// The target of a redirect; nil if there is none that can be used. Its fragment is the client's business.
@@ -143,5 +160,6 @@ struct RedirectChain {
       answer.remove(named: "Alt-Svc")
     }
     for names in varying { answer.append(.vary, names) }
+    terms.tidy(&answer)
   }
 }

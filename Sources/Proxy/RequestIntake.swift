@@ -89,6 +89,12 @@ enum RequestIntake {
     if case .unknown = RequestExpectation.of(head, in: bytes) { throw .unknownExpectation }
 
     let route = try worker.router.route(head, in: bytes, role: role)
+    // CONNECT was asked before the last reload, perhaps.
+    if case .intercepted(let host) = role,
+      !worker.settings.destinations.allows(connectPort: host.authority.port)
+    {
+      throw .deniedTunnel(host.authority.port)
+    }
     if !route.isConfigured,
       !worker.settings.destinations.allows(host: route.target.authority.bareHost)
     {
@@ -111,7 +117,7 @@ enum RequestIntake {
       && [.forward, .origin, .intercept].contains(route.way)
     let upgrade = mayUpgrade ? ProtocolUpgrade.offer(in: fields, version: head.version) : nil
     // Nor does anybody in the operator's name.
-    let credential = upgrade == nil ? shown(head.method, route, fields: &fields, worker) : nil
+    let credential = upgrade == nil ? shown(head.method, route, fields: &fields) : nil
     var resource = worker.settings.rules.classify(route.target.key.span, below: route.below)
     if credential?.isShared == false { resource.terms.policy.kind = .passed }
     var links: MirrorLinks?
@@ -136,11 +142,9 @@ enum RequestIntake {
 
   /// What the origin is shown for a request. Only what reads: the operator's name is not for clients to write with.
   private static func shown(
-    _ method: Method, _ route: Route, fields: inout FieldSection, _ worker: Worker
+    _ method: Method, _ route: Route, fields: inout FieldSection
   ) -> ShownCredential? {
-    guard method == .get || method == .head,
-      let credential = worker.settings.credentials.credential(for: route.target, way: route.way)
-    else { return nil }
+    guard method == .get || method == .head, let credential = route.credential else { return nil }
     switch route.way {
     case .forward, .intercept:
       // Whoever speaks to the origin itself may speak for himself.

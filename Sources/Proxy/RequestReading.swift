@@ -213,7 +213,10 @@ extension ClientConnection {
       }
     case .wouldBlock:
       awaitRoomToRead()
-    case .endOfStream, .failed:
+    case .endOfStream:
+      close(.clientLeft)
+    case .failed(let errno):
+      lostBy = errno
       close(.clientLeft)
     }
   }

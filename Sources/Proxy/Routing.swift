@@ -40,6 +40,10 @@ struct Route {
   var links: MirrorLinks? = nil
   /// What the mirror knows of its paths.
   var below: PathRules.Below? = nil
+  /// What the origin may be shown in the operator's name.
+  var credential: ShownCredential? = nil
+  /// Whose files its pages are believed about; nil where nothing they say counts.
+  var digestHosts: DigestHosts? = nil
 }
 
 struct Router: Sendable {
@@ -52,8 +56,12 @@ struct Router: Sendable {
     var files: [HostPattern]
     var links: MirrorLinks?
     var ecosystem: Ecosystem?
-    /// What its requests take along; it makes their keys others.
-    var credential: ShownCredential?
+    /// The entry of `upstream.credentials` that it gets itself.
+    var entry: Int?
+
+    var digestHosts: DigestHosts? {
+      ecosystem == .pypi ? DigestHosts(own: Array(base.keyPrefix), files: files) : nil
+    }
   }
 
   private let mirrors: [Mirror]
@@ -79,7 +87,7 @@ struct Router: Sendable {
         name: name, base: base, keyPrefix: base.key, files: mirror.files.filter { $0 != .any },
         links: isPlain ? nil : MirrorLinks(publicURL: root, name: name, base: base),
         ecosystem: Ecosystem(rawValue: mirror.ecosystem.rawValue),
-        credential: credentials.credential(for: base, way: .mirror))
+        entry: credentials.entry(for: base))
     }
     names = mirrors.all.map(\.name)
   }
@@ -95,22 +103,22 @@ struct Router: Sendable {
     let target = head.targetRange
     guard let first = target.first else { return 0 }
     var outcome = TargetKey.Outcome.notKeyed
+    var naming = UpstreamCredentials.Naming.forward
     switch role {
     case .origin(let base):
-      guard credentials.isEmpty, bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
+      naming = .origin
+      guard bytes[first] == 0x2F, !Self.mayClimb(target, in: bytes),
         Authority.faultOfHost(head, in: bytes) == nil
       else { return 0 }
       let prefix = base.key
       outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, target, into: buffer)
     case .intercepted(let host):
-      guard !credentials.concernForward, bytes[first] == 0x2F,
-        !Self.hasFragment(target, in: bytes),
+      guard bytes[first] == 0x2F, !Self.hasFragment(target, in: bytes),
         let field = host.agreeingField(head, in: bytes)
       else { return 0 }
       outcome = unsafe TargetKey.write(
         .https, authority: field, pathAndQuery: target, in: bytes, into: buffer)
     case .proxy where bytes[first] != 0x2F:
-      guard !credentials.concernForward else { return 0 }
       let nothing: [UInt8] = []
       outcome = unsafe TargetKey.write(head, in: bytes, origin: nothing.span, into: buffer)
     case .proxy:
@@ -119,24 +127,22 @@ struct Router: Sendable {
       let rest = segment.upperBound..<target.upperBound
       if let mirror = mirror(named: segment, in: bytes) {
         if FilesPath.isMeant(by: rest, in: bytes) {
-          guard credentials.isEmpty, !Self.hasFragment(rest, in: bytes),
-            let files = FilesPath(rest, in: bytes)
-          else { return 0 }
+          guard !Self.hasFragment(rest, in: bytes), let files = FilesPath(rest, in: bytes) else {
+            return 0
+          }
+          naming = .files(of: mirrors[mirror].entry)
+          if credentials.mayConcern(naming), Self.mayClimb(files.path, in: bytes) { return 0 }
           outcome = unsafe TargetKey.write(
             files.scheme, authority: files.authority, pathAndQuery: files.path, in: bytes,
             into: buffer)
           break
         }
+        naming = .mirror
         guard !Self.mayClimb(rest, in: bytes) else { return 0 }
         let prefix = mirrors[mirror].keyPrefix
         outcome = unsafe TargetKey.write(prefix: prefix.span, path: bytes, rest, into: buffer)
-        if let credential = mirrors[mirror].credential {
-          guard case .key(let count, _) = outcome else { return 0 }
-          return Self.append(credential, behind: count, in: buffer)
-        }
-      } else if credentials.isEmpty, Self.isHost(segment, in: bytes),
-        !Self.hasFragment(target, in: bytes)
-      {
+      } else if Self.isHost(segment, in: bytes), !Self.hasFragment(target, in: bytes) {
+        naming = .prefix
         // Some clients write the colon of a port as %3A.
         let isEscaped = Self.endsInEscapedHTTPSPort(segment, in: bytes)
         outcome = unsafe TargetKey.write(
@@ -146,19 +152,30 @@ struct Router: Sendable {
       }
     }
     guard case .key(let count, _) = outcome else { return 0 }
-    return count
+    return credentials.mayConcern(naming) ? mark(count, naming, in: buffer) : count
   }
 
-  /// Makes a key that of what is fetched with a credential.
-  /// - Returns: its length; 0 when such answers are not stored.
-  private static func append(
-    _ credential: ShownCredential, behind count: Int, in buffer: UnsafeMutableBufferPointer<UInt8>
+  /// Makes a key that of what is fetched with a credential, where there is one for it.
+  /// - Returns: its length; 0 when such answers are not stored, or the long way has to say.
+  private func mark(
+    _ count: Int, _ naming: UpstreamCredentials.Naming,
+    in buffer: UnsafeMutableBufferPointer<UInt8>
   ) -> Int {
-    let end = count + credential.keySuffix.count
-    guard credential.isShared, end <= buffer.count else { return 0 }
-    for index in credential.keySuffix.indices {
-      buffer[count + index] = credential.keySuffix[index]
+    let key = UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: buffer[..<count]))
+    // Paths with dots have gone the long way, where an entry could be meant that shares.
+    guard
+      case .entry(let index) = credentials.verdict(
+        on: Span<UInt8>(_unsafeBytes: key), hasDots: false, naming)
+    else { return count }
+    switch naming {
+    // A client's own credentials go first there, or its path is yet to be looked at.
+    case .forward, .prefix: return 0
+    case .mirror, .origin, .files: break
     }
+    let suffix = credentials.keySuffix(index)
+    let end = count + suffix.count
+    guard credentials.isShared(index, naming), end <= buffer.count else { return 0 }
+    for place in suffix.indices { buffer[count + place] = suffix[place] }
     return end
   }
 
@@ -185,8 +202,20 @@ struct Router: Sendable {
   func route(
     _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole
   ) throws(ProxyError) -> Route {
+    var naming: UpstreamCredentials.Naming?
+    var route = try route(head, in: bytes, role: role, &naming)
+    if let naming { route.credential = credentials.credential(for: route.target, naming) }
+    return route
+  }
+
+  /// - Parameter naming: whose word the target is.
+  private func route(
+    _ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>, role: ListenerRole,
+    _ naming: inout UpstreamCredentials.Naming?
+  ) throws(ProxyError) -> Route {
     let parsed = RequestTarget.parse(head, in: bytes)
     if case .intercepted(let host) = role {
+      naming = .forward
       return Route(
         target: try host.target(parsed, head, in: bytes), way: .intercept, isConfigured: false)
     }
@@ -206,13 +235,15 @@ struct Router: Sendable {
         throw ProxyError(
           .requestDenied, "this listener serves one origin only and is no forward proxy")
       }
+      naming = .forward
       return Route(target: try target(of: head, in: bytes), way: .forward, isConfigured: false)
     case .origin(let range):
       if case .origin(let base) = role {
+        naming = .origin
         let target = try below(base, path: range, in: bytes)
         return Route(target: target, way: .origin, isConfigured: true)
       }
-      return try routePath(range, in: bytes)
+      return try routePath(range, in: bytes, &naming)
     }
   }
 
@@ -228,8 +259,10 @@ struct Router: Sendable {
 
   /// A path on the proxy's own address: a mirror's, or one that begins with a host.
   private func routePath(
-    _ range: Range<Int>, in bytes: borrowing Span<UInt8>
+    _ range: Range<Int>, in bytes: borrowing Span<UInt8>,
+    _ naming: inout UpstreamCredentials.Naming?
   ) throws(ProxyError) -> Route {
+    naming = .prefix
     if let tunnelled = RequestTarget.tunnelledHTTPS(
       in: bytes, range.lowerBound + 1..<range.upperBound),
       case .absolute(let scheme, let authority, let path) = tunnelled
@@ -242,7 +275,9 @@ struct Router: Sendable {
     let rest = segment.upperBound..<range.upperBound
     if let index = mirror(named: segment, in: bytes) {
       let mirror = mirrors[index]
+      naming = .mirror
       if FilesPath.isMeant(by: rest, in: bytes) {
+        naming = .files(of: mirror.entry)
         return try routeFiles(mirror, rest, in: bytes)
       }
       let target = try below(mirror.base, path: rest, in: bytes)
@@ -250,7 +285,7 @@ struct Router: Sendable {
         target: target, way: .mirror, isConfigured: true, links: mirror.links,
         below: mirror.ecosystem.map {
           PathRules.Below($0, baseCount: mirror.keyPrefix.count)
-        })
+        }, digestHosts: mirror.digestHosts)
     }
     if Self.isHost(segment, in: bytes) {
       return Route(
@@ -277,7 +312,8 @@ struct Router: Sendable {
     let isNamed = mirror.files.contains { $0.matches(name: target.authority.bareHost) }
     return Route(
       target: target, way: .mirror, isConfigured: isOwn || isNamed, links: mirror.links,
-      below: mirror.ecosystem.map { PathRules.Below($0, baseCount: target.keyPathStart + 1) })
+      below: mirror.ecosystem.map { PathRules.Below($0, baseCount: target.keyPathStart + 1) },
+      digestHosts: isOwn || isNamed ? mirror.digestHosts : nil)
   }
 
   /// Where a request for a page of an index is sent that asks for it by another name than the index has it under
@@ -293,6 +329,15 @@ struct Router: Sendable {
       return nil
     }
     let rest = bytes.copy(segment.upperBound..<head.targetRange.upperBound)
+    let mirror = mirrors[index]
+    // What is a file is none of them, though its name would do for a project's.
+    let target = mirror.base.appending(rest.prefix { $0 != 0x3F })
+    if let kind = PathRules.match(
+      target.key.span, below: PathRules.Below(.pypi, baseCount: mirror.keyPrefix.count))?.kind,
+      !kind.hasLinks
+    {
+      return nil
+    }
     var path = rest.prefix { $0 != 0x3F }.dropFirst()
     // A mirror of a whole host has its index at `simple/`.
     let simple = Array("simple/".utf8)

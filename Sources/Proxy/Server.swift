@@ -3,6 +3,7 @@
 
 import Caching
 import Configuration
+import Forensics
 import HTTP
 import IO
 import Logging
@@ -71,7 +72,9 @@ package final class Server: Sendable {
       shared = Shared(
         store: store, disk: try DiskPool(),
         resolver: try lookup.map { try Resolver(lookup: $0) } ?? Resolver(), registry: registry,
-        accessLog: try Self.openAccessLog(configuration.log), logger: logger,
+        accessLog: try Self.openAccessLog(configuration.log),
+        endings: EndingDesk(log: EndingLog.open(configuration.resets, logger: logger)),
+        logger: logger,
         via: Self.pseudonym(), gate: UpstreamGate(GateLimits(configuration.upstream)),
         onDrained: {
           drained.withLock { $0 += 1 }
@@ -175,6 +178,7 @@ package final class Server: Sendable {
     Reference.keepStart(started, in: &configuration)
     configuration.renewIdentities(from: asked)
     shared.accessLog?.reopen()
+    shared.endings.log?.reopen()
     shared.authenticator.use(configuration.auth.users)
     shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
     let settings = Self.settings(configuration, own: ownDescriptors, shared.logger)
@@ -210,6 +214,7 @@ package final class Server: Sendable {
     store.endWaiting()
     shared.disk.shutdown()
     shared.accessLog?.close()
+    shared.endings.close()
     store.close()
   }
 
@@ -270,6 +275,14 @@ package final class Server: Sendable {
         ?? "\(report.trouble.sentence) (\(report.count) times)"
     }
   }
+
+  var endings: EndingDesk { shared.endings }
+
+  /// The youngest records of endings, youngest first.
+  package func recentEndings(_ count: Int = 100) -> [EndingRecord] { shared.endings.recent(count) }
+
+  /// Judges for good what waits for more evidence, as time would.
+  package func finishEndings() { shared.endings.finish(all: true) }
 
   /// `/api/status`.
   func statusJSON(isDraining: Bool) -> [UInt8] {

@@ -10,6 +10,7 @@
 import Caching
 import HTTP
 import Storage
+import Telemetry
 
 /// Answers of the admin API about a store.
 package enum StoreAPI {

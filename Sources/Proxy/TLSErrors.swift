@@ -7,33 +7,38 @@ import TLS
 extension ProxyError {
   /// A handshake that failed, or a connection over TLS that broke.
   static func tls(_ authority: String, _ failure: TLSFailure) -> ProxyError {
-    switch failure {
-    case .certificate(let problem):
-      ProxyError(
-        .tlsCertificateError, "the certificate of \(authority) is refused: \(problem.sentence)")
-    case .alertReceived(let alert):
-      ProxyError(
-        .tlsAlertReceived,
-        "\(authority) ended the TLS connection with the alert \(alert) (\(alert.code))")
-    case .protocolError(let reason, let alert):
-      ProxyError(
-        .tlsProtocolError,
-        "TLS with \(authority) failed: \(reason)\(alert.map { "; told it \($0)" } ?? "")")
-    case .plainHTTP, .notTLS:
-      ProxyError(
-        .tlsProtocolError,
-        "\(authority) does not speak TLS on this port; is it an http address?")
-    case .truncated:
-      ProxyError(
-        .connectionTerminated,
-        "\(authority) closed the connection in the middle of the TLS handshake")
-    case .connection(let errno):
-      ProxyError(
-        .connectionTerminated, "the connection to \(authority) broke in the TLS handshake: \(errno)"
-      )
-    case .unavailable(let reason):
-      ProxyError(.proxyInternalError, "TLS with \(authority) could not be begun: \(reason)")
-    }
+    let error: ProxyError =
+      switch failure {
+      case .certificate(let problem):
+        ProxyError(
+          .tlsCertificateError, "the certificate of \(authority) is refused: \(problem.sentence)")
+      case .alertReceived(let alert):
+        ProxyError(
+          .tlsAlertReceived,
+          "\(authority) ended the TLS connection with the alert \(alert) (\(alert.code))")
+      case .protocolError(let reason, let alert):
+        ProxyError(
+          .tlsProtocolError,
+          "TLS with \(authority) failed: \(reason)\(alert.map { "; told it \($0)" } ?? "")")
+      case .plainHTTP, .notTLS:
+        ProxyError(
+          .tlsProtocolError,
+          "\(authority) does not speak TLS on this port; is it an http address?")
+      case .truncated:
+        ProxyError(
+          .connectionTerminated,
+          "\(authority) closed the connection in the middle of the TLS handshake")
+      case .connection(let errno):
+        ProxyError(
+          .connectionTerminated,
+          "the connection to \(authority) broke in the TLS handshake: \(errno)"
+        )
+      case .unavailable(let reason):
+        ProxyError(.proxyInternalError, "TLS with \(authority) could not be begun: \(reason)")
+      }
+    // What never began ended nothing.
+    if case .unavailable = failure { return error }
+    return error.met(Fault(failure))
   }
 
   /// A connection that had been made, and broke over TLS.
@@ -41,27 +46,30 @@ extension ProxyError {
   {
     let place = isInContent ? "in the middle of the content" : "before an answer came"
     let type: ProxyStatus.ErrorType = isInContent ? .responseIncomplete : .connectionTerminated
-    return switch failure {
-    case .truncated:
-      ProxyError(
-        type, "\(authority) closed the TLS connection \(place), without saying so (close_notify)")
-    case .alertReceived(let alert):
-      ProxyError(
-        isInContent ? type : .tlsAlertReceived,
-        "\(authority) ended the TLS connection \(place) with the alert \(alert) (\(alert.code))")
-    case .protocolError(let reason, _):
-      ProxyError(
-        isInContent ? type : .tlsProtocolError, "TLS with \(authority) broke \(place): \(reason)")
-    default:
-      ProxyError(type, "TLS with \(authority) broke \(place)")
-    }
+    let error: ProxyError =
+      switch failure {
+      case .truncated:
+        ProxyError(
+          type, "\(authority) closed the TLS connection \(place), without saying so (close_notify)")
+      case .alertReceived(let alert):
+        ProxyError(
+          isInContent ? type : .tlsAlertReceived,
+          "\(authority) ended the TLS connection \(place) with the alert \(alert) (\(alert.code))")
+      case .protocolError(let reason, _):
+        ProxyError(
+          isInContent ? type : .tlsProtocolError, "TLS with \(authority) broke \(place): \(reason)")
+      default:
+        ProxyError(type, "TLS with \(authority) broke \(place)")
+      }
+    return error.met(Fault(failure))
   }
 
   static func handshakeTimedOut(_ authority: String, _ limit: Duration) -> ProxyError {
     ProxyError(
       .connectionTimeout,
       "\(authority) did not complete the TLS handshake within \(limit.inWords)"
-        + " (`upstream.connect-timeout`)")
+        + " (`upstream.connect-timeout`)"
+    ).met(Fault(.timeout, own: .deadline))
   }
 
   static func cannotIntercept(_ authority: String, _ failure: TLSFailure) -> ProxyError {

@@ -44,7 +44,8 @@ extension TransactionDriver {
   }
 
   func answer(
-    _ plan: Answers.Plan, from entry: StoredEntry, now: Int64, residentEnd: Int64
+    _ plan: Answers.Plan, from entry: StoredEntry, page: RewrittenPage? = nil, now: Int64,
+    residentEnd: Int64
   ) {
     begin(plan, entry.response, length: entry.contentLength, now: now)
     guard let content = plan.content, client.phase == .answering else {
@@ -52,15 +53,22 @@ extension TransactionDriver {
       answerSent()
       return
     }
+    if let page, plan.contentLength > Int64(worker.scratch.room) {
+      // Sent from where it lies, as the client takes it.
+      if case .parts(let parts) = plan.kind {
+        client.content = ContentSource(page: page, parts: parts)
+      } else {
+        client.content = ContentSource(page: page, range: content)
+      }
+      client.flushScratch()
+      client.advance()
+      return
+    }
     switch entry.body {
     case .inline where content.isEmpty:
       if case .parts(let parts) = plan.kind { writeParts(parts, of: entry.inlineBody) }
       client.flushScratch()
       answerSent()
-    case .inline where content.count > worker.scratch.room:
-      client.content = ContentSource(page: entry, range: content)
-      client.flushScratch()
-      client.advance()
     case .inline:
       let range = Int(content.lowerBound)..<Int(content.upperBound)
       worker.scratch.append(UnsafeRawBufferPointer(rebasing: entry.inlineBody[range]))
@@ -136,12 +144,24 @@ extension TransactionDriver {
     case .resident:
       answer(piece.plan, from: piece.entry, now: loop.wallSeconds, residentEnd: piece.end)
     case .short, .failed:
-      // Nobody has been told that it is a hit: so it is a miss.
-      if case .blob(let file) = piece.entry.body { worker.store.reportDamaged(file) }
-      unreadable = piece.entry
-      entry = nil
-      carryOut(machine.storedContentUnreadable())
+      storedUnreadable(piece.entry)
     }
+  }
+
+  /// Nobody has been told that it is a hit: so it is a miss.
+  func storedUnreadable(_ source: StoredEntry?) {
+    if let source {
+      if case .blob(let file) = source.body { worker.store.reportDamaged(file) }
+      unreadable = source
+    }
+    entry = nil
+    // Whatever brought it, another fill or a confirmation, has no part in what comes now.
+    fill = nil
+    interest = nil
+    isCollapsed = false
+    isConfirmed = false
+    hintsRelayed = 0
+    carryOut(machine.storedContentUnreadable())
   }
 
   func answerGrowing() {

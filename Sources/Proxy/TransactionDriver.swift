@@ -6,6 +6,7 @@
 // what goes to the origin as it is, TransactionContent.swift the content of the request.
 
 import Caching
+import Forensics
 import HTTP
 import IO
 import Mirrors
@@ -29,7 +30,7 @@ final class TransactionDriver: ExchangeConsumer {
   /// An answer that is gathered whole, to be written anew.
   var gathering: Gathering?
   /// What has become of it.
-  var page: StoredEntry?
+  var page: RewrittenPage?
   /// Turned out to be unreadable when it was to be sent.
   var unreadable: StoredEntry?
   var validationReason = CacheStatus.ForwardReason.uriMiss
@@ -269,7 +270,7 @@ final class TransactionDriver: ExchangeConsumer {
     relayHead = head
     worker.invalidate(after: request, head)
     headWatch?.hear(
-      head, for: request, on: loop, via: worker.via, isFollowed: exchange.hasCrossed)
+      head, for: request, on: loop, via: worker.via, along: exchange.followed)
     if head.status.kind == .serverError, !machine.isAnswering, mayServeStale(.answered(head.status))
     {
       standIn(for: head.status)
@@ -277,7 +278,7 @@ final class TransactionDriver: ExchangeConsumer {
       client.advance()
       return
     }
-    if gather(head, isFromFill: false) {
+    if gather(head, along: exchange.followed, isFromFill: false) {
       client.advance()
       return
     }
@@ -368,9 +369,10 @@ final class TransactionDriver: ExchangeConsumer {
     carryOut(machine.storedContentFailed())
   }
 
-  func clientLeft(_ ending: ClientEnding) {
+  func clientLeft(_ ending: ClientEnding, _ recordID: RecordID?) {
     guard !isOver else { return }
     record.ending = ending
+    record.recordID = recordID
     let effects = machine.clientLeft()
     carryOut(effects)
   }

@@ -177,9 +177,11 @@ extension TransactionDriver {
   /// The fill this transaction leads turned out to be for it alone.
   /// - Parameters:
   ///   - exchange: goes on reporting here; nil when all of the answer has come.
+  ///   - chain: the redirects that led to it.
   ///   - begun: content that has come already.
   func takeOver(
-    _ exchange: Exchange?, _ head: ResponseHead, begun: [UInt8], isComplete: Bool, why: StaticString
+    _ exchange: Exchange?, _ head: ResponseHead, along chain: RedirectChain?, begun: [UInt8],
+    isComplete: Bool, why: StaticString
   ) {
     guard !isOver else {
       exchange?.cancel()
@@ -190,7 +192,7 @@ extension TransactionDriver {
     self.exchange = exchange
     relayHead = head
     relayDetail = why
-    if gather(head, begun: begun, isFromFill: true) {
+    if gather(head, along: chain, begun: begun, isFromFill: true) {
       if !isOver, isComplete { gatheringEnded() }
       client.advance()
       return

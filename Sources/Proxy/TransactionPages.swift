@@ -12,20 +12,13 @@ extension TransactionDriver {
   /// An answer that is gathered because it may not be stored.
   struct Gathering {
     var head: ResponseHead
+    /// What its links are relative to.
+    var base: TargetURI
     var content: [UInt8]
+    /// What it may take of the memory for pages.
+    var claim: PageBudget.Claim?
     /// It came from the fill this transaction led, and not from a request of its own.
     var isFromFill: Bool
-  }
-
-  /// What a pool thread has made of a page.
-  final class Rewriting: Sendable {
-    let source: StoredEntry?
-    let outcome: PageRewriter.Outcome
-
-    init(_ source: StoredEntry?, _ outcome: PageRewriter.Outcome) {
-      self.source = source
-      self.outcome = outcome
-    }
   }
 
   /// Bytes of a page's path; where it is longer, its links are left as they are.
@@ -43,23 +36,22 @@ extension TransactionDriver {
 
   /// Why a page of the right type can all the same not be read.
   private func obstacle(
-    _ fields: FieldSection, length: Int64?, limit: Int64
+    _ fields: FieldSection, length: Int64?, limit: Int
   ) -> ProxyError? {
-    if let coding = fields.combinedValue(.contentEncoding), !coding.isEmpty,
-      !coding.span.equalsToken("identity")
-    {
-      return .codedPage(request.origin.authority, String(decoding: coding, as: UTF8.self))
+    if case .unreadable(let coding) = PageCoding(fields) {
+      return .codedPage(request.origin.authority, coding)
     }
-    if let length, length > limit { return .pageTooLarge(request.origin.authority, limit) }
+    if let length, length > Int64(limit) { return .pageTooLarge(request.origin.authority, limit) }
     return nil
   }
 
-  private func rewriter(_ document: LinkedDocument) -> PageRewriter? {
-    request.links.map {
+  private func rewriter(
+    _ document: LinkedDocument, _ fields: FieldSection, base: TargetURI
+  ) -> PageRewriter? {
+    request.links.map { links in
       PageRewriter(
-        page: request.target, document: document, links: $0,
-        digests: request.route.way == .mirror && request.route.isConfigured
-          && request.route.below?.ecosystem == .pypi ? worker.shared.digests : nil,
+        base: base, document: document, links: links, coding: PageCoding(fields),
+        digests: request.route.digestHosts.map { (worker.shared.digests, $0) },
         hasher: worker.hasher)
     }
   }
@@ -68,39 +60,34 @@ extension TransactionDriver {
 
   /// Answers with a stored page, its links written anew.
   func answerRewritten(_ entry: StoredEntry, _ document: LinkedDocument) {
-    guard let rewriter = rewriter(document) else { return }
-    if let error = obstacle(
-      entry.response.fields, length: entry.contentLength, limit: PageRewriter.limit)
-    {
+    let fields = entry.response.fields
+    if let error = obstacle(fields, length: entry.contentLength, limit: PageRewriter.limit) {
       carryOut(machine.rewritingFailed(error))
       return
     }
-    let pages = worker.shared.pages
-    if let page = pages.page(of: entry, links: rewriter.links) { return answerPage(page) }
-    onPool {
-      // Whoever came first may have made it meanwhile.
-      if let page = pages.page(of: entry, links: rewriter.links) {
-        return Rewriting(entry, .page(page))
-      }
-      let outcome = rewriter.rewrite(entry)
-      if case .page(let page) = outcome { pages.add(page, of: entry, links: rewriter.links) }
-      return Rewriting(entry, outcome)
+    guard let base = entry.response.base(asked: request.target) else {
+      carryOut(machine.rewritingFailed(.pageOfNoPlace(request.origin.authority)))
+      return
     }
+    guard let rewriter = rewriter(document, fields, base: base) else { return }
+    let (page, isFirst) = worker.shared.pages.page(
+      of: entry, links: rewriter.links, claiming: rewriter.cost(entry), on: worker.disk,
+      telling: Follower(mailbox: loop.mailbox, id: id)
+    ) { claim in rewriter.rewrite(entry, claim) }
+    if isFirst { worker.metrics.add(.pagesRewritten) }
+    if let page { answerPage(page) }
   }
 
-  private func onPool(_ work: @escaping @Sendable () -> Rewriting) {
-    let mailbox = loop.mailbox
-    let id = id
-    let isTaken = worker.disk.submit {
-      mailbox.post(
-        Letter(to: id, subject: LetterSubject.pageRewritten.rawValue, payload: work()))
-    }
-    if !isTaken { rewritten(Rewriting(nil, .tooLarge), isBusy: true) }
-  }
-
-  func rewritten(_ rewriting: Rewriting, isBusy: Bool = false) {
+  func rewritten(_ rewriting: Rewriting) {
     let gathered = gathering
     gathering = nil
+    func failed(_ error: ProxyError) {
+      if let gathered {
+        gatheringFailed(gathered, error)
+      } else {
+        carryOut(machine.rewritingFailed(error))
+      }
+    }
     switch rewriting.outcome {
     case .page(let page):
       guard let gathered else { return answerPage(page) }
@@ -109,45 +96,48 @@ extension TransactionDriver {
         gathered.isFromFill
           ? machine.fillSaid(.yoursAlone, collapsed: false) : machine.originHeadArrived())
     case .tooLarge:
-      let error: ProxyError =
-        isBusy ? .poolBusy : .pageTooLarge(request.origin.authority, PageRewriter.limit)
-      if let gathered {
-        gatheringFailed(gathered, error)
-      } else {
-        carryOut(machine.rewritingFailed(error))
-      }
+      failed(.pageTooLarge(request.origin.authority, PageRewriter.limit))
+    case .busy:
+      failed(.poolBusy)
+    case .damaged(let coding, let fault):
+      // Stored, it would be an error for as long as it is fresh.
+      if rewriting.source != nil { worker.store.remove(request.key) }
+      failed(.damagedPage(request.origin.authority, coding, fault))
     case .unreadable:
-      // Nobody has been told that it is a hit: so it is a miss.
-      if let source = rewriting.source {
-        if case .blob(let file) = source.body { worker.store.reportDamaged(file) }
-        unreadable = source
-      }
-      entry = nil
-      carryOut(machine.storedContentUnreadable())
+      storedUnreadable(rewriting.source)
     }
   }
 
-  func answerPage(_ page: StoredEntry) {
+  func answerPage(_ page: RewrittenPage) {
     let now = loop.wallSeconds
-    let length = page.contentLength
-    let plan = Answers.plan(request, page.response, length: length, received: length, now: now)
-    answer(plan, from: page, now: now, residentEnd: 0)
+    let length = page.entry.contentLength
+    let plan = Answers.plan(
+      request, page.entry.response, length: length, received: length, now: now)
+    answer(plan, from: page.entry, page: page, now: now, residentEnd: 0)
   }
 
   // MARK: Pages that may not be stored
 
   /// Takes an answer in that is for this client alone and has to be written anew.
+  /// - Parameter chain: the redirects that led to it.
   /// - Returns: whether it is one.
-  func gather(_ head: ResponseHead, begun: [UInt8] = [], isFromFill: Bool) -> Bool {
+  func gather(
+    _ head: ResponseHead, along chain: RedirectChain?, begun: [UInt8] = [], isFromFill: Bool
+  ) -> Bool {
     guard linkedDocument(head.status, head.fields) != nil else { return false }
     // Of a page nobody has seen nothing can be said but that it is there.
     if request.method == .head, !isFromFill { return false }
     var length: Int64?
     if case .length(let announced) = head.framing { length = Int64(clamping: announced) }
-    let gathering = Gathering(head: head, content: begun, isFromFill: isFromFill)
-    if let error = obstacle(
-      head.fields, length: length, limit: PageRewriter.gatheringLimit)
-    {
+    var gathering = Gathering(
+      head: head, base: chain?.target ?? request.target, content: begun, isFromFill: isFromFill)
+    var error = obstacle(head.fields, length: length, limit: PageRewriter.gatheringLimit)
+    if error == nil {
+      let expected = Int(clamping: length ?? Int64(max(begun.count, Self.gatheringStep)))
+      gathering.claim = worker.shared.pages.budget.claimNow(PageRewriter.cost(expected))
+      if gathering.claim == nil { error = .pagesBusy }
+    }
+    if let error {
       dropExchange()
       gatheringFailed(gathering, error)
       return true
@@ -156,20 +146,40 @@ extension TransactionDriver {
     return true
   }
 
+  /// Bytes that are claimed for an answer whose length is not known, to begin with.
+  private static var gatheringStep: Int { 64 << 10 }
+
   func gatherContent(_ bytes: UnsafeRawBufferPointer) {
     // Not held beside: the content would be copied with every piece.
-    guard let count = gathering?.content.count else { return }
-    guard count + bytes.count <= Int(PageRewriter.gatheringLimit) else {
+    guard let had = gathering?.content.count else { return }
+    let count = had + bytes.count
+    var error: ProxyError?
+    if count > PageRewriter.gatheringLimit {
+      error = .pageTooLarge(request.origin.authority, PageRewriter.gatheringLimit)
+    } else if gathering?.head.framing == .chunked || gathering?.head.framing == .untilClose,
+      count.nextPowerOfTwo > had.nextPowerOfTwo,
+      gathering?.claim?.grow(to: PageRewriter.cost(count.nextPowerOfTwo)) != true
+    {
+      error = .pagesBusy
+    }
+    if let error {
       guard let gathered = gathering else { return }
       gathering = nil
       dropExchange()
-      return gatheringFailed(
-        gathered, .pageTooLarge(request.origin.authority, PageRewriter.gatheringLimit))
+      return gatheringFailed(gathered, error)
     }
     gathering?.content.append(contentsOf: bytes)
   }
 
   func gatheringFailed(_ gathered: Gathering, _ error: ProxyError) {
+    // Nothing of it has been shown to anybody: what is stored may do, as if it had not begun to come.
+    if error.isOutage, mayServeStale(.disconnected) {
+      standIn(for: nil)
+      carryOut(
+        gathered.isFromFill
+          ? machine.fillSaid(.failedButStale, collapsed: false) : machine.originFailedButStale())
+      return
+    }
     carryOut(
       gathered.isFromFill
         ? machine.fillSaid(.failed(error), collapsed: false) : machine.originFailed(error))
@@ -177,9 +187,9 @@ extension TransactionDriver {
 
   /// All of it has come.
   func gatheringEnded() {
-    guard let gathered = gathering,
+    guard let gathered = gathering, let claim = gathered.claim,
       let document = linkedDocument(gathered.head.status, gathered.head.fields),
-      let rewriter = rewriter(document)
+      let rewriter = rewriter(document, gathered.head.fields, base: gathered.base)
     else { return }
     var fields = gathered.head.fields
     Forwarding.tidyResponse(&fields, version: gathered.head.version, via: worker.via)
@@ -191,6 +201,24 @@ extension TransactionDriver {
       targets: worker.store.targets)
     let content = gathered.content
     gathering?.content = []
-    onPool { Rewriting(nil, rewriter.rewrite(content, of: response)) }
+    worker.metrics.add(.pagesRewritten)
+    let mailbox = loop.mailbox
+    let id = id
+    let isTaken = worker.disk.submit {
+      mailbox.post(
+        Letter(
+          to: id, subject: LetterSubject.pageRewritten.rawValue,
+          payload: Rewriting(nil, rewriter.rewrite(content, of: response, claim))))
+    }
+    if !isTaken { rewritten(Rewriting(nil, .busy)) }
+  }
+}
+
+extension Int {
+  /// The least power of two that is as large, from the step on in which answers are gathered.
+  fileprivate var nextPowerOfTwo: Int {
+    var power = 64 << 10
+    while power < self, power < 1 << 40 { power *= 2 }
+    return power
   }
 }

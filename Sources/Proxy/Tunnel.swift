@@ -6,6 +6,7 @@
 //        └─ failed: an answer that says why
 
 import Configuration
+import Forensics
 import HTTP
 import IO
 import Platform
@@ -105,26 +106,23 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
         worker: worker, parent: parent, descriptor: socket.release(), authority: "\(authority)",
         delegate: self)
     } else {
-      connected(socket.release())
+      connected(SocketStream(socket.release()))
     }
   }
 
-  private func connected(_ descriptor: Int32, unread: [UInt8] = []) {
+  private func connected(_ stream: SocketStream, unread: [UInt8] = []) {
     record.status = .ok
-    open(
-      SocketStream(descriptor),
-      answer: Self.established + unread)
+    open(stream, answer: Self.established + unread)
   }
 
-  func parentTunnel(_ tunnel: ParentTunnel, opened descriptor: Int32, unread: [UInt8]) {
+  func parentTunnel(_ tunnel: ParentTunnel, opened stream: SocketStream, unread: [UInt8]) {
     parentTunnel = nil
-    guard !isOver else { return FileDescriptor.close(raw: descriptor) }
-    connected(descriptor, unread: unread)
+    guard !isOver else { return FileDescriptor.close(raw: stream.descriptor) }
+    connected(stream, unread: unread)
   }
 
   func parentTunnel(_ tunnel: ParentTunnel, failed error: ProxyError) {
     parentTunnel = nil
-    worker.metrics.add(.upstreamConnectFailures, .other)
     fail(error)
   }
 
@@ -149,6 +147,16 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   private func fail(_ error: ProxyError) {
     guard !isOver else { return }
     isOver = true
+    var error = error
+    if let fault = error.fault {
+      var evidence = Evidence(Ending(.upstream, .connect, fault.means))
+      evidence.socket.errno = fault.errno
+      evidence.socket.syscall = fault.syscall
+      evidence.own = fault.own
+      evidence.connection.age = loop.now - record.startedAt
+      evidence.connection.requests = 1
+      error = error.recorded(as: worker.report(evidence, transaction))
+    }
     record.error = error
     record.status = error.status
     leave()
@@ -277,12 +285,41 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   }
 
   /// A connection broke at this end. The other one's peer gets what was sent to it before, and then sees a cut too.
-  func broke(_ end: TunnelEnd) {
+  /// - Parameter errno: what a call on its socket said; nil where none did.
+  func broke(_ end: TunnelEnd, _ errno: Errno?) {
+    if !isOver, let errno { report(end, errno) }
     end.close(.aborted)
     cut()
   }
 
   private func cut() { close(.severed(worker)) }
+
+  /// Clients often reset tunnels when they have what they wanted: that is an ending to be recorded only where bytes for
+  /// them were still on the way.
+  private func report(_ end: TunnelEnd, _ errno: Errno) {
+    let isNear = end === near
+    let isOwed = end.hasOutput || (Socket.unconfirmed(end.descriptor) ?? 0) > 0
+    guard !isNear || isOwed else { return }
+    var evidence = Evidence(
+      Ending(isNear ? .downstream : .upstream, .tunnel, Means(errno)))
+    evidence.socket.errno = errno
+    evidence.socket.syscall = .recv
+    evidence.socket.info = Socket.information(end.descriptor).flatMap(TCPInfo.init)
+    evidence.socket.local = try? Socket.localAddress(end.descriptor)
+    evidence.socket.peer = isNear ? record.client : try? Socket.peerAddress(end.descriptor)
+    evidence.socket.cookie = Socket.cookie(end.descriptor)
+    evidence.connection.age = loop.now - record.startedAt
+    evidence.connection.requests = 1
+    evidence.content.answerBytes = Int64(clamping: record.sentBytes)
+    evidence.content.delivered = Int64(clamping: record.sentBytes)
+    record.recordID = worker.report(evidence, transaction)
+  }
+
+  private var transaction: EndingRecord.Transaction {
+    var transaction = EndingRecord.Transaction(record)
+    transaction.server = "\(authority)"
+    return transaction
+  }
 
   override func loopEnding() {
     record.ending = .shutdown

@@ -12,7 +12,7 @@ final class TunnelEnd: LoopObject {
   unowned(unsafe) var other: TunnelEnd!
   private var stream: SocketStream
   private var output = ByteQueue()
-  private var isOpen = true
+  private(set) var isOpen = true
   private var isWatched = false
   /// The rate does not allow to read now.
   private var isThrottled = false
@@ -41,7 +41,7 @@ final class TunnelEnd: LoopObject {
   override func ready(_ readiness: Readiness) {
     let isBroken = readiness.contains(.error)
     if isBroken, hasFinished {
-      tunnel.broke(self)
+      tunnel.broke(self, Socket.pendingError(descriptor))
       return
     }
     if readiness.contains(.write), !output.isEmpty, !isBroken { flush() }
@@ -81,8 +81,8 @@ final class TunnelEnd: LoopObject {
       tunnel.rests(self)
       hasFinished = true
       other.finish()
-    case .failed:
-      tunnel.broke(self)
+    case .failed(let errno):
+      tunnel.broke(self, errno)
     }
   }
 
@@ -102,8 +102,11 @@ final class TunnelEnd: LoopObject {
         if count < bytes.count { output.append(UnsafeRawBufferPointer(rebasing: bytes[count...])) }
       case .wouldBlock:
         output.append(bytes)
-      case .endOfStream, .failed:
-        tunnel.broke(self)
+      case .endOfStream:
+        tunnel.broke(self, nil)
+        return
+      case .failed(let errno):
+        tunnel.broke(self, errno)
         return
       }
     }
@@ -117,8 +120,11 @@ final class TunnelEnd: LoopObject {
         output.consume(count)
       case .wouldBlock:
         return
-      case .endOfStream, .failed:
-        tunnel.broke(self)
+      case .endOfStream:
+        tunnel.broke(self, nil)
+        return
+      case .failed(let errno):
+        tunnel.broke(self, errno)
         return
       }
     }
@@ -146,7 +152,7 @@ final class TunnelEnd: LoopObject {
     updateInterest()
   }
 
-  private var descriptor: Int32 { stream.descriptor }
+  var descriptor: Int32 { stream.descriptor }
 
   private func updateInterest() {
     guard isOpen else { return }
@@ -162,7 +168,7 @@ final class TunnelEnd: LoopObject {
     }
     guard !interest.isEmpty else { return }
     isWatched = (try? loop.watch(descriptor, self, interest)) != nil
-    if !isWatched { tunnel.broke(self) }
+    if !isWatched { tunnel.broke(self, nil) }
   }
 
   /// Something waits for this end's peer.

@@ -5,6 +5,7 @@
 
 import Caching
 import Configuration
+import Forensics
 import HTTP
 import IO
 import Logging
@@ -32,6 +33,7 @@ final class Shared: Sendable {
   let authenticator = Authenticator()
   let rates = RateLimits()
   let rejections = Rejections()
+  let endings: EndingDesk
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
   /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while
@@ -42,7 +44,7 @@ final class Shared: Sendable {
 
   init(
     store: Store, disk: DiskPool, resolver: Resolver, registry: MetricRegistry,
-    accessLog: AccessLogWriter?, logger: Logger, via: Via, gate: UpstreamGate,
+    accessLog: AccessLogWriter?, endings: EndingDesk, logger: Logger, via: Via, gate: UpstreamGate,
     onDrained: @escaping @Sendable () -> Void
   ) {
     self.store = store
@@ -51,6 +53,7 @@ final class Shared: Sendable {
     self.resolver = resolver
     self.registry = registry
     self.accessLog = accessLog
+    self.endings = endings
     self.logger = logger
     self.via = via
     self.onDrained = onDrained
@@ -98,6 +101,8 @@ final class Worker: LoopObject {
   private var tunnels: [ObjectID: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
   private let logFormatter: AccessLogFormatter
+  /// Records of endings wait to be judged for good.
+  private var awaitsFinal = false
   private var logLines: [UInt8] = []
 
   /// The head that was parsed last; whoever parses uses it before anybody else can.
@@ -176,6 +181,7 @@ final class Worker: LoopObject {
       self.settings = settings
       router = settings.router
       addressHosts.forget()
+      for connection in connections.values { connection.reconsiderTunnel() }
       pool.dropForbidden()
       if hasOtherParents { pool.dropAll() }
       if hasOtherTrust {
@@ -218,7 +224,11 @@ final class Worker: LoopObject {
   }
 
   /// Once a second: what was put together for the log goes to its thread.
-  override func timerFired() { flushLog() }
+  override func timerFired() {
+    flushLog()
+    shared.endings.finish()
+    if awaitsFinal, shared.endings.isAnyWaiting { scheduleLog() } else { awaitsFinal = false }
+  }
 
   override func loopEnding() { flushLog() }
 
@@ -459,6 +469,15 @@ final class Worker: LoopObject {
     guard shared.accessLog != nil else { return }
     logFormatter.append(record(), now: loop.now, time: currentTimeText, to: &logLines)
     scheduleLog()
+  }
+
+  /// Takes an ending in; its final record follows from this worker's timer, unless another's is sooner.
+  func report(
+    _ evidence: Evidence, _ transaction: EndingRecord.Transaction, isHealing: Bool = false
+  ) -> RecordID {
+    awaitsFinal = true
+    scheduleLog()
+    return shared.endings.report(evidence, transaction, isHealing: isHealing)
   }
 
   private func scheduleLog() {

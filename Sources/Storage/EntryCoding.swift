@@ -44,10 +44,15 @@ package enum VarianceCoding {
     return Variance(selectors: selectors, matchesNothing: matchesNothing)
   }
 
-  /// 0 for a response that does not vary.
-  static func hash(_ variance: [UInt8], seed: UInt64) -> UInt32 {
-    variance.isEmpty
-      ? 0 : max(1, UInt32(truncatingIfNeeded: Checksum.of(variance, seed: seed) >> 16))
+  /// 0 for a response that does not vary. What a note says tells no variants apart.
+  static func hash(_ variance: Variance, seed: UInt64) -> UInt32 {
+    var bytes: [UInt8] = []
+    if variance.matchesNothing { append(nothing, nil, to: &bytes) }
+    for selector in variance.selectors {
+      append(selector.name, selector.isNote ? nil : selector.value, to: &bytes)
+    }
+    return bytes.isEmpty
+      ? 0 : max(1, UInt32(truncatingIfNeeded: Checksum.of(bytes, seed: seed) >> 16))
   }
 }
 

@@ -302,10 +302,9 @@ public final class GrowingBlob: Sendable {
     // From here on whoever removes the key sees to it that the note goes too.
     target?.note = notePath
     guard let digest = state.hasher?.soFar() else { return nil }
-    let variance = VarianceCoding.encode(response.variance)
     let note = PartialNote(
       key: key.bytes, keyHash: key.hash,
-      variantHash: VarianceCoding.hash(variance, seed: core.seed), response: response,
+      variantHash: VarianceCoding.hash(response.variance, seed: core.seed), response: response,
       expectedLength: expectedLength, length: published.load(ordering: .relaxed), digest: digest,
       writtenAt: WallTime.now().seconds)
     // A head that does not fit into the room set aside is unusual enough to do without.

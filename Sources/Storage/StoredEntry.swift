@@ -45,7 +45,7 @@ public final class StoredEntry: Sendable {
     self.hash = hash
     self.response = response
     variance = VarianceCoding.encode(response.variance)
-    variantHash = VarianceCoding.hash(variance, seed: seed)
+    variantHash = VarianceCoding.hash(response.variance, seed: seed)
 
     var head: [UInt8] = []
     head.reserveCapacity(response.fields.bytes.count + 48)

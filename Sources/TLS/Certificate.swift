@@ -1,6 +1,7 @@
 // X.509 certificates and private keys as values with an owner: read from PEM, written as PEM, described for people.
 
 import COpenSSL
+import Platform
 
 /// What a certificate says of itself, for logs and error messages. Names are as RFC 4514 writes them.
 package struct CertificateSummary: Hashable, Sendable {
@@ -131,9 +132,10 @@ extension CertificateSummary {
     switch bytes.count {
     case 4: bytes.map { String($0) }.joined(separator: ".")
     case 16:
-      stride(from: 0, to: 16, by: 2).map {
-        String(UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]), radix: 16)
-      }.joined(separator: ":")
+      IPAddress(
+        v6High: bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) },
+        low: bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
+      ).description
     default: "an address of \(bytes.count) bytes"
     }
   }

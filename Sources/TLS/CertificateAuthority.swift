@@ -177,7 +177,7 @@ private final class CertificateDraft {
     let name = String(
       decoding: bare.utf8.filter {
         $0 >= 0x30 && $0 <= 0x39 || $0 >= 0x41 && $0 <= 0x5A || $0 >= 0x61 && $0 <= 0x7A
-          || $0 == 0x2D || $0 == 0x2E || $0 == 0x5F
+          || $0 == 0x2D || $0 == 0x2E || $0 == 0x5F || $0 == 0x7E
       }, as: UTF8.self)
     return "DNS:\(name)"
   }

@@ -1,7 +1,8 @@
 // One TLS connection over one socket of ours: handshake, then content both ways. Nothing here waits; whoever owns the
 // socket watches it, and calls again when there is something to read or room to write.
 //
-//   handshaking ─▶ open ─▶ closed        a failure ends it wherever it is, and is told again to whoever asks on
+//   handshaking ─▶ open ─▶ closed        a failure ends it wherever it is, and is told again to whoever asks on;
+//                                        one of sending ends sending alone
 //
 // What has been decrypted may lie here while the socket is silent: after reading, `hasUnread` says whether to come
 // back without waiting for the kernel.
@@ -47,14 +48,19 @@ package final class TLSSession {
   private var early: [UInt8] = []
   /// The socket's descriptor; it stays the caller's, who changes it only when there is none any more.
   private let descriptor: Int32
-  /// The only name a client may ask for; any when nil.
+  /// The only host a client may ask for; any when nil.
   private var expectedName: String?
   private var identity: TLSIdentity?
   private var failure: TLSFailure?
+  /// Nothing can be sent any more. What the peer has sent before can still be read, and may say why.
+  private var sendFailure: TLSFailure?
   private var hasEnded = false
   private(set) package var isOpen = false
-  private var socketError: Errno?
+  private var receiveError: Errno?
+  private var sendError: Errno?
   private var socketEnded = false
+  /// Why OpenSSL was about to fail when it called the carrier, which has a use for the same list of errors.
+  private var hiddenError: UInt = 0
   /// What has come was not read to its end.
   private var mayHaveMore = false
   /// Set while records are put together instead of being sent one by one.
@@ -110,11 +116,12 @@ package final class TLSSession {
   /// A connection of a client.
   /// - Parameters:
   ///   - identity: what to show instead of what the context has.
-  ///   - expectedName: a client that names another host (SNI) is refused. Its sessions are good for this name only.
+  ///   - expectedName: a client that names another host (SNI) is refused; a name or an address, without brackets.
+  ///   - scope: what its sessions are good for, such as a host and a port; for all that have none when nil.
   ///   - carrier: of the connection, when TLS was spoken on it already.
   package init(
     server context: TLSContext, descriptor: Int32, identity: TLSIdentity? = nil,
-    expectedName: String? = nil, over carrier: TLSSession? = nil
+    expectedName: String? = nil, scope: String? = nil, over carrier: TLSSession? = nil
   ) throws(TLSFailure) {
     self.context = context
     self.descriptor = descriptor
@@ -123,10 +130,10 @@ package final class TLSSession {
     ssl = try Self.make(context)
     try attach()
     if let identity { try show(identity) }
-    // Without it a ticket got under one name would be good under another.
-    var scope = Array((expectedName ?? "").utf8.suffix(Int(SSL_MAX_SID_CTX_LENGTH)))
-    if scope.isEmpty { scope = [0] }
-    guard SSL_set_session_id_context(ssl, scope, UInt32(scope.count)) == 1 else {
+    // Without it a ticket got for one host would be good for another, for which another certificate is shown.
+    var digest: [UInt8] = [0]
+    if let scope { digest = try self.digest(of: scope) }
+    guard SSL_set_session_id_context(ssl, digest, UInt32(digest.count)) == 1 else {
       throw unavailable()
     }
     SSL_set_accept_state(ssl)
@@ -158,6 +165,16 @@ package final class TLSSession {
     }
   }
 
+  /// As long as a context for sessions can be (SHA-256).
+  private func digest(of text: String) throws(TLSFailure) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: Int(SSL_MAX_SID_CTX_LENGTH))
+    let bytes = Array(text.utf8)
+    guard EVP_Digest(bytes, bytes.count, &digest, nil, EVP_sha256(), nil) == 1 else {
+      throw unavailable()
+    }
+    return digest
+  }
+
   private func unavailable() -> TLSFailure { .unavailable(reason: OpenSSLErrors.take()) }
 
   deinit { SSL_free(ssl) }
@@ -180,6 +197,7 @@ package final class TLSSession {
     fruitless = 0
     let result = SSL_do_handshake(ssl)
     if result == 1 {
+      hiddenError = 0
       isOpen = true
       opening = []
       // Content may have come along with the peer's last words.
@@ -215,10 +233,19 @@ package final class TLSSession {
 
   /// Called by OpenSSL once the name is known.
   func judgeServerName() -> Bool {
-    guard let expectedName, let name = serverName, name.lowercased() != expectedName.lowercased()
-    else { return true }
+    guard let expectedName, let name = serverName, !Self.isSame(name, expectedName) else {
+      return true
+    }
     refusedName = name
     return false
+  }
+
+  /// Addresses have no place in SNI (RFC 6066 §3). Who writes one there all the same, and the right one, means what was
+  /// asked for.
+  private static func isSame(_ name: String, _ expected: String) -> Bool {
+    if let address = IPAddress(expected) { return IPAddress(name) == address }
+    let dotless = name.hasSuffix(".") ? name.dropLast() : name[...]
+    return dotless.lowercased() == expected.lowercased()
   }
 
   /// The name the client has asked for, if that is why the handshake failed.
@@ -277,6 +304,7 @@ package final class TLSSession {
       if result == 1 {
         total += count
         fruitless = 0
+        hiddenError = 0
         continue
       }
       let outcome = outcome(result)
@@ -303,7 +331,7 @@ package final class TLSSession {
   /// Writes as much as the socket takes. When that is less than all, a record may have been begun: the next call has
   /// to begin with the bytes that are left, and has to have at least `repeatCount` of them.
   package func write(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
-    if let failure { return .failed(failure) }
+    if let failure = failure ?? sendFailure { return .failed(failure) }
     if let stop = held.flush(send) { return stopped(stop) }
     var total = held.settle(bytes.count)
     while total < bytes.count {
@@ -326,7 +354,7 @@ package final class TLSSession {
     let record = min(bytes.count, RecordGatherer.recordLimit)
     let result = SSL_write_ex(ssl, bytes.baseAddress, record, &count)
     recordBegun = result == 1 ? 0 : record
-    return result == 1 ? .bytes(count) : outcome(result)
+    return result == 1 ? .bytes(count) : outcome(result, ofWriting: true)
   }
 
   /// Several records at once. What of them the socket does not take is held.
@@ -345,7 +373,7 @@ package final class TLSSession {
       let record = UnsafeRawBufferPointer(rebasing: bytes[content..<end])
       let result = SSL_write_ex(ssl, record.baseAddress, record.count, &count)
       guard result == 1 else {
-        let outcome = outcome(result)
+        let outcome = outcome(result, ofWriting: true)
         guard content > 0, case .failed = outcome else { return outcome }
         // It is told next time; what came before it is in order.
         break
@@ -375,7 +403,7 @@ package final class TLSSession {
   }
 
   private func stopped(_ transfer: TLSTransfer) -> TLSTransfer {
-    if case .failed(let failure) = transfer { return .failed(fail(failure)) }
+    if case .failed(let failure) = transfer { sendFailure = failure }
     return transfer
   }
 
@@ -384,7 +412,7 @@ package final class TLSSession {
 
   /// Says that nothing follows (close_notify). What the socket does not take at once is not said.
   package func finish() {
-    if failure == nil, isOpen {
+    if failure == nil, sendFailure == nil, isOpen {
       OpenSSLErrors.clear()
       SSL_shutdown(ssl)
       OpenSSLErrors.clear()
@@ -394,12 +422,20 @@ package final class TLSSession {
 
   // MARK: Outcomes
 
-  private func outcome(_ result: Int32) -> TLSTransfer {
+  private func outcome(_ result: Int32, ofWriting isWriting: Bool = false) -> TLSTransfer {
     switch SSL_get_error(ssl, result) {
     case SSL_ERROR_WANT_READ: return .wantsRead
     case SSL_ERROR_WANT_WRITE: return .wantsWrite
     case SSL_ERROR_ZERO_RETURN: return .endOfStream
-    default: return .failed(fail(diagnosis()))
+    default:
+      if isWriting, let error = sendError {
+        // The reading side has a story of its own, and tells it to its end.
+        sendError = nil
+        sendFailure = .connection(error)
+        OpenSSLErrors.clear()
+        return .failed(.connection(error))
+      }
+      return .failed(fail(diagnosis()))
     }
   }
 
@@ -410,8 +446,8 @@ package final class TLSSession {
   }
 
   private func diagnosis() -> TLSFailure {
-    if let socketError { return .connection(socketError) }
-    let code = OpenSSLErrors.first
+    if let error = receiveError ?? sendError { return .connection(error) }
+    let code = hiddenError != 0 ? hiddenError : OpenSSLErrors.first
     if let alert = OpenSSLErrors.receivedAlert(code) { return .alertReceived(alert) }
     let reason = OpenSSLErrors.reason(code)
     if holdfast_ERR_library(code) == ERR_LIB_SSL {
@@ -469,7 +505,10 @@ package final class TLSSession {
       early.removeFirst(count)
       return Int32(clamping: count)
     }
-    if let carrier { return settled(carrier.read(into: buffer), bio) }
+    if let carrier {
+      hideError()
+      return settled(carrier.read(into: buffer), bio, &receiveError)
+    }
     switch Socket.receive(descriptor, into: buffer) {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -480,7 +519,7 @@ package final class TLSSession {
       socketEnded = true
       return 0
     case .failed(let errno):
-      socketError = errno
+      receiveError = errno
       return -1
     }
   }
@@ -494,12 +533,15 @@ package final class TLSSession {
       holdfast_BIO_set_retry_write(bio)
       return -1
     }
-    return settled(send(bytes), bio)
+    return settled(send(bytes), bio, &sendError)
   }
 
   /// Sends bytes as they are: to the socket, or through the TLS that carries this one.
   private func send(_ bytes: UnsafeRawBufferPointer) -> TLSTransfer {
-    if let carrier { return carrier.write(bytes) }
+    if let carrier {
+      hideError()
+      return carrier.write(bytes)
+    }
     return switch Socket.send(descriptor, bytes) {
     case .bytes(let count): .bytes(count)
     case .wouldBlock, .endOfStream: .wantsWrite
@@ -507,8 +549,15 @@ package final class TLSSession {
     }
   }
 
+  /// An alert is sent through the carrier as well: what it is about would be forgotten.
+  private func hideError() {
+    if hiddenError == 0 { hiddenError = OpenSSLErrors.first }
+  }
+
   /// What has become of bytes, as a BIO tells it.
-  private func settled(_ transfer: TLSTransfer, _ bio: OpaquePointer) -> Int32 {
+  private func settled(
+    _ transfer: TLSTransfer, _ bio: OpaquePointer, _ error: inout Errno?
+  ) -> Int32 {
     switch transfer {
     case .bytes(let count):
       return Int32(clamping: count)
@@ -522,10 +571,10 @@ package final class TLSSession {
       socketEnded = true
       return 0
     case .failed(.connection(let errno)):
-      socketError = errno
+      error = errno
       return -1
     case .failed:
-      socketError = .protocol
+      error = .protocol
       return -1
     }
   }

@@ -61,7 +61,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case upstreamRequests, upstreamWaiting
   case upstreamConnects, upstreamReuses, upstreamConnectFailures, upstreamRetries, upstreamFirstByte
   case upstreamRedirects
-  case fillsRunning, fills, digestMismatches, relays, timeouts
+  case fillsRunning, fills, digestMismatches, pagesRewritten, relays, timeouts
   case tunnelsOpen, tunnels, tunnelBytes
   case storeBytes, storeCapacity, storeEntries, storeMemory
   case storeIncomplete, completedBytes
@@ -165,6 +165,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_digest_mismatches_total",
         "Fetched files that were not what their index or their name says, and were not kept.")
+    case .pagesRewritten:
+      .init(
+        .counter, "holdfast_pages_rewritten_total",
+        "Pages of indexes whose links were written anew, once for all who waited for it.")
     case .relays:
       .init(
         .counter, "holdfast_relays_total", "Answers passed on without being stored, by reason.",

@@ -42,6 +42,7 @@ extension Scalar {
   @inlinable public static var connectionsAccepted: Self { Self(.connectionsAccepted) }
   @inlinable public static var acceptPauses: Self { Self(.acceptPauses) }
   @inlinable public static var digestMismatches: Self { Self(.digestMismatches) }
+  @inlinable public static var pagesRewritten: Self { Self(.pagesRewritten) }
   @inlinable public static var upstreamRequests: Self { Self(.upstreamRequests) }
   @inlinable public static var upstreamWaiting: Self { Self(.upstreamWaiting) }
   @inlinable public static var upstreamConnects: Self { Self(.upstreamConnects) }

@@ -28,6 +28,9 @@ public enum MetricsPage {
       page += labels.isEmpty ? "|\n" : labels.joined(separator: "; ") + " |\n"
     }
     page += """
+      | `holdfast_endings_total` | counter | Connections, and attempts at one, that ended otherwise than they should have, and what the cause is judged to be. Series appear with their first ending. | `side`: `downstream` `upstream`; `phase`, `means` and `code`: see [endings](endings.md) |
+      | `holdfast_resumptions_total` | counter | What became of requests and downloads whose connection ended in the middle. | `outcome`: `resumed` `compared` `repeated` `failed` |
+      | `holdfast_endings_lost_total` | counter | Lines of the record of endings that could not be written. | |
 
       ## What to look at
 
@@ -36,6 +39,7 @@ public enum MetricsPage {
       - Bytes the origins did not have to send: `rate(holdfast_store_served_bytes_total[5m])`
       - Trouble on the way to origins: `rate(holdfast_upstream_connect_failures_total[5m])`,
         `rate(holdfast_timeouts_total{kind=~"connect|upstream"}[5m])`, `rate(holdfast_upstream_retries_total[5m])`
+      - Who breaks connections: `sum by (code) (rate(holdfast_endings_total[5m]))`; `holdfast resets` has the stories
       - A store that is too small: `rate(holdfast_store_evictions_total[1h])` near the rate at which new answers come in
       - Too few descriptors: `holdfast_accept_pauses_total` above 0
 

@@ -192,6 +192,7 @@ threads: 1
 store: {{ path: {self.directory}/store, size: 16GiB, memory: 512MiB }}
 destinations: {{ private: [127.0.0.0/8] }}
 log: {{ access: none, level: warning }}
+resets: {{ path: none }}
 """,
         )
         return [self.options.holdfast, "serve", "--config", configuration]

@@ -3,6 +3,7 @@
 import Configuration
 import Foundation
 import Platform
+import Synchronization
 import TLS
 import Testing
 
@@ -57,6 +58,56 @@ struct AuthorityTests {
       #expect(try File.status(at: directory.keyFile + ".old").mode == 0o600)
     }
   }
+
+  @Test("of many at once one makes it, and its key and certificate belong together")
+  func racing() throws {
+    try scratch { directory in
+      let made = Mutex(0)
+      DispatchQueue.concurrentPerform(iterations: 8) { number in
+        let one = try? directory.make(
+          name: "Number \(number)", permitted: ["example.org"], days: 30, replaces: false, now: now)
+        if one != nil { made.withLock { $0 += 1 } }
+      }
+      #expect(made.withLock { $0 } == 1)
+      #expect(directory.isWhole)
+      let names = try File.list(directory.path)
+      #expect(names.count == 2)
+    }
+  }
+
+  #if DEBUG
+    @Test(
+      "whatever fails, the authority that was there goes on, and no key is left behind",
+      arguments: [FaultPlan.Call.open, .write, .sync, .link, .rename], [false, true])
+    func faults(call: FaultPlan.Call, isRenewal: Bool) throws {
+      try scratch { directory in
+        if isRenewal {
+          _ = try directory.make(
+            name: "First", permitted: ["example.org"], days: 30, replaces: false, now: now)
+        }
+        let parent = String(directory.path.dropLast("/etc/ca".count))
+        var number = 1
+        while number < 20 {
+          let plan = FaultPlan(
+            in: .directory(parent), failing: [call], number: number, with: .inputOutput)
+          plan.install()
+          let made = try? directory.make(
+            name: "Second", permitted: ["example.org"], days: 30, replaces: isRenewal, now: now)
+          plan.remove()
+          guard made == nil else { break }
+          let names = try File.list(directory.path).map(\.name)
+          #expect(!names.contains { $0.hasSuffix(".new") }, "\(names)")
+          // The last step makes names survive a power cut; by then they are there.
+          if isRenewal || !names.isEmpty { #expect(directory.isWhole, "\(call) \(number)") }
+          if !isRenewal {
+            for name in names { try File.unlink("\(directory.path)/\(name)") }
+          }
+          number += 1
+        }
+        #expect(number < 20)
+      }
+    }
+  #endif
 
   @Test("what is missing, or is no certificate, is told with what to do")
   func missing() throws {

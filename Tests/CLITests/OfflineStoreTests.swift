@@ -6,6 +6,7 @@ import Configuration
 import Foundation
 import HTTP
 import Storage
+import Telemetry
 import Testing
 
 @testable import CLI

@@ -69,13 +69,46 @@ struct InterceptTests {
         "intercept: { hosts: [files.example.org, example.com, \"*\"], ca: \(directory) }"
       let warnings = try load(text).1
       #expect(warnings.contains("may not sign for example.com, *, only for example.org"))
-      try FileManager.default.setAttributes(
-        [.posixPermissions: 0o644], ofItemAtPath: AuthorityFiles.key(in: directory))
-      #expect(try load(text).1.contains("chmod 600"))
+      for mode in [0o644, 0o640, 0o620, 0o601] {
+        try FileManager.default.setAttributes(
+          [.posixPermissions: mode], ofItemAtPath: AuthorityFiles.key(in: directory))
+        let (open, told) = try load(text)
+        #expect(open == nil)
+        #expect(told.contains("chmod 600") && told.contains("mode \(String(mode, radix: 8))"))
+      }
       try makeAuthority(in: directory, for: [], from: WallTime.now().seconds - 86_400 * 30)
       let (configuration, told) = try load(text)
       #expect(configuration == nil)
       #expect(told.contains("has expired"))
+    }
+  }
+
+  @Test("a key and a certificate that do not belong together are told of, with what to do")
+  func mismatch() throws {
+    try scratch { directory in
+      try makeAuthority(in: directory, for: ["example.org"])
+      try write(PrivateKey.make().pem, to: AuthorityFiles.key(in: directory))
+      let (configuration, told) = try load(
+        "intercept: { hosts: [example.org], ca: \(directory) }")
+      #expect(configuration == nil)
+      #expect(told.contains("does not belong to the certificate in \(directory)/ca.pem"))
+      #expect(told.contains("holdfast ca init --renew"))
+    }
+  }
+
+  @Test(
+    "addresses that it may sign for are known however they are written",
+    arguments: [
+      ("2001:db8::1", "2001:db8::1", true), ("2001:db8::1", "2001:DB8:0:0::1", true),
+      ("2001:db8::1", "2001:db8::2", false), ("::1", "::1", true), ("10.0.0.1", "10.0.0.1", true),
+      ("10.0.0.1", "10.0.0.11", false), ("example.org", "2001:db8::1", false),
+    ])
+  func addresses(permitted: String, host: String, isWithin: Bool) throws {
+    try scratch { directory in
+      let made = try makeAuthority(in: directory, for: [permitted])
+      #expect(made.permittedNames == [permitted])
+      let warnings = try load("intercept: { hosts: [\"\(host)\"], ca: \(directory) }").1
+      #expect(warnings.contains("may not sign") == !isWithin, "\(warnings)")
     }
   }
 

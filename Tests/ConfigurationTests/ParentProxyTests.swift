@@ -56,6 +56,31 @@ struct ParentProxyTests {
       "a CGI program's variable is its client's field")
   }
 
+  @Test("what is said of all schemes holds where nothing is said of one")
+  func all() throws {
+    let some = try parents([
+      "HTTPS_PROXY": "http://one.test", "all_proxy": "https://two.test",
+      "ALL_PROXY": "http://three.test",
+    ])
+    #expect(some.https?.host == "one.test")
+    #expect(some.http?.text == "https://two.test:443", "small letters win")
+    #expect(try parents(["ALL_PROXY": "http://three.test"]).https?.host == "three.test")
+    #expect(
+      try parents([
+        "REQUEST_METHOD": "GET", "HTTP_PROXY": "http://evil.test", "ALL_PROXY": "http://three.test",
+      ]).http?.host == "three.test")
+    let error = #expect(throws: Misreading.self) {
+      try parents(["http_proxy": "http://one.test", "ALL_PROXY": "socks5://user:sesame@two.test"])
+    }
+    #expect(error?.message.contains("$ALL_PROXY, which is a SOCKS proxy") == true)
+    #expect(error?.message.contains("sesame") == false)
+    let both = try parents([
+      "http_proxy": "http://one.test", "https_proxy": "http://one.test",
+      "ALL_PROXY": "socks5://two.test",
+    ])
+    #expect(both.https?.host == "one.test", "nobody asks for it")
+  }
+
   @Test("hosts that are excepted go the direct way, also with a parent that is named")
   func noParent() throws {
     var upstream = UpstreamSettings()
@@ -77,12 +102,16 @@ struct ParentProxyTests {
     #expect(proxy.text == "http://us@er@p.test:8080")
     #expect(!"\(proxy)".contains("p:ss"))
     #expect(try ParentProxy(reading: "http://[2001:db8::1]:3128").authority == "[2001:db8::1]:3128")
+    let secure = try ParentProxy(reading: "HTTPS://ci@p.test")
+    #expect(secure.isSecure && secure.port == 443 && secure.text == "https://ci@p.test:443")
+    #expect(secure != ParentProxy(host: "p.test", port: 443))
   }
 
   @Test(
-    "what is no http proxy is refused, and a password in it not repeated",
+    "what is no HTTP proxy is refused, and a password in it not repeated",
     arguments: [
-      "https://p.test:1", "socks5://p.test:1", "http://", "p.test:99999", "http://p.test/path",
+      "socks5://user:sesame@p.test:1", "SOCKS5h://p.test:1", "socks://p.test", "http://",
+      "https://", "p.test:99999", "http://p.test/path",
       "http://:sesame@p.test", "http://user:sesame@", "ftp://user:sesame@p.test", "enviroment!",
     ])
   func refused(text: String) throws {

@@ -28,9 +28,31 @@ struct UpstreamCredentialTests {
       ("{ hosts: [a.test], token-file: /nowhere/token }", "cannot be read"),
       ("{ hosts: [a.test], token-env: HOLDFAST_NOBODY_SETS_THIS }", "is not set"),
       ("{ hosts: [a.test], token: abc }", "is not known"),
+      ("{ hosts: [\"*/team/\"], token-file: p }", "to every host"),
+      ("{ hosts: [\"https://a.test/\"], token-file: p }", "is a URL"),
+      ("{ hosts: [a.test/team], token-file: p }", "without a slash at its end"),
+      ("{ hosts: [a.test/team/../], token-file: p }", "no request can have"),
+      ("{ hosts: [\"a.test/team/?x/\"], token-file: p }", "no request can have"),
+      ("{ hosts: [\"a.test:0\"], token-file: p }", "a port that is none"),
+      ("{ hosts: [\"a.test:https\"], token-file: p }", "a port that is none"),
     ])
   func faults(item: String, sentence: String) {
     #expect(errors(item).contains(sentence), "\(errors(item))")
+  }
+
+  @Test(
+    "a place is a host, with a port and a path if need be",
+    arguments: [
+      ("a.test", "a.test", nil, "/"), ("A.test.", "a.test", nil, "/"),
+      ("a.test/", "a.test", nil, "/"), ("a.test:8443/te%61m/", "a.test:8443/team/", 8443, "/team/"),
+      ("*.a.test/x/y/", "*.a.test/x/y/", nil, "/x/y/"), ("10.0.0.1:81", "10.0.0.1:81", 81, "/"),
+      ("2001:db8::1", "[2001:db8::1]", nil, "/"), ("[2001:db8::1]", "[2001:db8::1]", nil, "/"),
+      ("[2001:db8::1]:81/a/", "[2001:db8::1]:81/a/", 81, "/a/"),
+    ] as [(String, String, UInt16?, String)])
+  func places(text: String, shown: String, port: UInt16?, path: String) throws {
+    let place = try CredentialPlace(reading: text)
+    #expect(place.text == shown && place.port == port && place.path == path)
+    #expect(try CredentialPlace(reading: place.text) == place)
   }
 
   @Test(

@@ -149,6 +149,7 @@ listen: [127.0.0.1:{self.port}]
 admin: 127.0.0.1:{self.admin}
 store: {{ path: {self.directory}/store }}
 log: {{ format: json, access: {self.log} }}
+resets: {{ path: none }}
 """
         )
         return [self.program, "serve", "--config", configuration]

@@ -17,7 +17,8 @@ enum Pages {
     _ text: some Collection<UInt8>, _ document: LinkedDocument = .html, links: MirrorLinks? = nil
   ) throws -> RewrittenDocument {
     document.rewrite(
-      Array(text), of: try uri("https://index.test/simple/x/"), links: try links ?? self.links())
+      Array(text), of: try uri("https://index.test/simple/x/"), links: try links ?? self.links(),
+      believes: { _ in true })
   }
 
   static func rewritten(_ text: String, _ document: LinkedDocument = .html) throws -> String {
@@ -53,7 +54,7 @@ enum Pages {
     #expect(try Pages.rewrite(text.utf8).digests.count == 1)
     let ignored = LinkedDocument.html.rewrite(
       Array(text.utf8), of: try Pages.uri("https://index.test/simple/x/"),
-      links: try Pages.links(), wantsDigests: false)
+      links: try Pages.links())
     #expect(ignored.digests.isEmpty)
   }
 

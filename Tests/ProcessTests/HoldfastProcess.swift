@@ -107,6 +107,7 @@ final class HoldfastProcess: Sendable {
       store: { size: \(size), keep-free: \(keepFree), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: \(logAccess), level: \(logLevel) }
+      resets: { path: none }
       \(more)
 
       """

@@ -69,7 +69,7 @@ import Testing
     var destinations = Destinations()
     destinations.deny = [.exact("denied.test")]
     do throws(ProxyError) {
-      try chain.follow(Status(302), ["Location": location], by: destinations)
+      try chain.follow(Status(302), ["Location": location], by: destinations, now: 0)
       return nil
     } catch {
       return error
@@ -162,7 +162,8 @@ import Testing
   func tidied() throws {
     var chain = try chain("https://a.test/")
     try chain.follow(
-      Status(307), ["Location": "https://b.test/", "Vary": "Accept"], by: Destinations())
+      Status(307), ["Location": "https://b.test/", "Vary": "Accept"], by: Destinations(),
+      now: 0)
     var answer: FieldSection = [
       "Content-Location": "/signed?x", "Location": "/signed", "Set-Cookie": "a=b", "ETag": "\"1\"",
       "Vary": "Accept-Encoding",

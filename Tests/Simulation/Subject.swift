@@ -159,6 +159,7 @@ final class Subject {
     configuration.upstream.orphans.finishBelow = ByteCount(Int64(scenario.finishBelow))
     rates.apply(to: &configuration)
     configuration.log.access = .file(log)
+    configuration.resets.path = .none
     return configuration
   }
 

@@ -58,7 +58,7 @@ class Proxy:
                 "store: { path: %s/store, size: %dMiB, memory: 8MiB }\n"
                 "destinations: { private: [127.0.0.0/8], connect-ports: [1-65535] }\n"
                 "upstream: { idle-timeout: 5s, max-idle: %d }\n"
-                "log: { access: none }\n"
+                "log: { access: none }\nresets: { path: none }\n"
                 % (*self._ports(), self.workers, self.directory, STORE >> 20, 16 + self.reloads % 8))
 
     def _ports(self):

@@ -36,6 +36,7 @@ package final class TestProxy: @unchecked Sendable {
     configuration.destinations.privateNetworks = IPNetwork.loopback
     configuration.destinations.connectPorts = [PortRange(1...65535)]
     configuration.log.access = .none
+    configuration.resets.path = .none
     return configuration
   }
 

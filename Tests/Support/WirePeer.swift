@@ -35,13 +35,14 @@ package class WirePeer: @unchecked Sendable {
 
   // MARK: TLS
 
-  /// Goes on in TLS, as the server. From here on one thread at a time may use this.
+  /// Goes on in TLS, as the server: inside of what is there already, if that is TLS. From here on one thread at a time may use this.
   /// - Throws: `TLSFailure` when the handshake fails.
   @discardableResult
   package func serveTLS(
     _ context: TLSContext, file: String = #fileID, line: UInt = #line
   ) throws -> TLSSession {
-    try shakeHands(TLSSession(server: context, descriptor: descriptor), .here(file, line))
+    try shakeHands(
+      TLSSession(server: context, descriptor: descriptor, over: tls), .here(file, line))
   }
 
   /// Goes on in TLS, as the client: inside of what is there already, if that is TLS.

@@ -16,7 +16,7 @@ final class Pair {
   init(
     client: TLSContext, server: TLSContext, host: String = "example.org", isAddress: Bool = false,
     verifies: Bool = true, ticket: TLSTicket? = nil, identity: TLSIdentity? = nil,
-    expectedName: String? = nil
+    expectedName: String? = nil, scope: String? = nil
   ) throws {
     var ends: [Int32] = [0, 0]
     _ = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &ends)
@@ -26,7 +26,8 @@ final class Pair {
       client: client, descriptor: ends[0], host: host, isAddress: isAddress, verifies: verifies,
       ticket: ticket)
     self.server = try TLSSession(
-      server: server, descriptor: ends[1], identity: identity, expectedName: expectedName)
+      server: server, descriptor: ends[1], identity: identity, expectedName: expectedName,
+      scope: scope)
   }
 
   deinit {

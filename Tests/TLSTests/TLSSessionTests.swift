@@ -37,6 +37,14 @@ struct TLSSessionTests {
     #expect(pair.client.read().0 == .wantsRead)
   }
 
+  @Test(
+    "what stands for a host stands in its certificate as it was given",
+    arguments: ["a~b.example.org", "_x.example.org", "2001:db8::1", "10.0.0.1"])
+  func names(host: String) throws {
+    let identity = try TestAuthority().identity(host)
+    #expect(identity.certificate.summary.names == [host])
+  }
+
   @Test("a socket that takes a little at a time gets every byte once and in order")
   func partialWrites() throws {
     let authority = try TestAuthority()
@@ -56,6 +64,24 @@ struct TLSSessionTests {
       got += pair.client.read(Int.random(in: 1...5000, using: &random)).1
     }
     #expect(got == content)
+  }
+
+  @Test(
+    "what the peer said before it stopped listening is read, to its end, after a write has failed",
+    arguments: [100, 1_000_000])
+  func readAfterFailedWrite(count: Int) throws {
+    let authority = try TestAuthority()
+    let (client, server) = try contexts(authority)
+    let pair = try Pair(client: client, server: server)
+    #expect(pair.shake().client == .done)
+    #expect(pair.server.write(Array("too much".utf8)) == .bytes(8))
+    pair.server.finish()
+    shutdown(pair.serverSocket, Int32(SHUT_RD))
+    let upload = [UInt8](repeating: 1, count: count)
+    #expect(pair.client.write(upload) == .failed(.connection(.brokenPipe)))
+    #expect(pair.client.write(upload) == .failed(.connection(.brokenPipe)), "it stays so")
+    #expect(pair.client.read().1 == Array("too much".utf8))
+    #expect(pair.client.read().0 == .endOfStream)
   }
 
   @Test("a client that wants small records (RFC 6066 §4) gets all of the content", arguments: 1...4)
@@ -137,25 +163,31 @@ struct TLSSessionTests {
     #expect(cut.client.read().0 == .failed(.truncated))
   }
 
-  @Test("a ticket makes the next handshake shorter, but not under another name")
-  func resumption() throws {
+  @Test(
+    "a ticket makes the next handshake shorter, and for another host, or another port of the same, does nothing",
+    arguments: [
+      "example.org:8443", "a.example.org:443", nil,
+      // Longer than a context can be, with the same end.
+      String(repeating: "a", count: 40) + ".example.org:443",
+    ])
+  func resumption(scope: String?) throws {
     let authority = try TestAuthority()
     let (client, server) = try contexts(authority)
-    let first = try Pair(client: client, server: server, expectedName: "example.org")
+    let own = "example.org:443"
+    let first = try Pair(client: client, server: server, scope: own)
     #expect(first.shake().client == .done)
     // Tickets come behind the handshake.
     #expect(first.client.read().0 == .wantsRead)
     let ticket = try #require(first.client.takeTicket())
     #expect(first.client.takeTicket() == nil)
-    let second = try Pair(
-      client: client, server: server, ticket: ticket, expectedName: "example.org")
+    let second = try Pair(client: client, server: server, ticket: ticket, scope: own)
     #expect(second.shake().client == .done)
     #expect(second.client.agreement?.isResumed == true)
     #expect(second.client.read().0 == .wantsRead)
     let newer = try #require(second.client.takeTicket())
     let other = try Pair(
       client: client, server: server, ticket: newer,
-      identity: authority.identity("example.org"), expectedName: nil)
+      identity: authority.identity("example.org"), scope: scope)
     #expect(other.shake().client == .done)
     #expect(other.client.agreement?.isResumed == false)
   }

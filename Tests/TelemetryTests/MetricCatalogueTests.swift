@@ -97,7 +97,7 @@ struct MetricCatalogueTests {
     one(.authentications)
     one(.rateWaits)
     plain(
-      .connectionsAccepted, .acceptPauses, .digestMismatches, .upstreamRequests, .upstreamWaiting,
+      .connectionsAccepted, .acceptPauses, .digestMismatches, .pagesRewritten, .upstreamRequests, .upstreamWaiting,
       .upstreamConnects,
       .upstreamReuses)
     one(.upstreamConnectFailures)

@@ -13,27 +13,31 @@ import Testing
   private static let shown = "Basic Y2k6c2VjcmV0"
 
   private static func credential(
-    _ change: (inout UpstreamCredential) -> Void = { _ in }
+    _ change: (inout UpstreamCredential) throws -> Void = { _ in }
   ) throws -> UpstreamCredential {
     var credential = UpstreamCredential()
-    credential.hosts = [.exact("origin.test")]
     credential.user = try PlainWord(reading: "ci")
     credential.secret = HiddenText("secret")
     credential.isInsecure = true
-    change(&credential)
+    try change(&credential)
     return credential
   }
 
   /// A proxy with the mirror `m`, and a credential for its origin.
   private func withCredential(
-    _ change: (inout UpstreamCredential) -> Void = { _ in },
+    _ change: (inout UpstreamCredential) throws -> Void = { _ in },
     configure: (inout Configuration, WireOrigin) throws -> Void = { _, _ in },
     _ body: (WireOrigin, TestProxy) throws -> Void
   ) throws {
     try wire(
       configure: { configuration, origin in
         configuration.mirrors.set(Mirror(name: "m", url: try OriginURL(reading: origin.url("/"))))
-        configuration.upstream.credentials = [try Self.credential(change)]
+        configuration.upstream.credentials = [
+          try Self.credential {
+            $0.hosts = [try CredentialPlace(reading: origin.authority)]
+            try change(&$0)
+          }
+        ]
         try configure(&configuration, origin)
       }, body)
   }
@@ -140,9 +144,16 @@ import Testing
     }
   }
 
-  @Test("a host in front of the path takes it along, and its answers are one client's")
+  @Test(
+    "a host in front of the path takes it along only if the entry says so, and its answers are one client's"
+  )
   func prefix() throws {
     try withCredential { origin, proxy in
+      let client = try proxy.connect().get("/\(origin.authority)/x")
+      #expect(try origin.serve(200)["Authorization"] == nil)
+      try client.expectResponse(200)
+    }
+    try withCredential({ $0.isForPrefix = true }) { origin, proxy in
       for _ in 1...2 {
         let client = try proxy.connect().get("/\(origin.authority)/x")
         let request = try origin.serve(200, fresh + ["Connection: close"], "private")
@@ -153,10 +164,63 @@ import Testing
   }
 
   @Test(
+    "files beside a mirror take it along only if the entry says so, by that mirror and no other")
+  func files() throws {
+    try withCredential { origin, proxy in
+      let client = try proxy.connect().get("/m/+files/http/\(origin.authority)/f")
+      #expect(try origin.serve(200)["Authorization"] == nil)
+      try client.expectResponse(200)
+    }
+    try withCredential(
+      { $0.isForFiles = true },
+      configure: { configuration, _ in
+        configuration.mirrors.set(
+          Mirror(name: "other", url: try OriginURL(reading: "http://other.test/")))
+      }
+    ) { origin, proxy in
+      let client = try proxy.connect().get("/m/+files/http/\(origin.authority)/f")
+      let request = try origin.serve(200, fresh + ["Connection: close"], "private")
+      #expect(request["Authorization"] == Self.shown)
+      try client.expectResponse(200, content: "private")
+      try proxy.expectStored()
+      let second = try proxy.connect().get("/m/+files/http/\(origin.authority)/f")
+      #expect(
+        try second.expectResponse(200, content: "private")["Cache-Status"]?.contains("hit") == true)
+      let stranger = try proxy.connect().get("/other/+files/http/\(origin.authority)/f")
+      #expect(try origin.serve(403, ["Connection: close"], "no")["Authorization"] == nil)
+      try stranger.expectResponse(403, content: "no")
+    }
+  }
+
+  @Test("an entry with a path is for what is below it, and left behind by a redirect out of it")
+  func path() throws {
+    try withCredential({ $0.hosts[0].path = "/team/" }) { origin, proxy in
+      let client = try proxy.connect().get("/m/other")
+      let upstream = try origin.accept()
+      #expect(try upstream.expectRequest("GET /other HTTP/1.1")["Authorization"] == nil)
+      try upstream.respond(200, [], "open")
+      try client.expectResponse(200, content: "open")
+      try client.get("/m/team/x")
+      #expect(try upstream.expectRequest()["Authorization"] == Self.shown)
+      try upstream.respond(302, ["Location: y"])
+      #expect(try upstream.expectRequest("GET /team/y HTTP/1.1")["Authorization"] == Self.shown)
+      try upstream.respond(302, ["Location: /private"])
+      #expect(try upstream.expectRequest("GET /private HTTP/1.1")["Authorization"] == nil)
+      try upstream.respond(302, ["Location: /team/z"])
+      #expect(try upstream.expectRequest("GET /team/z HTTP/1.1")["Authorization"] == nil)
+      try upstream.respond(403, [], "no")
+      try client.expectResponse(403, content: "no")
+    }
+  }
+
+  @Test(
     "with share: true it is for those who name the host as well; with false for nobody",
     arguments: [true, false])
   func share(isShared: Bool) throws {
-    try withCredential({ $0.isShared = isShared }) { origin, proxy in
+    try withCredential({
+      $0.isShared = isShared
+      $0.isForPrefix = true
+    }) { origin, proxy in
       let client = try proxy.connect().get("/m/x")
       try origin.serve(200, fresh + ["Connection: close"], "private")
       try client.expectResponse(200, content: "private")
@@ -188,6 +252,7 @@ import Testing
     try withCredential(configure: { configuration, _ in
       configuration.upstream.credentials.append(
         try Self.credential {
+          $0.hosts = configuration.upstream.credentials[0].hosts
           $0.secret = HiddenText("other")
           $0.isForForward = true
           $0.isShared = true
@@ -251,7 +316,7 @@ import Testing
           status, fresh + ["WWW-Authenticate: Basic realm=\"ci:secret\"", "Connection: close"], "no"
         )
         let answer = try client.expectError(
-          502, "credentials of upstream.credentials[0] (origin.test)",
+          502, "credentials of upstream.credentials[0] (\(origin.authority))",
           type: "proxy_configuration_error")
         #expect(answer["WWW-Authenticate"] == nil)
         #expect(!answer.text.contains("secret") && !answer.text.contains("Y2k6"))
@@ -262,7 +327,7 @@ import Testing
   @Test("redirects take it along within the origin, and leave it behind elsewhere for good")
   func redirected() throws {
     try withCredential(configure: { configuration, _ in
-      configuration.upstream.credentials[0].hosts.append(.exact("other.test"))
+      configuration.upstream.credentials[0].hosts.append(CredentialPlace(.exact("other.test")))
     }) { origin, proxy in
       let other = try WireOrigin(origin.script, host: "other.test")
       defer { other.close() }
@@ -299,6 +364,7 @@ import Testing
         configuration.mirrors.set(Mirror(name: "m", url: try OriginURL(reading: origin.url("/"))))
         configuration.upstream.credentials = [
           try Self.credential {
+            $0.hosts = [CredentialPlace(.exact("origin.test"))]
             $0.isInsecure = false
             $0.user = nil
           }

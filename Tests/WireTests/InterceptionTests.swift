@@ -5,6 +5,7 @@ import Configuration
 import Platform
 import Support
 import TLS
+import TLSPeer
 import Telemetry
 import Testing
 
@@ -294,6 +295,96 @@ import Testing
         try client.beginTLS(trust(), host: "other.test", verifies: false)
       }
       try proxy.expect("a failed handshake") { $0.value(.downstreamHandshakes, .failed) == 1 }
+    }
+  }
+
+  @Test(
+    "in a tunnel to an address no name is asked for, or the address itself, which some do all the same",
+    arguments: [(nil, true), ("127.0.0.1", true), ("127.0.0.2", false), ("origin.test", false)])
+  func addressName(name: String?, isTaken: Bool) throws {
+    try intercepting(
+      showing: "127.0.0.1",
+      configure: { configuration, _ in
+        configuration.intercept.hosts = [try HostPattern(reading: "127.0.0.1")]
+      }
+    ) { origin, proxy in
+      let client = try proxy.connect()
+      try client.request("CONNECT", "127.0.0.1:\(origin.port)")
+      #expect(try client.expectConnectHead().status == 200)
+      let peer = try TLSPeer.client(client.surrender(), host: name)
+      if isTaken {
+        try peer.handshake()
+      } else {
+        #expect(throws: TLSPeerError.self) { try peer.handshake() }
+      }
+      try proxy.expect("a handshake") {
+        $0.value(.downstreamHandshakes, isTaken ? .succeeded : .failed) == 1
+      }
+      peer.close()
+    }
+  }
+
+  /// What a reload may say of a tunnel that is open.
+  enum Change: CaseIterable {
+    case excepted, named, nothing, ports
+
+    func make(_ configuration: inout Configuration) {
+      switch self {
+      case .excepted: configuration.intercept.except = [.exact("origin.test")]
+      case .named: configuration.intercept.hosts = [.exact("other.test")]
+      case .nothing: configuration.intercept.hosts = []
+      case .ports: configuration.destinations.connectPorts = [PortRange(443...443)]
+      }
+    }
+  }
+
+  @Test(
+    "after a reload that would not decrypt a tunnel, or not open it, its last request is answered and it ends",
+    arguments: Change.allCases)
+  func reloaded(change: Change) throws {
+    try intercepting { origin, proxy in
+      let idle = try tunnel(proxy, to: origin.authority)
+      let busy = try tunnel(proxy, to: origin.authority)
+      try get(busy, "/x", host: origin.authority)
+      try get(busy, "/next", host: origin.authority)
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let shaking = try proxy.connect()
+      try shaking.request("CONNECT", origin.authority)
+      #expect(try shaking.expectConnectHead().status == 200)
+      let reading = try tunnel(proxy, to: origin.authority)
+      let beginning = "GET /y HTTP/1.1\r\n"
+      let before = proxy.registry.value(.downstreamReceived)
+      try reading.send(beginning)
+      try proxy.expect("the beginning of a request") {
+        $0.value(.downstreamReceived) == before + Int64(beginning.utf8.count)
+      }
+      try proxy.reloadAndWait { change.make(&$0) }
+      try idle.expectEnd()
+      try shaking.expectGone()
+      try upstream.respond(200, ["Cache-Control: max-age=60"], "last")
+      try busy.expectResponse(200, ["Connection": "close"], content: "last")
+      try busy.expectEnd()
+      try reading.send("Host: \(origin.authority)\r\n\r\n")
+      if change == .ports {
+        try reading.expectResponse(403, ["Connection": "close"])
+      } else {
+        try upstream.expectRequest("GET /y HTTP/1.1")
+        try upstream.respond(200, [], "begun")
+        try reading.expectResponse(200, ["Connection": "close"], content: "begun")
+      }
+      try reading.expectEnd()
+    }
+  }
+
+  @Test("a reload that changes nothing about a tunnel leaves it open")
+  func kept() throws {
+    try intercepting { origin, proxy in
+      let client = try tunnel(proxy, to: origin.authority)
+      try proxy.reloadAndWait { $0.intercept.except = [.exact("other.test")] }
+      try get(client, "/x", host: origin.authority)
+      try origin.serve(200, [], "content")
+      try client.expectResponse(200, content: "content")
     }
   }
 

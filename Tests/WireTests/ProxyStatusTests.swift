@@ -133,6 +133,33 @@ import Testing
     Row("codedPage", 502, "http_response_content_coding") { origin, proxy in
       try page(origin, proxy, ["Content-Length: 0", "Content-Encoding: br"])
     },
+    Row("damagedPage", 502, "http_response_content_coding") { origin, proxy in
+      try page(origin, proxy, ["Content-Length: 0", "Content-Encoding: gzip"])
+    },
+    Row("pagesBusy", 503, "proxy_internal_error") { origin, proxy in
+      // None of them may be stored, and each may take all there is for one.
+      let fields = [
+        "Content-Type: text/html", "Cache-Control: no-store", "Content-Length: \(16 << 20)",
+      ]
+      for number in 1...5 {
+        _ = try proxy.connect().get("/\(origin.authority)/simple/x\(number)/")
+        let upstream = try origin.accept()
+        try upstream.expectRequest()
+        try upstream.send(head: 200, fields)
+        try proxy.expect("the head to be read") { $0.value(.relays, .response) == number }
+      }
+      return try page(origin, proxy, Array(fields[1...]))
+    },
+    Row("pageOfNoPlace", 502, "http_protocol_error") { origin, proxy in
+      let client = try proxy.connect().get("/\(origin.authority)/simple/x/")
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let long = String(repeating: "x", count: 2500)
+      try upstream.respond(302, ["Location: /\(long)"])
+      try upstream.expectRequest()
+      try upstream.respond(200, ["Content-Type: text/html", "Cache-Control: max-age=60"], "x")
+      return client
+    },
     Row("wrongDigest", 502, "http_protocol_error") { origin, proxy in
       let path = "/dists/s/by-hash/SHA256/" + String(repeating: "0", count: 64)
       let client = try proxy.connect().get(origin.url(path))

@@ -52,6 +52,24 @@ import Testing
     }
   }
 
+  @Test("a drain ends connections whose handshake is under way, as it does idle ones")
+  func drained() throws {
+    try secure { _, proxy in
+      let idle = try connect(proxy)
+      let silent = try proxy.connect()
+      let begun = try proxy.connect()
+      try begun.send([0x16, 0x03, 0x01])
+      try proxy.expect("three connections") { $0.value(.connectionsOpen, .downstream) == 3 }
+      proxy.server.drain()
+      try idle.expectEnd()
+      try silent.expectGone()
+      try begun.expectGone()
+      try proxy.script.wait("the proxy", for: "being drained", .here(#fileID, #line)) {
+        proxy.server.isDrained
+      }
+    }
+  }
+
   @Test("a large file comes from the store whole, however slowly the client reads")
   func large() throws {
     let content = patterned(600_000, seed: 3)

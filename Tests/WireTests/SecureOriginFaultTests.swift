@@ -57,6 +57,29 @@ import Testing
     return peer
   }
 
+  @Test("an early refusal over TLS reaches a client whose upload the origin does not read")
+  func earlyRefusal() throws {
+    try proxy { origin, proxy in
+      let client = try proxy.connect()
+      let length = 16 << 20
+      try client.send(
+        "POST \(origin.url("/")) HTTP/1.1\r\nHost: \(origin.authority)\r\n"
+          + "Content-Length: \(length)\r\n\r\n")
+      let sending = try Background {
+        client.trySending([UInt8](repeating: 0x61, count: length))
+      }
+      let upstream = try origin.accept()
+      try upstream.shrinkReceiveBuffer(to: 16 << 10)
+      try upstream.expectHead()
+      try upstream.expectContent(100_000)
+      // It refuses and is gone at once, over unread bytes: what we go on writing fails.
+      try upstream.respond(413, ["Connection: close"], "too much")
+      upstream.close()
+      try client.expectResponse(413, ["Connection": "close"], content: "too much")
+      try sending.join()
+    }
+  }
+
   // MARK: Handshakes
 
   @Test(

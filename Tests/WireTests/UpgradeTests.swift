@@ -68,6 +68,26 @@ import Testing
     }
   }
 
+  @Test("an origin that switches before it has read the request is not believed")
+  func early() throws {
+    try wire(configure: { configuration, _ in configuration.limits.head = .mib(16) }) {
+      origin, proxy in
+      let client = try proxy.connect()
+      // More than lies between the two of them.
+      let large = "X-Large: " + String(repeating: "a", count: 12 << 20)
+      let sending = try Background {
+        try client.request("GET", origin.url("/chat"), self.offer + [large])
+      }
+      let upstream = try origin.accept()
+      try upstream.shrinkReceiveBuffer(to: 16 << 10)
+      _ = try upstream.expectAnyBytes()
+      try sending.join()
+      try upstream.send(
+        "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+      try client.expectError(502, "switched protocols before it had read the request")
+    }
+  }
+
   @Test("on a mirror nothing but HTTP is spoken")
   func mirror() throws {
     try wire(configure: { configuration, origin in

@@ -120,6 +120,23 @@ static inline long linux_sendfile(int to, int from, off_t offset, size_t count) 
 
 static inline long linux_shutdown(int fd, int how) { LINUX_RESULT_ONCE(shutdown(fd, how)); }
 
+/* What the kernel knows of a TCP connection, as many bytes as it has. */
+static inline long linux_tcp_info(int fd, void *bytes, size_t capacity) {
+  socklen_t length = capacity;
+  long result = getsockopt(fd, IPPROTO_TCP, TCP_INFO, bytes, &length);
+  return result < 0 ? -errno : (long)length;
+}
+
+/* A number that no other socket of this machine has; 0 where the kernel gives none. */
+static inline uint64_t linux_socket_cookie(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
+  return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
+}
+
 /* Bytes in the send queue that the peer has not acknowledged; negative if that cannot be told. */
 static inline long linux_unconfirmed(int fd) {
   int count = 0;
@@ -154,6 +171,8 @@ static inline long linux_getpeername(int fd, struct sockaddr_storage *address, s
 
 // close(2) releases the descriptor even when it answers EINTR, so it must not be called again.
 static inline long linux_close(int fd) { LINUX_RESULT_ONCE(close(fd)); }
+
+static inline long linux_duplicate(int fd) { LINUX_RESULT_ONCE(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 static inline long linux_epoll_create(void) { LINUX_RESULT_ONCE(epoll_create1(EPOLL_CLOEXEC)); }
 

@@ -1,4 +1,4 @@
-// Writes JSON (RFC 8259), one object on a line. Only writing, only what the admin side needs.
+// Writes JSON (RFC 8259), one object on a line. Only writing, and only what is needed.
 
 /// A JSON object being put together; names are kept in the order they are added.
 package struct JSONObject: Sendable {
@@ -17,6 +17,24 @@ package struct JSONObject: Sendable {
   package mutating func add(_ name: String, _ value: Int64) {
     begin(name)
     bytes += String(value).utf8
+  }
+
+  /// A number with three decimal places.
+  package mutating func add(_ name: String, thousandths value: Int64) {
+    begin(name)
+    bytes += Self.fraction(value, places: 3).utf8
+  }
+
+  /// A number with two decimal places.
+  package mutating func add(_ name: String, hundredths value: Int) {
+    begin(name)
+    bytes += Self.fraction(Int64(value), places: 2).utf8
+  }
+
+  private static func fraction(_ value: Int64, places: Int) -> String {
+    let digits = String(value.magnitude)
+    let padded = String(repeating: "0", count: max(0, places + 1 - digits.utf8.count)) + digits
+    return (value < 0 ? "-" : "") + padded.dropLast(places) + "." + padded.suffix(places)
   }
 
   package mutating func add(_ name: String, _ value: Bool) {

@@ -1,0 +1,133 @@
+// Where the commands find records: the file and those that were moved aside, or a running instance's memory.
+
+import Configuration
+import Forensics
+import Foundation
+import Platform
+
+struct ResetSource {
+  private let configuration: Configuration
+  private let file: String?
+  private let asksInstance: Bool
+
+  /// - Parameters:
+  ///   - file: in place of the configured one.
+  ///   - asksInstance: whatever is in files.
+  init(_ configuration: Configuration, file: String?, asksInstance: Bool) {
+    self.configuration = configuration
+    if let file {
+      self.file = file
+    } else if case .file(let path) = configuration.resets.path {
+      self.file = path
+    } else {
+      self.file = nil
+    }
+    self.asksInstance = asksInstance
+  }
+
+  /// The youngest line of each record, in the order in which they began.
+  func read() throws -> [(entry: ResetEntry, line: [UInt8])] {
+    var order: [String] = []
+    var latest: [String: (ResetEntry, [UInt8])] = [:]
+    try lines { line in
+      guard let entry = ResetEntry(line: line) else { return }
+      if latest.updateValue((entry, line), forKey: entry.id) == nil { order.append(entry.id) }
+    }
+    return order.compactMap { latest[$0] }
+  }
+
+  private func lines(_ body: ([UInt8]) -> Void) throws {
+    guard let file, !asksInstance, FileManager.default.fileExists(atPath: file) else {
+      for line in try instance().lines { body(Array(line)) }
+      return
+    }
+    for number in (1..<1000).reversed()
+    where FileManager.default.fileExists(atPath: "\(file).\(number)") {
+      try Self.read("\(file).\(number)", body)
+    }
+    try Self.read(file, body)
+  }
+
+  private func instance() throws -> AdminClient.Answer {
+    guard let admin = configuration.admin else {
+      throw Failure(
+        file.map { "there is no file \($0) yet, and no admin listener to ask (`admin: none`)" }
+          ?? "no file is written (`resets.path`), and there is no admin listener to ask (`admin: none`)"
+      )
+    }
+    do {
+      let answer = try AdminClient(address: admin.address, token: admin.token)
+        .send("GET", "/api/resets", query: [("count", "2000")])
+      guard answer.status == 200 else {
+        throw Failure(
+          "the instance at \(admin.address) answers \(answer.status): \(String(decoding: answer.content.prefix(200), as: UTF8.self))"
+        )
+      }
+      return answer
+    } catch let failure as Failure {
+      guard let file, !asksInstance else { throw failure }
+      throw Failure("there is no file \(file), and no instance to ask: \(failure.text)")
+    }
+  }
+
+  /// Line by line; a file of many megabytes need not fit into memory twice.
+  static func read(_ path: String, _ body: ([UInt8]) -> Void) throws {
+    do throws(Errno) {
+      let file = try File.open(path, [.followLinks])
+      var rest: [UInt8] = []
+      var offset: Int64 = 0
+      var buffer = [UInt8](repeating: 0, count: 1 << 20)
+      while true {
+        let count = try Self.pread(file.rawValue, &buffer, offset)
+        guard count > 0 else { break }
+        offset += Int64(count)
+        rest += buffer[..<count]
+        var start = 0
+        while let end = rest[start...].firstIndex(of: 10) {
+          if end > start { body(Array(rest[start..<end])) }
+          start = end + 1
+        }
+        rest.removeFirst(start)
+      }
+      if !rest.isEmpty { body(rest) }
+    } catch {
+      throw Failure("cannot read \(path): \(error.message)")
+    }
+  }
+
+  private static func pread(_ fd: Int32, _ buffer: inout [UInt8], _ offset: Int64) throws(Errno)
+    -> Int
+  {
+    try buffer.withUnsafeMutableBytes { bytes in
+      Result { () throws(Errno) in try File.pread(fd, into: bytes, at: offset) }
+    }.get()
+  }
+
+  /// The file's new lines as they come, for ever.
+  func follow(_ body: (ResetEntry, [UInt8]) -> Void) throws -> Never {
+    guard let file else {
+      throw Failure("only a file can be followed: set `resets.path`")
+    }
+    var offset = (try? File.status(at: file).size) ?? 0
+    var inode = try? File.status(at: file).inode
+    while true {
+      Thread.sleep(forTimeInterval: 0.5)
+      guard let status = try? File.status(at: file) else { continue }
+      // Another file has taken its place.
+      if status.inode != inode || status.size < offset {
+        inode = status.inode
+        offset = 0
+      }
+      guard status.size > offset, let opened = try? File.open(file, [.followLinks]) else {
+        continue
+      }
+      var bytes = [UInt8](repeating: 0, count: Int(min(status.size - offset, 16 << 20)))
+      let count = (try? Self.pread(opened.rawValue, &bytes, offset)) ?? 0
+      guard let end = bytes[..<count].lastIndex(of: 10) else { continue }
+      offset += Int64(end + 1)
+      for line in bytes[...end].split(separator: 10) {
+        if let entry = ResetEntry(line: line) { body(entry, Array(line)) }
+      }
+    }
+  }
+}

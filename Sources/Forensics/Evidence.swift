@@ -1,0 +1,186 @@
+// All that was observed of one ending, as values: what the sockets said, what the transaction had come to, and whatever
+// the sensors that were at work have seen. A sensor that was not there is nil, which is not the same as having seen
+// nothing. Observation is here, judgement in Judge.swift.
+
+import Platform
+
+/// Which call told.
+public enum Syscall: String, Sendable {
+  case connect, recv, send, sendfile, accept, epoll
+}
+
+/// How much could be seen: sockets only, counters of the kernel too, packets too, the kernel's own reasons too.
+public enum Tier: Int, Comparable, CaseIterable, Sendable {
+  case sockets, counters, packets, kernel
+
+  public static func < (left: Tier, right: Tier) -> Bool { left.rawValue < right.rawValue }
+
+  /// One letter, for records and tables.
+  public var letter: String {
+    switch self {
+    case .sockets: "S"
+    case .counters: "C"
+    case .packets: "P"
+    case .kernel: "K"
+    }
+  }
+}
+
+/// What the socket said when it ended.
+public struct SocketEvidence: Sendable {
+  public var local: SocketAddress?
+  /// Of the socket: behind a Service that is the Service's address.
+  public var peer: SocketAddress?
+  /// Taken before the error was, because taking it clears some of it.
+  public var info: TCPInfo?
+  public var errno: Errno?
+  public var syscall: Syscall?
+  /// What a call after the end of the stream said of it: the kernel tells EPIPE where a RST followed the FIN.
+  public var errorBehindEnd: Errno?
+  /// Bytes that the peer has not confirmed (`SIOCOUTQ`).
+  public var unconfirmed: Int?
+  /// What distinguishes it from all others of the machine's (`SO_COOKIE`).
+  public var cookie: UInt64?
+  /// The last message of a router, which does not end an established connection.
+  public var softError: Errno?
+
+  public init() {}
+}
+
+/// The connection's life so far.
+public struct ConnectionFacts: Sendable {
+  /// Since it was established, or since the attempt began.
+  public var age: Duration = .zero
+  /// Requests that were sent on it, the last one included.
+  public var requests = 0
+  /// For how long it had been idle before the last request.
+  public var idle: Duration = .zero
+  /// It had answered a request before.
+  public var isReused: Bool { requests > 1 }
+  /// What the origin said it keeps idle connections for (`Keep-Alive: timeout`).
+  public var announcedIdle: Duration?
+
+  public init() {}
+}
+
+/// What was on its way.
+public struct ContentFacts: Sendable {
+  /// By framing; nil where only the end tells.
+  public var expected: Int64?
+  public var received: Int64 = 0
+  /// To the client; nil where it is not one client's.
+  public var delivered: Int64?
+  /// A whole head has come.
+  public var hasHead = false
+  /// Bytes of the answer that came on this connection, its head included.
+  public var answerBytes: Int64 = 0
+  /// Of the request, some had not been sent or not been confirmed.
+  public var hasUnsentRequest = false
+  /// The answer came although not all of the request had been sent.
+  public var isEarlyAnswer = false
+
+  public init() {}
+}
+
+/// Why we ended it ourselves.
+public enum OwnReason: String, Sendable, CaseIterable {
+  /// A limit in time: its key is in the record.
+  case deadline
+  /// Less came than `min-progress` demands.
+  case progress
+  case shutdown
+  /// The other side of the same download, or tunnel, had ended.
+  case otherSide
+  /// It could not be completed, and must not look whole.
+  case cut
+  case limit
+  case malformed
+}
+
+/// What packets showed.
+public struct PacketEvidence: Sendable {
+  /// How a RST was made.
+  public enum Shape: String, Sendable {
+    /// A socket that lives, or lived, said it.
+    case active
+    /// A kernel said it for want of a socket.
+    case passive
+    /// To a SYN.
+    case refusal
+    /// Not as a kernel makes them.
+    case handmade
+  }
+
+  public struct Reset: Sendable {
+    public var shape: Shape
+    public var isOutgoing: Bool
+    /// Exactly where the receiver expects it.
+    public var isExact = true
+    /// The packet's TTL minus the flow's; 0 proves nothing.
+    public var hopDifference = 0
+    /// It came too soon after what triggered it to have come from the peer.
+    public var isNear = false
+    /// It was an answer to the first segment after the connection had been idle.
+    public var isAfterIdle = false
+
+    public init(_ shape: Shape, isOutgoing: Bool) {
+      self.shape = shape
+      self.isOutgoing = isOutgoing
+    }
+  }
+
+  /// The RST that ended it, if one was seen.
+  public var reset: Reset?
+  /// The peer's FIN was seen on this flow.
+  public var peerFinished = false
+  /// The peer went on with the flow after the reset: nil until the time to listen is over.
+  public var peerAliveAfter: Bool?
+  /// Our kernel reset somebody who is not the peer, and meant this flow: an answer that nobody had translated back.
+  public var stray: SocketAddress?
+  /// A router's or firewall's message about this flow, and who sent it.
+  public var unreachable: (sender: IPAddress, isPort: Bool, isProhibited: Bool)?
+  /// Small segments pass and large ones do not.
+  public var losesLargeOnly = false
+  /// Packets that the sensor lost while this flow lived.
+  public var lost: UInt64 = 0
+
+  public init() {}
+}
+
+/// What the kernel itself said, where it may be asked.
+public struct KernelEvidence: Sendable {
+  /// The flow has an entry in the connection table.
+  public var hasEntry: Bool?
+  /// Where the flow really leads, behind a Service.
+  public var realPeer: SocketAddress?
+  /// It led elsewhere when it was established.
+  public var switchedFrom: SocketAddress?
+  /// The kernel's name for why it sent, or took, the reset.
+  public var reason: String?
+
+  public init() {}
+}
+
+public struct Evidence: Sendable {
+  public var ending: Ending
+  public var socket = SocketEvidence()
+  public var connection = ConnectionFacts()
+  public var content = ContentFacts()
+  public var own: OwnReason?
+  /// What the origin's other connections have told about idling.
+  public var idleSurvival = IdleSurvival()
+  /// The TLS alert's name (RFC 8446 §6), where there was one.
+  public var alert: String?
+  /// By how much counters of this network namespace have grown since just before.
+  public var counters: [String: Int64]?
+  public var packets: PacketEvidence?
+  public var kernel: KernelEvidence?
+
+  public init(_ ending: Ending) { self.ending = ending }
+
+  public var tier: Tier {
+    if kernel != nil { return .kernel }
+    if packets != nil { return .packets }
+    return counters == nil ? .sockets : .counters
+  }
+}

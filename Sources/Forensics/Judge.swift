@@ -1,0 +1,435 @@
+// From evidence to a verdict: a pure function, the first rule that matches decides. The rules are ordered by how much
+// they can know: what we did ourselves, what the errno says beyond doubt, what packets prove, and last what a socket
+// alone suggests, which is never more than a suggestion.
+
+import Platform
+import Telemetry
+
+public enum Judge {
+  public static func judge(_ evidence: Evidence) -> Verdict {
+    let case_ = Case(evidence)
+    return case_.own() ?? case_.local() ?? case_.stray() ?? case_.messages() ?? case_.connecting()
+      ?? case_.silence() ?? case_.finished() ?? case_.reset() ?? case_.make(.unexplained)
+  }
+}
+
+/// One ending under judgement.
+struct Case {
+  let evidence: Evidence
+  private var side: Side { evidence.ending.side }
+  private var phase: Phase { evidence.ending.phase }
+  private var means: Means { evidence.ending.means }
+  private var socket: SocketEvidence { evidence.socket }
+  private var content: ContentFacts { evidence.content }
+  private var connection: ConnectionFacts { evidence.connection }
+  private var packets: PacketEvidence? { evidence.packets }
+
+  init(_ evidence: Evidence) { self.evidence = evidence }
+
+  /// - Parameters:
+  ///   - most: the verdict is no surer than this.
+  ///   - bonus: what agreeing sensors add, and contradicting ones take away, in hundredths.
+  func make(
+    _ cause: Cause, most: Int = 99, bonus: Int = 0, _ reasons: [String] = [],
+    against doubts: [String] = [], also: [Cause] = []
+  ) -> Verdict {
+    var doubts = doubts
+    let base = min(cause.confidence(with: evidence.tier), most)
+    if let packets, packets.lost > 0 {
+      doubts.append("the packet recorder lost \(packets.lost) packets at that time")
+    }
+    return Verdict(
+      cause: cause,
+      confidence: min(99, max(base + bonus, min(base, cause.confidence(with: .sockets)))),
+      tier: evidence.tier,
+      reasons: reasons, doubts: doubts, also: also)
+  }
+
+  // MARK: Beyond doubt
+
+  /// We closed it.
+  func own() -> Verdict? {
+    guard let own = evidence.own else { return nil }
+    switch own {
+    // Our limit ended the wait, but it was the other side that was waited for.
+    case .deadline, .progress: return nil
+    case .malformed:
+      return side == .upstream
+        ? make(.originMalformed, ["what came is no proper answer"])
+        : make(.proxyAborted, ["what came is no proper request"])
+    case .shutdown: return make(.proxyAborted, ["Holdfast was told to end"])
+    case .otherSide: return make(.proxyAborted, ["the other side of it had ended"])
+    case .cut:
+      return make(.proxyAborted, ["the answer could not be completed and must not look whole"])
+    case .limit: return make(.proxyAborted, ["a limit of the configuration was reached"])
+    }
+  }
+
+  /// What the errno alone says.
+  func local() -> Verdict? {
+    if means == .killed || socket.errno == .connectionAborted && phase != .connect {
+      return make(.killedHere, ["ECONNABORTED has no other cause on an established connection"])
+    }
+    guard means == .exhausted || socket.errno.map(Self.isShortage) == true else { return nil }
+    return make(.localResources, [socket.errno.map { "\($0)" } ?? "no descriptor was left"])
+  }
+
+  private static func isShortage(_ errno: Errno) -> Bool {
+    errno.isOutOfDescriptors || errno == .noMemory || errno == .noBufferSpace
+      || errno == .addressNotAvailable
+  }
+
+  /// An alert says what it is about.
+  private func alert() -> Verdict? {
+    guard let alert = evidence.alert else { return nil }
+    return make(.tlsAlert, ["the alert was \(alert)"])
+  }
+
+  // MARK: Packets that prove it
+
+  /// Our own kernel reset the origin, because what the origin sent came from an address that it knows nothing of.
+  func stray() -> Verdict? {
+    guard side == .upstream, let stray = packets?.stray else { return nil }
+    var reasons = [
+      "our kernel sent a reset to \(stray), which is not the peer of any connection of this port",
+      "its sequence number lies in this connection",
+    ]
+    if let real = evidence.kernel?.realPeer, real == stray {
+      reasons.append("the connection table says that the Service leads to \(real)")
+    }
+    return make(.undnatHere, bonus: evidence.kernel?.realPeer == stray ? 2 : 0, reasons)
+  }
+
+  /// Routers and firewalls that say so.
+  func messages() -> Verdict? {
+    if let alert = alert() { return alert }
+    guard let message = packets?.unreachable else { return nil }
+    let isPeer = message.sender == socket.peer?.ip
+    if message.isPort, phase == .connect {
+      return isPeer
+        ? make(.originRefused, ["the origin's machine says that the port is closed"])
+        : make(
+          .serviceWithoutEndpoints,
+          [
+            "\(message.sender), which is not the address that was asked for, says that the port is closed"
+          ])
+    }
+    if message.isProhibited {
+      return make(.pathRejected, ["\(message.sender) says that a rule forbids it"])
+    }
+    guard means == .icmp || means == .timeout || phase == .connect else { return nil }
+    return make(.unreachable, ["\(message.sender) says that there is no way"])
+  }
+
+  // MARK: Connecting
+
+  func connecting() -> Verdict? {
+    guard phase == .connect else { return nil }
+    switch socket.errno {
+    case .connectionRefused?:
+      let shape = packets?.reset?.shape
+      if packets != nil, shape == nil {
+        return make(
+          .originRefused, most: 80, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
+          also: [.serviceWithoutEndpoints])
+      }
+      if packets?.reset?.isNear == true {
+        return make(.pathRejected, ["the refusal came sooner than the origin can answer"])
+      }
+      return make(
+        .originRefused, most: packets == nil ? 80 : 97,
+        ["ECONNREFUSED"] + (shape == .refusal ? ["a kernel answered the SYN with a reset"] : []),
+        also: packets == nil ? [.serviceWithoutEndpoints] : [])
+    case .hostUnreachable?, .networkUnreachable?, .networkDown?:
+      return make(.unreachable, [socket.errno.map { "\($0)" } ?? ""])
+    case .connectionReset?:
+      return make(
+        .originAcceptOverflow, most: 40, ["the connection was reset as it was made"],
+        also: [.originListenerClosed])
+    default:
+      guard means == .timeout else { return nil }
+      if let soft = socket.softError, soft == .hostUnreachable || soft == .networkUnreachable {
+        return make(.unreachable, ["a router has said \(soft) meanwhile"])
+      }
+      let sent = socket.info?.totalRetransmits
+      return make(
+        .connectTimeout,
+        ["no answer to the SYN" + (sent.map { $0 > 0 ? ", sent \($0 + 1) times" : "" } ?? "")])
+    }
+  }
+
+  // MARK: Silence
+
+  func silence() -> Verdict? {
+    guard means == .timeout || means == .icmp else { return nil }
+    let info = socket.info
+    let isWaiting = (info?.unacknowledged ?? 0) > 0 || (info?.retransmits ?? 0) > 0
+    let soft = socket.softError ?? (means == .icmp ? socket.errno : nil)
+    if let soft,
+      soft == .hostUnreachable || soft == .networkUnreachable || soft == .connectionRefused
+    {
+      return make(.unreachable, ["a router has said \(soft), and nothing is confirmed any more"])
+    }
+    // Our own limit was first: is it the path, or the program?
+    if evidence.own == .deadline || evidence.own == .progress {
+      if side == .downstream {
+        return make(.proxyAborted, ["the client took, or sent, too little for too long"])
+      }
+      if isWaiting, (info?.retransmits ?? 0) >= 2 || (info?.backoff ?? 0) >= 2 {
+        return lossy(most: 80)
+      }
+      return stalled(isWaiting: isWaiting)
+    }
+    if (info?.probes ?? 0) > 0, !isWaiting {
+      return make(.peerSilent, ["\(info?.probes ?? 0) keepalive probes were not answered"])
+    }
+    return lossy(most: 99)
+  }
+
+  /// The path works and nothing comes. A stray reset would look the same here: only packets, or counters that stand
+  /// still, rule it out.
+  private func stalled(isWaiting: Bool) -> Verdict {
+    var reasons = ["the connection is established"]
+    if !isWaiting { reasons.append("all that was sent is confirmed") }
+    guard packets == nil else { return make(.originStalled, reasons) }
+    guard let counters = evidence.counters else {
+      return make(
+        .originStalled, most: 70, reasons,
+        against: ["a stray reset on the path would look the same without counters or packets"])
+    }
+    guard (counters["OutRsts"] ?? 0) > 0 else {
+      return make(.originStalled, reasons + ["this machine has sent no reset meanwhile"])
+    }
+    return make(
+      .originStalled, most: 70, reasons,
+      against: ["this machine has sent a reset meanwhile that is not one of ours"],
+      also: [.undnatHere])
+  }
+
+  private func lossy(most: Int) -> Verdict {
+    let info = socket.info
+    if packets?.losesLargeOnly == true {
+      return make(
+        .pmtuBlackhole, most: most, ["small segments are answered and large ones are not"])
+    }
+    var reasons = ["nothing is heard of the peer any more"]
+    if let info, info.unacknowledged > 0 {
+      reasons.append("\(info.unacknowledged) segments are not confirmed")
+    }
+    if let info, info.retransmits > 0 {
+      reasons.append("the last was sent \(info.retransmits) times more")
+    }
+    return make(.blackhole, most: most, reasons)
+  }
+
+  // MARK: The peer says FIN
+
+  func finished() -> Verdict? {
+    guard means == .finish else { return nil }
+    if side == .downstream {
+      return make(
+        .clientLeft, most: 95,
+        ["the client said FIN before it had its whole answer"]
+          + (socket.errorBehindEnd == nil ? [] : ["and reset what was sent after it"]))
+    }
+    if phase == .content {
+      return make(
+        .originFinishedEarly,
+        [
+          content.expected.map { "\(content.received) of \($0) bytes had come" }
+            ?? "the last chunk had not come"
+        ])
+    }
+    guard connection.isReused, content.answerBytes == 0 else {
+      return make(
+        .originFinishedEarly, most: content.answerBytes > 0 ? 97 : 80,
+        [content.answerBytes > 0 ? "its head was not complete" : "not a byte of an answer had come"]
+      )
+    }
+    return make(
+      .originClosedIdle,
+      [
+        "the connection was idle for \(connection.idle.inSeconds) before the request",
+        "the origin said FIN",
+      ])
+  }
+
+  // MARK: A reset
+
+  func reset() -> Verdict? {
+    guard means == .reset else { return nil }
+    if let packets, let reset = packets.reset { return shaped(reset, packets) }
+    return side == .downstream ? unseenClient() : unseenOrigin()
+  }
+
+  private func shaped(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
+    if reset.shape == .handmade
+      || (packets.peerAliveAfter == true && !reset.isNear && reset.hopDifference != 0)
+    {
+      var reasons = reset.shape == .handmade ? ["the reset is not as a kernel makes it"] : []
+      if reset.hopDifference != 0 {
+        reasons.append(
+          "it came from \(abs(reset.hopDifference)) hops elsewhere than the peer's packets")
+      }
+      if packets.peerAliveAfter == true { reasons.append("the peer went on afterwards") }
+      return make(.resetInjected, bonus: packets.peerAliveAfter == false ? -10 : 0, reasons)
+    }
+    if reset.isNear || reset.hopDifference > 0 {
+      return make(
+        .pathRejected, bonus: packets.peerAliveAfter == true ? 5 : 0,
+        [
+          reset.isNear
+            ? "the reset came sooner than the peer can answer"
+            : "the reset came from nearer than the peer"
+        ])
+    }
+    switch reset.shape {
+    case .active: return active(packets)
+    case .passive, .refusal: return passive(reset, packets)
+    case .handmade: return make(.resetInjected, ["the reset is not as a kernel makes it"])
+    }
+  }
+
+  /// It has answered, and does not want the rest of the request.
+  private var isRefusingContent: Bool {
+    content.hasHead && (content.hasUnsentRequest || content.isEarlyAnswer)
+  }
+
+  /// The peer's socket said it.
+  private func active(_ packets: PacketEvidence) -> Verdict {
+    let doubts = packets.peerAliveAfter == true ? ["the peer went on afterwards"] : []
+    let bonus = packets.peerAliveAfter == true ? -20 : 0
+    if side == .downstream {
+      return make(
+        .clientLeft, bonus: bonus, ["the client's socket sent the reset"], against: doubts)
+    }
+    if isRefusingContent {
+      return make(
+        .originRefusedContent, bonus: bonus,
+        ["its answer had come", "not all of the request had been read"], against: doubts)
+    }
+    if content.answerBytes == 0, !connection.isReused, (socket.info?.bytesReceived ?? 1) == 0,
+      connection.age < .seconds(3), (socket.info?.bytesAcknowledged ?? 2) <= 1
+    {
+      return make(
+        .originListenerClosed,
+        ["the connection had not been accepted yet", "the origin's socket sent the reset"],
+        also: [.originAborted])
+    }
+    return make(
+      .originAborted, bonus: bonus, ["the origin's socket sent the reset"], against: doubts)
+  }
+
+  /// The peer's kernel knew no such connection.
+  private func passive(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
+    // EPIPE behind an end tells of a FIN too.
+    if packets.peerFinished || socket.errorBehindEnd != nil {
+      return side == .downstream
+        ? make(
+          .clientLeft, ["the client had said FIN, and its kernel reset what was sent after it"])
+        : make(
+          connection.isReused && content.answerBytes == 0
+            ? .originClosedIdle : .originFinishedEarly,
+          ["the origin had said FIN, and its kernel reset what was sent after it"])
+    }
+    if side == .downstream {
+      return make(
+        .undnatThere, bonus: packets.peerAliveAfter == true ? 23 : 0,
+        ["the client's kernel knew no such connection, and no FIN had come"]
+          + (packets.peerAliveAfter == true
+            ? ["the client went on afterwards: its socket is alive"] : []),
+        against: packets.peerAliveAfter == false
+          ? ["nothing was heard of the client afterwards"] : [],
+        also: packets.peerAliveAfter == true ? [] : [.clientLeft])
+    }
+    if isRefusingContent {
+      return make(
+        .originRefusedContent,
+        [
+          "its answer had come",
+          "its kernel knew no such connection when the rest of the request came",
+        ])
+    }
+    if let old = evidence.kernel?.switchedFrom {
+      return make(.backendSwitched, ["the connection was made to \(old), and leads elsewhere now"])
+    }
+    if reset.isAfterIdle || connection.isReused && content.answerBytes == 0 { return forgotten() }
+    if connection.age < .seconds(3), content.answerBytes == 0, !connection.isReused {
+      return make(
+        .originAcceptOverflow,
+        ["the connection was young, and the origin's kernel did not know it"],
+        also: [.originLostState])
+    }
+    return make(
+      .originLostState, ["the origin's kernel knew no such connection, and no FIN had come"])
+  }
+
+  /// Dead on the first segment after idling, and nobody had said FIN.
+  private func forgotten() -> Verdict {
+    let idle = connection.idle
+    if evidence.idleSurvival.isForgetful(at: idle) {
+      return make(
+        .natIdleExpired, bonus: evidence.tier == .packets ? 30 : 0,
+        [
+          "it had been idle for \(idle.inSeconds)",
+          "connections to this origin survive shorter idling, and die of longer",
+        ])
+    }
+    if let whose = IdleSurvival.wellKnown(near: idle) {
+      return make(
+        .natIdleExpired,
+        ["it had been idle for \(idle.inSeconds), after which \(whose) forget a connection"],
+        also: [.originClosedIdle, .originLostState])
+    }
+    return make(
+      .originClosedIdle, most: 60, ["it had been idle for \(idle.inSeconds)"],
+      against: packets == nil ? [] : ["no FIN of the origin was seen"],
+      also: [.originLostState, .natIdleExpired])
+  }
+
+  // MARK: A reset, and no packets
+
+  private func unseenClient() -> Verdict {
+    make(
+      .clientLeft, ["\(socket.errno.map { "\($0)" } ?? "a reset") from the client's address"],
+      also: [.undnatThere])
+  }
+
+  private func unseenOrigin() -> Verdict {
+    let what = socket.errno.map { "\($0)" } ?? "a reset"
+    if isRefusingContent {
+      return make(
+        .originRefusedContent, ["its answer had come", "not all of the request had been sent"])
+    }
+    if content.answerBytes == 0, connection.isReused {
+      // EPIPE behind an end: the FIN was there before the reset.
+      if socket.errorBehindEnd != nil {
+        return make(
+          .originClosedIdle,
+          [
+            "it had been idle for \(connection.idle.inSeconds)",
+            "the origin had said FIN before the reset",
+          ])
+      }
+      return forgotten()
+    }
+    if content.answerBytes == 0, connection.age < .seconds(3),
+      (socket.info?.totalRetransmits ?? 0) > 0
+    {
+      return make(
+        .originAcceptOverflow,
+        ["\(what) from a young connection whose first segments had to be repeated"],
+        also: [.originAborted])
+    }
+    return make(.originAborted, [what], also: [.originLostState, .pathRejected])
+  }
+}
+
+extension Duration {
+  /// `4.2 s`, for sentences.
+  var inSeconds: String {
+    let (seconds, attoseconds) = components
+    let tenths = seconds * 10 + attoseconds / 100_000_000_000_000_000
+    return "\(tenths / 10).\(abs(tenths % 10)) s"
+  }
+}

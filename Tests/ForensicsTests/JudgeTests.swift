@@ -1,0 +1,306 @@
+// The rules, each with the evidence it is about and the evidence that must change its mind.
+
+import Platform
+import SeededRandom
+import Telemetry
+import Testing
+
+@testable import Forensics
+
+private let peer = SocketAddress(IPAddress(v4: 0x0A60_000A), port: 80)
+private let real = SocketAddress(IPAddress(v4: 0x0A08_0309), port: 8080)
+
+private func evidence(
+  _ side: Side, _ phase: Phase, _ means: Means, _ change: (inout Evidence) -> Void = { _ in }
+) -> Evidence {
+  var evidence = Evidence(Ending(side, phase, means))
+  evidence.socket.peer = peer
+  evidence.connection.requests = 1
+  evidence.connection.age = .seconds(60)
+  change(&evidence)
+  return evidence
+}
+
+private func packets(
+  _ shape: PacketEvidence.Shape?, _ change: (inout PacketEvidence) -> Void = { _ in }
+) -> PacketEvidence {
+  var packets = PacketEvidence()
+  packets.reset = shape.map { PacketEvidence.Reset($0, isOutgoing: false) }
+  change(&packets)
+  return packets
+}
+
+@Suite("Judging an ending") struct JudgeTests {
+  struct Row: Sendable, CustomTestStringConvertible {
+    let name: String
+    let evidence: Evidence
+    let cause: Cause
+    let atLeast: Int
+    var atMost = 99
+    var testDescription: String { name }
+  }
+
+  static let rows: [Row] = [
+    Row(
+      name: "we were told to end",
+      evidence: evidence(.downstream, .content, .abort) { $0.own = .shutdown },
+      cause: .proxyAborted, atLeast: 95),
+    Row(
+      name: "ECONNABORTED on an established connection",
+      evidence: evidence(.upstream, .content, .reset) { $0.socket.errno = .connectionAborted },
+      cause: .killedHere, atLeast: 95),
+    Row(
+      name: "no descriptor left",
+      evidence: evidence(.upstream, .connect, .exhausted) { $0.socket.errno = .tooManyOpenFiles },
+      cause: .localResources, atLeast: 95),
+    Row(
+      name: "refused, without packets",
+      evidence: evidence(.upstream, .connect, .reset) { $0.socket.errno = .connectionRefused },
+      cause: .originRefused, atLeast: 80, atMost: 80),
+    Row(
+      name: "refused by a reset to the SYN",
+      evidence: evidence(.upstream, .connect, .reset) {
+        $0.socket.errno = .connectionRefused
+        $0.packets = packets(.refusal)
+      }, cause: .originRefused, atLeast: 95),
+    Row(
+      name: "refused by a node in the name of a Service",
+      evidence: evidence(.upstream, .connect, .reset) {
+        $0.socket.errno = .connectionRefused
+        $0.packets = packets(nil) {
+          $0.unreachable = (IPAddress(v4: 0x0A00_0001), true, false)
+        }
+      }, cause: .serviceWithoutEndpoints, atLeast: 90),
+    Row(
+      name: "nobody answers the SYN",
+      evidence: evidence(.upstream, .connect, .timeout), cause: .connectTimeout, atLeast: 90),
+    Row(
+      name: "a router says that there is no way",
+      evidence: evidence(.upstream, .connect, .icmp) { $0.socket.errno = .hostUnreachable },
+      cause: .unreachable, atLeast: 90),
+    Row(
+      name: "FIN in the middle of the content",
+      evidence: evidence(.upstream, .content, .finish) {
+        $0.content.expected = 100
+        $0.content.received = 50
+        $0.content.hasHead = true
+      }, cause: .originFinishedEarly, atLeast: 95),
+    Row(
+      name: "FIN as the next request is sent",
+      evidence: evidence(.upstream, .head, .finish) { $0.connection.requests = 3 },
+      cause: .originClosedIdle, atLeast: 80),
+    Row(
+      name: "FIN and reset as the next request is sent",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.connection.requests = 3
+        $0.socket.errorBehindEnd = Errno(rawValue: 32)
+      }, cause: .originClosedIdle, atLeast: 80),
+    Row(
+      name: "reset as the next request is sent, and no FIN seen",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.connection.requests = 3
+        $0.connection.idle = .seconds(7)
+        $0.socket.errno = .connectionReset
+      }, cause: .originClosedIdle, atLeast: 50, atMost: 60),
+    Row(
+      name: "dead after idling for as long as a balancer remembers",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.connection.requests = 3
+        $0.connection.idle = .seconds(352)
+        $0.socket.errno = .connectionReset
+      }, cause: .natIdleExpired, atLeast: 40, atMost: 79),
+    Row(
+      name: "the third death after longer idling, where shorter is survived",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.connection.requests = 3
+        $0.connection.idle = .seconds(3)
+        $0.socket.errno = .connectionReset
+        $0.idleSurvival.survived(.milliseconds(1500))
+        $0.idleSurvival.wasForgotten(after: .seconds(3))
+        $0.idleSurvival.wasForgotten(after: .seconds(3))
+        $0.packets = packets(.passive) { $0.reset?.isAfterIdle = true }
+      }, cause: .natIdleExpired, atLeast: 70),
+    Row(
+      name: "an origin's program resets in the middle",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.hasHead = true
+        $0.content.answerBytes = 1000
+        $0.packets = packets(.active)
+      }, cause: .originAborted, atLeast: 90),
+    Row(
+      name: "the same without packets is a suggestion",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.hasHead = true
+        $0.content.answerBytes = 1000
+      }, cause: .originAborted, atLeast: 50, atMost: 60),
+    Row(
+      name: "an early answer, and a reset behind it",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.hasHead = true
+        $0.content.answerBytes = 1000
+        $0.content.hasUnsentRequest = true
+      }, cause: .originRefusedContent, atLeast: 80),
+    Row(
+      name: "a stray of ours, before any error",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.packets = packets(nil) { $0.stray = real }
+      }, cause: .undnatHere, atLeast: 95),
+    Row(
+      name: "silence, and a reset of ours that is none of our aborts",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.counters = ["OutRsts": 1]
+      }, cause: .originStalled, atLeast: 50, atMost: 79),
+    Row(
+      name: "a client's kernel that knows no such connection, and a client that goes on",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive) { $0.peerAliveAfter = true }
+      }, cause: .undnatThere, atLeast: 90),
+    Row(
+      name: "a client that left",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.active)
+      }, cause: .clientLeft, atLeast: 95),
+    Row(
+      name: "a forged reset",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.handmade) { $0.peerAliveAfter = true }
+      }, cause: .resetInjected, atLeast: 85),
+    Row(
+      name: "a firewall that rejects",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive) { $0.reset?.hopDifference = 1 }
+      }, cause: .pathRejected, atLeast: 90),
+    Row(
+      name: "the Service leads elsewhere now",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.packets = packets(.passive)
+        $0.kernel = KernelEvidence()
+        $0.kernel?.switchedFrom = real
+      }, cause: .backendSwitched, atLeast: 95),
+    Row(
+      name: "an alert",
+      evidence: evidence(.upstream, .tls, .alert) { $0.alert = "unknown_ca" },
+      cause: .tlsAlert, atLeast: 90),
+    Row(
+      name: "an answer that is no HTTP",
+      evidence: evidence(.upstream, .head, .malformed) { $0.own = .malformed },
+      cause: .originMalformed, atLeast: 90),
+  ]
+
+  @Test("each rule", arguments: rows)
+  func rule(row: Row) {
+    let verdict = Judge.judge(row.evidence)
+    #expect(verdict.cause == row.cause)
+    #expect((row.atLeast...row.atMost).contains(verdict.confidence), "\(verdict.confidence)")
+    #expect(!verdict.reasons.isEmpty)
+  }
+
+  @Test("whatever is observed, fewer sensors never make a verdict surer, and it has reasons")
+  func monotonous() {
+    var random = SeededGenerator(seed: 1)
+    for _ in 0..<50_000 {
+      let all = Self.random(&random)
+      var fewer = all
+      if fewer.kernel != nil {
+        fewer.kernel = nil
+      } else if fewer.packets != nil {
+        fewer.packets = nil
+      } else {
+        fewer.counters = nil
+      }
+      let with = Judge.judge(all)
+      let without = Judge.judge(fewer)
+      #expect((0...99).contains(with.confidence))
+      #expect(without.confidence <= with.confidence, "\(without) \(with) \(all)")
+      #expect(with.cause == .unexplained || !with.reasons.isEmpty, "\(all)")
+    }
+  }
+
+  @Test("a socket alone never says that a reset was one of those it cannot tell apart")
+  func modest() {
+    var random = SeededGenerator(seed: 2)
+    for _ in 0..<50_000 {
+      var evidence = Self.random(&random)
+      evidence.packets = nil
+      evidence.kernel = nil
+      evidence.counters = nil
+      let verdict = Judge.judge(evidence)
+      if evidence.ending.means == .reset, evidence.own == nil,
+        evidence.socket.errno == .connectionReset,
+        evidence.socket.errorBehindEnd == nil, !evidence.content.hasHead
+      {
+        #expect(verdict.confidence < 80, "\(verdict) of \(evidence)")
+      }
+    }
+  }
+
+  private static func random(_ random: inout SeededGenerator) -> Evidence {
+    var evidence = Evidence(
+      Ending(
+        random.pick(Side.allCases), random.pick(Phase.allCases), random.pick(Means.allCases)))
+    evidence.socket.peer = peer
+    evidence.socket.errno = random.pick(
+      [nil, .connectionReset, .connectionRefused, .timedOut, .hostUnreachable, .connectionReset])
+    if random.oneIn(6) { evidence.socket.errorBehindEnd = Errno(rawValue: 32) }
+    evidence.connection.requests = random.below(4)
+    evidence.connection.age = .seconds(random.below(10))
+    evidence.connection.idle = .seconds(random.below(700))
+    evidence.content.hasHead = random.oneIn(2)
+    evidence.content.hasUnsentRequest = random.oneIn(4)
+    evidence.content.answerBytes = Int64(random.oneIn(2) ? 0 : random.below(1000))
+    if random.oneIn(4) { evidence.own = random.pick(OwnReason.allCases) }
+    if random.oneIn(2) { evidence.counters = ["OutRsts": Int64(random.below(3))] }
+    if random.oneIn(2) {
+      var packets = PacketEvidence()
+      if random.oneIn(2) {
+        var reset = PacketEvidence.Reset(
+          random.pick([.active, .passive, .refusal, .handmade]), isOutgoing: false)
+        reset.hopDifference = random.oneIn(4) ? random.below(3) - 1 : 0
+        reset.isNear = random.oneIn(8)
+        reset.isAfterIdle = random.oneIn(4)
+        packets.reset = reset
+      }
+      packets.peerFinished = random.oneIn(3)
+      packets.peerAliveAfter = random.pick([nil, true, false])
+      if random.oneIn(8) { packets.stray = real }
+      evidence.packets = packets
+      if evidence.counters == nil { evidence.counters = [:] }
+      if random.oneIn(2) {
+        var kernel = KernelEvidence()
+        if random.oneIn(4) { kernel.switchedFrom = real }
+        if random.oneIn(4) { kernel.realPeer = real }
+        evidence.kernel = kernel
+      }
+    }
+    return evidence
+  }
+}
+
+@Suite("Causes") struct CauseTests {
+  @Test(
+    "each has a meaning and a remedy, and no sensor makes it less sure", arguments: Cause.allCases)
+  func complete(cause: Cause) {
+    #expect(cause.meaning.hasSuffix(".") && cause.remedy.hasSuffix("."))
+    let rising = Tier.allCases.map { cause.confidence(with: $0) }
+    #expect(rising == rising.sorted())
+  }
+}
+
+extension SeededGenerator {
+  fileprivate mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
+  fileprivate mutating func oneIn(_ count: Int) -> Bool { below(count) == 0 }
+  fileprivate mutating func pick<Element>(_ elements: [Element]) -> Element {
+    elements[below(elements.count)]
+  }
+}
