@@ -52,6 +52,16 @@ package struct FlowPackets: Hashable, Sendable {
     return source == local ? .sent : .received
   }
 
+  /// The last ICMP error about what the local side sent, and who says so.
+  package var unreachable: (sender: IPAddress, error: ICMPError)? {
+    for packet in packets.reversed() {
+      if let error = packet.header.icmp, direction(of: packet) == .received {
+        return (packet.header.endpoints.source.ip, error)
+      }
+    }
+    return nil
+  }
+
   package func direction(of reset: ResetSighting) -> Direction { direction(of: reset.packet) }
 
   /// How many segments, other than resets, have come from a reset's sender since: somebody who aborted sends none.

@@ -126,6 +126,11 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
   ) -> Bool {
     switch header.content {
     case .tcp(let tcp):
+      // What the connection is used for is not kept; what a reset says is.
+      let captured =
+        tcp.isReset
+        ? captured
+        : UnsafeBufferPointer(rebasing: captured.prefix(Int(header.contentOffset)))
       let slot = findOrMake(header.endpoints)
       let fingerprint = FlowTable.fingerprint(header, tcp)
       if isCopy(sighting, fingerprint, in: slot) { return false }

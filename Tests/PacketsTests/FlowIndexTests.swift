@@ -62,6 +62,25 @@ struct FlowIndexTests {
     #expect(flow.packets.last?.header.tcp?.sequence.rawValue == talk.fromServer.sequence &- 10)
   }
 
+  @Test("nothing of what a connection carries is kept, but what a reset says")
+  func contents() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.answer(40)
+    var reset = talk.fromServer
+    reset.flags = .reset
+    reset.content = 5
+    talk.see(reset)
+    let flow = try #require(talk.flow)
+    #expect(flow.packets.map(\.content.count) == [0, 0, 0, 0, 5])
+    #expect(flow.packets.allSatisfy { $0.header.tcp?.headerLength == 20 || $0.bytes.count >= 54 })
+    #expect(flow.packets[3].header.tcp?.contentLength == 40)
+    #expect(flow.packets[3].header.tcp?.timestamps != nil)
+    #expect(flow.packets[3].sighting.length == 14 + 20 + 32 + 40)
+    #expect(flow.resets.first?.packet.content.count == 5)
+  }
+
   @Test("a reset stays, however many packets follow it")
   func resetsStay() throws {
     let index = FlowIndex(mode: .full)
@@ -208,6 +227,8 @@ struct FlowIndexTests {
     let flow = try #require(talk.flow)
     #expect(flow.packets.last?.header.icmp?.description == "host unreachable")
     #expect(flow.packets.last.map { flow.direction(of: $0) } == .received)
+    #expect(flow.unreachable?.sender == router)
+    #expect(flow.unreachable?.error.code == 1)
     #expect(index.occupancy.flows == 1)
   }
 

@@ -29,7 +29,7 @@ func shell(_ line: String) throws -> String {
 }
 
 /// What a thread leaves for the one that waits for it.
-private final class Outcome<Value: Sendable>: Sendable {
+final class Outcome<Value: Sendable>: Sendable {
   let result = Mutex<Result<Value, any Error>?>(nil)
 }
 

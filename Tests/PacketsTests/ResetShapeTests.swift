@@ -182,6 +182,7 @@ struct ResetShapeTests {
     talk.handshake()
     talk.ask(10)
     talk.answer(1000)
+    talk.pass(7_000_000_000)
     talk.ask(33)
     talk.pass(4_000_000)
     var reset = talk.fromServer
@@ -191,6 +192,8 @@ struct ResetShapeTests {
     let facts = try #require(ResetFacts(sighting, mode: .full, minimumRoundTrip: 6_000_000))
     #expect(facts.trigger?.header.tcp?.contentLength == 33)
     #expect(facts.afterTrigger == 5_000_000)
+    #expect(facts.silenceBeforeTrigger == 7_001_000_000)
+    #expect(facts.isTooSoon == false)
     #expect(facts.isNearer == false)
     let hurried = try #require(ResetFacts(sighting, mode: .full, minimumRoundTrip: 20_000_000))
     #expect(hurried.isNearer == true)
