@@ -261,6 +261,51 @@ struct PacketRecorderTests {
     for fd in [client, server, listener] { FileDescriptor.close(raw: fd) }
   }
 
+  @Test("what finds no room in the ring is counted as lost")
+  func losses() throws {
+    let host = try Host()
+    let index = FlowIndex(mode: .full)
+    let gate = Monitor(false)
+    let isHeld = Monitor(false)
+    // Holds the recorder's thread up until the gate is opened.
+    let detector = StrayDetector(index: index) { _ in
+      isHeld.withLock { $0 = true }
+      isHeld.wakeAll()
+      _ = gate.wait { $0 ? true : nil }
+    }
+    let recorder = try PacketRecorder.start(
+      PacketRecorder.Options(
+        filter: PacketFilter(mode: .full), blocks: 2, namespacePath: host.path),
+      index: index, detector: detector)
+    let peer = try #require(SocketAddress("127.0.0.1:80"))
+    let listener = try host.listen("127.0.0.1:80")
+    detector.register(
+      local: peer, peer: try #require(SocketAddress("127.0.0.1:9")), token: 1)
+    let client = try host.connect(peer)
+    FileDescriptor.close(raw: try accept(listener))
+    try receive(client)
+    try send(client, "to nobody")
+    _ = isHeld.wait { $0 ? true : nil }
+
+    let talker = try host.connect(peer)
+    let hearer = try accept(listener)
+    try waitUntilReady(talker, .write)
+    let count = 4000
+    for _ in 0..<count {
+      try send(talker, "x")
+      try receive(hearer)
+    }
+    gate.withLock { $0 = true }
+    gate.wakeAll()
+    recorder.stop()
+    let statistics = recorder.statistics
+    #expect(statistics.dropped > 0)
+    #expect(statistics.freezes > 0)
+    #expect(statistics.received + statistics.dropped >= UInt64(count))
+    #expect(statistics.unreadable == 0)
+    for fd in [client, talker, hearer, listener] { FileDescriptor.close(raw: fd) }
+  }
+
   @Test("a namespace that is none is refused with what to do")
   func noNamespace() throws {
     let options = PacketRecorder.Options(
