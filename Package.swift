@@ -107,7 +107,8 @@ let package = Package(
     .testTarget(
       name: "ProxyTests",
       dependencies: [
-        "Proxy", "Configuration", "HTTP", "Caching", "IO", "Platform", "Telemetry", "SeededRandom",
+        "Proxy", "Configuration", "HTTP", "Caching", "IO", "Mirrors", "Platform", "Storage",
+        "Telemetry", "SeededRandom",
       ]),
     .testTarget(
       name: "WireTests",

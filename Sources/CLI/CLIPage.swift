@@ -16,6 +16,7 @@ enum CLIPage {
     ("holdfast ca init", CAInitCommand.self),
     ("holdfast ca show", CAShowCommand.self),
     ("holdfast ca export", CAExportCommand.self),
+    ("holdfast status", StatusCommand.self),
     ("holdfast store", StoreCommand.self),
     ("holdfast store list", StoreListCommand.self),
     ("holdfast store show", StoreShowCommand.self),

@@ -41,7 +41,9 @@ package struct Holdfast: ParsableCommand {
         subcommands: [ServeCommand.self, CheckCommand.self, AuthCommand.self, CACommand.self]),
       CommandGroup(
         name: "Looking inside",
-        subcommands: [StoreCommand.self, ResetsCommand.self, ExplainCommand.self]),
+        subcommands: [
+          StatusCommand.self, StoreCommand.self, ResetsCommand.self, ExplainCommand.self,
+        ]),
     ]
   )
 

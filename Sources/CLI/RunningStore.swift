@@ -49,27 +49,41 @@ struct RunningStore: StoreAccess {
   private func ask(
     _ method: String, _ path: String, _ query: [(String, String)], absent: Int? = nil
   ) throws -> AdminClient.Answer {
-    let answer = try client.send(method, path, query: query)
-    if answer.status == absent { return AdminClient.Answer(status: 404, content: []) }
+    try client.ask(method, path, query, absent: absent)
+  }
+
+  private func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
+    try client.decode(type, from: bytes)
+  }
+}
+
+extension AdminClient {
+  /// Sends a request and waits for an answer that is what was asked for.
+  /// - Parameter absent: a status that says that there is none, which becomes 404.
+  func ask(
+    _ method: String, _ path: String, _ query: [(String, String)] = [], absent: Int? = nil
+  ) throws -> Answer {
+    let answer = try send(method, path, query: query)
+    if answer.status == absent { return Answer(status: 404, content: []) }
     if answer.status == 401 {
       throw Failure(
-        "the instance at \(client.address) asks for its token; say with --token-file or --config where it is"
+        "the instance at \(address) asks for its token; say with --token-file or --config where it is"
       )
     }
     guard answer.status == 200 else {
       let text = String(decoding: answer.content.prefix(500), as: UTF8.self)
       throw Failure(
-        "the instance at \(client.address) refuses: \(answer.status) \(StoreReport.printable(text.trimmingCharacters(in: .whitespacesAndNewlines)))"
+        "the instance at \(address) refuses: \(answer.status) \(StoreReport.printable(text.trimmingCharacters(in: .whitespacesAndNewlines)))"
       )
     }
     return answer
   }
 
-  private func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
+  func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
     do {
       return try JSONDecoder().decode(type, from: Data(bytes))
     } catch {
-      throw Failure("the instance at \(client.address) gives an answer that is not understood")
+      throw Failure("the instance at \(address) gives an answer that is not understood")
     }
   }
 }

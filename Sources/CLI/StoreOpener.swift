@@ -7,7 +7,7 @@ import HTTP
 import Platform
 import Storage
 
-/// The options of the store commands.
+/// The options of commands that are about a store, or about the instance that has it open.
 struct StoreLocator: ParsableArguments {
   @OptionGroup var common: ConfigurationOptions
 
@@ -26,7 +26,11 @@ struct StoreLocator: ParsableArguments {
 
   /// The store of this configuration: its directory, or the instance that is running on it.
   func open(_ purpose: Purpose) throws -> any StoreAccess {
-    let configuration: Configuration
+    try StoreOpener.open(configuration(), purpose)
+  }
+
+  /// The configuration with what the options say.
+  func configuration() throws -> Configuration {
     do throws(Diagnostics) {
       var overrides = common.overrides
       if let admin {
@@ -36,12 +40,11 @@ struct StoreLocator: ParsableArguments {
         overrides.append(
           Override(option: "--token-file", key: "admin.token-file", values: [tokenFile]))
       }
-      configuration = try ConfigurationLoader.load(file: common.config, overrides: overrides)
+      return try ConfigurationLoader.load(file: common.config, overrides: overrides)
         .configuration
     } catch {
       throw Failure(error)
     }
-    return try StoreOpener.open(configuration, purpose)
   }
 }
 

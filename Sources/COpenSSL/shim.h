@@ -1,8 +1,10 @@
 // What OpenSSL declares, and functions for those of its calls that are macros, which Swift cannot see.
 
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -50,6 +52,20 @@ static inline int holdfast_SSL_CTX_add1_chain_cert(SSL_CTX *context, X509 *certi
 
 static inline int holdfast_SSL_add1_chain_cert(SSL *ssl, X509 *certificate) {
   return (int)SSL_add1_chain_cert(ssl, certificate);
+}
+
+// MARK: Tickets
+
+// What seals a ticket: AES-256 in CBC, then HMAC-SHA-256, with 32 bytes of `keys` for each (RFC 5077 §4).
+static inline int holdfast_ticket_seal(EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                                       const unsigned char *keys, const unsigned char *iv,
+                                       int encrypts) {
+  OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(keys + 32), 32),
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+      OSSL_PARAM_construct_end()};
+  if (!EVP_MAC_CTX_set_params(mac, parameters)) return 0;
+  return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys, iv, encrypts);
 }
 
 // MARK: BIO

@@ -142,6 +142,10 @@ package enum Reference {
       .milliseconds(100)...(.seconds(3600)), example: "60s",
       "How long an origin may be silent in the middle of an exchange before it counts as lost."),
     Setting(
+      "upstream.retries", \.upstream.retries, in: defaults, .reload, 0...100, example: "5",
+      "How often in a row a request without content, or a download, is tried again when its connection to the origin has ended: from where it broke off where the origin lets us, else from the start and compared. Clients do not notice. `0` passes every cut on."
+    ),
+    Setting(
       "upstream.min-progress", \.upstream.minProgress, in: defaults, .reload, example: "16KiB",
       "Least an origin has to send of its content, or take of a request's, in each `limits.progress-window`; one that only trickles counts as lost. `none` makes no demand. Event streams (`text/event-stream`) are let be."
     ),

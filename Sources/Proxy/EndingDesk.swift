@@ -92,6 +92,13 @@ final class EndingDesk: Sendable {
     log.submit(record.line, isFinal: record.stage == .final)
   }
 
+  /// `resumed` will be called with what became of the download.
+  func isHealing(_ id: RecordID) {
+    state.withLock { state in
+      if state.records[id]?.stage == .provisional { state.healing.insert(id) }
+    }
+  }
+
   /// A connection to an origin that had been idle has answered.
   func survived(_ idle: Duration, at server: String) {
     state.withLock { $0.idling.survived(idle, at: server) }

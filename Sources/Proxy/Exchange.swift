@@ -70,6 +70,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   var status: Status?
   var receivedBytes: UInt64 = 0
   var peer: SocketAddress?
+  /// An address that has just failed: the others come first.
+  var avoided: SocketAddress?
   let startedAt: Instant
 
   init(worker: Worker, request: OriginRequest, consumer: ExchangeConsumer) {
@@ -177,8 +179,9 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
       return
     }
     state = .connecting
+    let ordered = permitted.filter { $0 != avoided } + permitted.filter { $0 == avoided }
     connector = Connector(
-      loop: loop, addresses: permitted, timeout: worker.settings.upstream.connectTimeout,
+      loop: loop, addresses: ordered, timeout: worker.settings.upstream.connectTimeout,
       delegate: self)
   }
 

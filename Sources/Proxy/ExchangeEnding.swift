@@ -15,7 +15,9 @@ extension Exchange {
   func record(_ error: ProxyError, in state: State, isHealing: Bool = false) -> ProxyError {
     guard let fault = error.fault else { return error }
     let id = worker.report(evidence(fault, in: state), transaction, isHealing: isHealing)
-    return error.recorded(as: id)
+    var recorded = error.recorded(as: id)
+    recorded.peer = peer
+    return recorded
   }
 
   private var transaction: EndingRecord.Transaction {

@@ -67,6 +67,9 @@ final class FillDriver: ExchangeConsumer {
   private var isHeldBack = false
   /// What the content has to be, where its path or an index says so.
   private(set) var expectedDigest: Digest?
+  /// The connection had ended, and the fetch goes on (FillHealing.swift).
+  var healing: FillHealing?
+  private var failedWhileOpening: ProxyError?
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
   let largest: Int64
 
@@ -107,18 +110,19 @@ final class FillDriver: ExchangeConsumer {
     fill.attach(Follower(mailbox: loop.mailbox, id: id))
     if mayComplete { kept = takeKept(watch) }
     if let kept { varied.learn(from: kept.response.variance) }
-    let exchange = Exchange(
-      worker: worker,
-      request: kept.map {
-        Forwarding.completingRequest(
-          request, $0, via: worker.via, forwarding: varied.forwarded)
-      }
-        ?? Forwarding.fillRequest(
-          request, validating: stale?.response, via: worker.via,
-          forwarding: varied.forwarded),
-      consumer: self)
+    let exchange = Exchange(worker: worker, request: firstRequest, consumer: self)
     self.exchange = exchange
     exchange.start()
+  }
+
+  /// What is asked first: for the rest of what is kept, for a confirmation of what is stored, or for all of it.
+  var firstRequest: OriginRequest {
+    kept.map {
+      Forwarding.restRequest(
+        request, of: $0.response, from: $0.length, via: worker.via, forwarding: varied.forwarded)
+    }
+      ?? Forwarding.fillRequest(
+        request, validating: stale?.response, via: worker.via, forwarding: varied.forwarded)
   }
 
   /// When the request was made, in Unix seconds.
@@ -143,6 +147,10 @@ final class FillDriver: ExchangeConsumer {
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
     let now = loop.wallSeconds
     chain = exchange.followed
+    if healing != nil {
+      guard body == nil else { return healingGotHead(exchange, head) }
+      healingWorks(.repeated)
+    }
     if let kept {
       self.kept = nil
       switch judgeRest(kept, head, fields, now: now) {
@@ -381,18 +389,24 @@ final class FillDriver: ExchangeConsumer {
   // MARK: Content
 
   override func exchangeGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) {
+    if healing != nil, healingGotContent(exchange, bytes) { return }
+    keepContent(bytes)
+  }
+
+  /// Takes content that goes on where the last has ended.
+  func keepContent(_ bytes: UnsafeRawBufferPointer) {
     guard let body else { return }
     received += Int64(bytes.count)
     if orphaned != nil { reconsider() }
     switch state {
     case .opening:
       gather(bytes)
-      if received - completedFrom > Int64(Self.inFlightLimit) { exchange.pause() }
+      if received - completedFrom > Int64(Self.inFlightLimit) { exchange?.pause() }
     case .filling where file.isRelayingFromMemory:
       file.inFlight += bytes.count
       file.proof?.update(bytes, behind: nil)
       guard body.spill(bytes, behind: 0, producer: tailProducer) else { return storeFailed() }
-      if file.inFlight > Self.inFlightLimit { exchange.pause() }
+      if file.inFlight > Self.inFlightLimit { exchange?.pause() }
     case .filling where file.blob == nil:
       body.append(bytes)
       if received > Int64(Store.inlineLimit), !file.isOpening {
@@ -400,7 +414,7 @@ final class FillDriver: ExchangeConsumer {
         announce()
         openFile()
       }
-      if received > Int64(Self.inFlightLimit) { exchange.pause() }
+      if received > Int64(Self.inFlightLimit) { exchange?.pause() }
     case .filling:
       gather(bytes)
       if file.gathered.count > 1 { handOver(fullOnly: true) }
@@ -431,6 +445,8 @@ final class FillDriver: ExchangeConsumer {
       end(.unshared, .abandoned)
     case .mismatched:
       mismatched()
+    case .compared:
+      compared(letter.value == 1)
     case .failed:
       storeFailed()
     case .committed:
@@ -462,7 +478,10 @@ final class FillDriver: ExchangeConsumer {
       }
       announce()
       handOver()
-      if isContentComplete {
+      if let error = failedWhileOpening {
+        failedWhileOpening = nil
+        contentBroke(error)
+      } else if isContentComplete {
         commit()
       } else if file.inFlight <= Self.inFlightLimit {
         exchange?.resume()
@@ -492,6 +511,16 @@ final class FillDriver: ExchangeConsumer {
 
   override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
     self.exchange = nil
+    if let check = healing?.check {
+      check.isFinished = true
+      // Too short to be the same.
+      if !check.isComplete { compared(false) }
+      return
+    }
+    contentFinished()
+  }
+
+  func contentFinished() {
     isContentComplete = true
     guard case .filling = state, !file.isOpening || file.blob != nil, let body else { return }
     if file.isRelayingFromMemory { return relayedFromMemory() }
@@ -528,15 +557,25 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     switch state {
     case .awaitingHead:
+      if heal(error) { return }
       giveBackKept()
       end(.failed(error), .failed)
-    case .opening, .filling:
-      // What has come so far is for those who read along, and worth keeping.
-      handOver()
-      breakOff(error, keeps: error.leavesContentInOrder)
+    case .opening:
+      // Nobody has been told yet; the file decides whether there is anything to go on from.
+      failedWhileOpening = error
+    case .filling:
+      contentBroke(error)
     case .committing, .over:
       break
     }
+  }
+
+  /// The connection has ended in the middle.
+  private func contentBroke(_ error: ProxyError) {
+    if case .filling = state, heal(error) { return }
+    // What has come so far is for those who read along, and worth keeping.
+    handOver()
+    breakOff(error, keeps: error.leavesContentInOrder)
   }
 
   // MARK: Ending
@@ -553,6 +592,7 @@ final class FillDriver: ExchangeConsumer {
   }
 
   private func retire() {
+    endHealing("nobody waited for it any more")
     adopted()
     exchange = nil
     watch = nil

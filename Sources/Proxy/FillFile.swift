@@ -63,7 +63,7 @@ extension FillDriver {
 
   /// What a pool thread has to say.
   enum News: UInt32 {
-    case opened, written, spilled, failed, committed, relayed, mismatched
+    case opened, written, spilled, failed, committed, relayed, mismatched, compared
   }
 
   func openFile(resuming kept: Incomplete? = nil) {

@@ -58,11 +58,12 @@ enum Forwarding {
 
   /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
   /// (RFC 9111 §3.4).
-  static func completingRequest(
-    _ request: ClientRequest, _ kept: Incomplete, via: Via, forwarding allowed: FieldNames = []
+  static func restRequest(
+    _ request: ClientRequest, of response: StoredResponse, from offset: Int64, via: Via,
+    forwarding allowed: FieldNames = []
   ) -> OriginRequest {
     var fields = fieldsForAll(request, forwarding: allowed)
-    Completion.ask(for: kept.response, from: kept.length, in: &fields)
+    Completion.ask(for: response, from: offset, in: &fields)
     var request = request
     request.method = .get
     return make(

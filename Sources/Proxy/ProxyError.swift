@@ -22,6 +22,8 @@ struct ProxyError: Error, Sendable {
   var fault: Fault? = nil
   /// What the record of that ending is called.
   private(set) var record: RecordID? = nil
+  /// With whom the connection was.
+  var peer: SocketAddress? = nil
 
   /// The same, with what it was on the wire.
   func met(_ fault: Fault?) -> ProxyError {

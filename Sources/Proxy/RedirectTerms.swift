@@ -86,6 +86,8 @@ struct RedirectTerms {
       if directives.maxAge != nil || directives.sMaxAge == nil {
         directives.maxAge = min(directives.maxAge ?? longest, longest)
       }
+      // It was granted for the time after another lifetime.
+      directives.staleWhileRevalidate = nil
     }
     var fields = response.fields
     // Into the field that counts: a targeted one says nothing to browsers.

@@ -188,12 +188,15 @@ final class RewrittenPages: Sendable {
 
 extension RewrittenPages.State {
   fileprivate mutating func page(of source: StoredEntry, links: MirrorLinks) -> RewrittenPage? {
-    let work = RewrittenPages.Work(source: ObjectIdentifier(source), links: links)
-    if let large = large[work], large.source === source, let page = large.page { return page }
     let key = RewrittenPages.Key(
       target: source.hash, variant: source.variantHash, links: links)
-    guard let found = pages.value(for: key), found.source === source else { return nil }
-    pages.touch(key)
+    if let found = pages.value(for: key), found.source === source {
+      pages.touch(key)
+      return found.page
+    }
+    guard !large.isEmpty else { return nil }
+    let work = RewrittenPages.Work(source: ObjectIdentifier(source), links: links)
+    guard let found = large[work], found.source === source else { return nil }
     return found.page
   }
 

@@ -329,6 +329,11 @@ struct Router: Sendable {
       return nil
     }
     let rest = bytes.copy(segment.upperBound..<head.targetRange.upperBound)
+    var path = rest.prefix { $0 != 0x3F }.dropFirst()
+    // A mirror of a whole host has its index at `simple/`.
+    let simple = Array("simple/".utf8)
+    if path.starts(with: simple), path.count > simple.count { path = path.dropFirst(simple.count) }
+    guard let name = ProjectName.redirect(path) else { return nil }
     let mirror = mirrors[index]
     // What is a file is none of them, though its name would do for a project's.
     let target = mirror.base.appending(rest.prefix { $0 != 0x3F })
@@ -338,11 +343,6 @@ struct Router: Sendable {
     {
       return nil
     }
-    var path = rest.prefix { $0 != 0x3F }.dropFirst()
-    // A mirror of a whole host has its index at `simple/`.
-    let simple = Array("simple/".utf8)
-    if path.starts(with: simple), path.count > simple.count { path = path.dropFirst(simple.count) }
-    guard let name = ProjectName.redirect(path) else { return nil }
     let query = rest.drop { $0 != 0x3F }
     return (path.last == 0x2F ? Array("../".utf8) : []) + name + query
   }

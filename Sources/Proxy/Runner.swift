@@ -132,6 +132,7 @@ private final class Housekeeper: LoopObject {
       }
       loop.arm(self, after: .milliseconds(20))
     } else {
+      server.renewTicketKeys()
       for sentence in server.storeTroubles() { logger.warning("\(sentence)") }
       loop.arm(self, after: .seconds(1))
     }

@@ -53,6 +53,8 @@ package final class Server: Sendable {
   ) throws(StartFailure) {
     started = configuration
     _ = try? ProcessLimits.raiseDescriptors()
+    // Before descriptors are counted.
+    _ = KernelTLS.found
     let store: Store
     do {
       var options = StoreOptions(
@@ -182,7 +184,11 @@ package final class Server: Sendable {
     shared.authenticator.use(configuration.auth.users)
     shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
     let settings = Self.settings(configuration, own: ownDescriptors, shared.logger)
-    current.withLock { $0 = settings }
+    let replaced = current.withLock { current in
+      defer { current = settings }
+      return current
+    }
+    replaced.forgetTickets()
     store.use(KeepFree(configuration.store.keepFree))
     shared.gate.change(GateLimits(configuration.upstream))
     for member in members {
@@ -198,6 +204,9 @@ package final class Server: Sendable {
       member.thread.mailbox.post(Letter(to: member.worker, subject: LetterSubject.drain.rawValue))
     }
   }
+
+  /// Replaces what has had its time although nobody asks for it. To be called now and then.
+  package func renewTicketKeys() { current.withLock { $0 }.renewTicketKeys(now: .now()) }
 
   /// Whether every worker has finished draining.
   package var isDrained: Bool { drained.withLock { $0 } >= members.count }
@@ -223,6 +232,11 @@ package final class Server: Sendable {
 
   /// Fills that go on although nobody is left to read them.
   package var orphanCount: Int { shared.orphans.count }
+
+  /// Bytes that pages take which are written anew, and how many wait for some to be free.
+  package var pageMemory: (used: Int, waiting: Int) {
+    (shared.pages.budget.used, shared.pages.budget.waiting)
+  }
 
   /// Numbers that are looked up when somebody asks for the metrics.
   package func refreshGauges() {
@@ -304,6 +318,7 @@ package final class Server: Sendable {
     status.add("fills", Int64(shared.fills.running))
     status.add("store", disk)
     status.add("memory", Int64(ProcessLimits.residentMemory()))
+    status.add("kernelTLS", "\(KernelTLS.found)")
     return status.line
   }
 }

@@ -104,6 +104,20 @@ final class Settings: Sendable {
     listeners.indices.contains(listener) ? listeners[listener] : .unusable
   }
 
+  /// Everything that speaks TLS with clients.
+  private var serverContexts: [TLSContext] {
+    listeners.compactMap(\.context) + (interception.map { [$0.context] } ?? [])
+  }
+
+  func renewTicketKeys(now: Instant) {
+    for context in serverContexts { context.renewTicketKeys(now: now) }
+  }
+
+  /// Others take the place of these.
+  func forgetTickets() {
+    for context in serverContexts { context.forgetTickets() }
+  }
+
   var limits: Limits { configuration.limits }
   var upstream: UpstreamSettings { configuration.upstream }
   var destinations: Destinations { configuration.destinations }

@@ -60,6 +60,8 @@ final class TransactionDriver: ExchangeConsumer {
   /// What the origin said, when the client is told something else.
   var originStatus: Status?
   var relayIsChunked = false
+  /// Where what is relayed has to be something in particular.
+  var relayProof: RelayProof?
   var headWatch: HeadWatch?
   var content: RequestContent
   private(set) var isOver = false

@@ -70,6 +70,9 @@ extension TransactionDriver {
       return
     }
     guard let rewriter = rewriter(document, fields, base: base) else { return }
+    if let page = worker.shared.pages.page(of: entry, links: rewriter.links) {
+      return answerPage(page)
+    }
     let (page, isFirst) = worker.shared.pages.page(
       of: entry, links: rewriter.links, claiming: rewriter.cost(entry), on: worker.disk,
       telling: Follower(mailbox: loop.mailbox, id: id)
@@ -100,8 +103,12 @@ extension TransactionDriver {
     case .busy:
       failed(.poolBusy)
     case .damaged(let coding, let fault):
-      // Stored, it would be an error for as long as it is fresh.
-      if rewriting.source != nil { worker.store.remove(request.key) }
+      // Stored, it would be an error for as long as it is fresh. Whoever is told later lets what comes instead be.
+      if let source = rewriting.source, case .hot(let set) = worker.lookup(request.key),
+        set.entries.contains(where: { $0 === source })
+      {
+        worker.store.remove(request.key)
+      }
       failed(.damagedPage(request.origin.authority, coding, fault))
     case .unreadable:
       storedUnreadable(rewriting.source)
@@ -132,6 +139,9 @@ extension TransactionDriver {
     var gathering = Gathering(
       head: head, base: chain?.target ?? request.target, content: begun, isFromFill: isFromFill)
     var error = obstacle(head.fields, length: length, limit: PageRewriter.gatheringLimit)
+    if gathering.base.pathAndQuery.count > 2 * FollowedNote.longestPath {
+      error = .pageOfNoPlace(request.origin.authority)
+    }
     if error == nil {
       let expected = Int(clamping: length ?? Int64(max(begun.count, Self.gatheringStep)))
       gathering.claim = worker.shared.pages.budget.claimNow(PageRewriter.cost(expected))

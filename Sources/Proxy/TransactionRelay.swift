@@ -36,10 +36,22 @@ extension TransactionDriver {
 
   func sendRelayHead() {
     guard var head = relayHead else { return }
+    if request.method == .get, head.status == .ok, !head.fields.contains(.contentEncoding),
+      let digest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
+    {
+      let proof = RelayProof(digest, framing: head.framing)
+      // Of nothing there is no byte to be held back.
+      if head.framing == .none || head.framing == .length(0), !proof.isRight {
+        return relayMismatched()
+      }
+      relayProof = proof
+    }
     var fields = head.fields
     if linkedDocument(head.status, head.fields) != nil {
       // HEAD of a page that was not had, so that it could not be written anew.
-      for name in [.etag, .lastModified, .contentLength] as [FieldName] { fields.remove(name) }
+      for name in [.etag, .lastModified, .contentLength, .contentEncoding] as [FieldName] {
+        fields.remove(name)
+      }
       head.framing = .none
     }
     Forwarding.tidyResponse(
@@ -80,6 +92,12 @@ extension TransactionDriver {
   var passDetail: StaticString? { request.policy.kind == .passed ? "pass" : nil }
 
   func relayContent(_ bytes: UnsafeRawBufferPointer) {
+    guard let relayProof else { return passOn(bytes) }
+    let count = relayProof.take(bytes)
+    if count > 0 { passOn(UnsafeRawBufferPointer(rebasing: bytes[..<count])) }
+  }
+
+  private func passOn(_ bytes: UnsafeRawBufferPointer) {
     if relayIsChunked {
       var start: [UInt8] = []
       ChunkedEncoding.appendChunkStart(bytes.count, to: &start)
@@ -98,7 +116,23 @@ extension TransactionDriver {
     if client.waitingOutput <= Self.relayLowWater { exchange?.resume() }
   }
 
+  /// It is cut, and nobody takes it for whole.
+  private func relayMismatched() {
+    worker.metrics.add(.digestMismatches)
+    worker.shared.logger.warning(
+      "\(request.target): what came is not what its index or its name says; it is passed on without being stored, and cut"
+    )
+    let error = ProxyError.wrongDigest(request.origin.authority)
+    record.error = error
+    dropExchange()
+    carryOut(machine.originFailed(error))
+  }
+
   func relayFinished(trailers: FieldSection?) {
+    if let relayProof {
+      guard relayProof.isRight else { return relayMismatched() }
+      if let held = relayProof.held { withUnsafeBytes(of: held) { passOn($0) } }
+    }
     if relayIsChunked {
       var end: [UInt8] = []
       // Who did not say that trailers are welcome may not even look for them (RFC 9110 §6.5.1).

@@ -34,6 +34,7 @@ final class Shared: Sendable {
   let rates = RateLimits()
   let rejections = Rejections()
   let endings: EndingDesk
+  let retries = RetryBudget()
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
   /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while

@@ -147,6 +147,17 @@ public final class GrowingBlob: Sendable {
   }
 
   /// How many bytes are there for readers.
+  /// The digest of all that has been written so far. Nil when it cannot be told.
+  public var digestSoFar: Digest? {
+    state.withLock { state in
+      // Taken out and put back: what cannot be copied cannot be looked at in place.
+      guard let hasher = state.hasher.take() else { return nil }
+      let digest = hasher.soFar()
+      state.hasher = consume hasher
+      return digest
+    }
+  }
+
   public var watermark: Int64 { published.load(ordering: .acquiring) }
 
   /// Adds bytes at the end. Blocks; not for event loops. Once it has failed it goes on failing.

@@ -2,6 +2,7 @@
 // Made once, shared by all threads, replaced as a whole when the configuration changes.
 
 import COpenSSL
+import Platform
 
 /// Whom a client trusts to vouch for servers.
 package enum TLSTrust: Hashable, Sendable {
@@ -48,6 +49,8 @@ package final class TLSContext: @unchecked Sendable {
   // SSL_CTX counts its references atomically and may be used by many threads; nothing changes it after `init`.
   let context: OpaquePointer
   let isClient: Bool
+  /// What tickets for clients are sealed with.
+  let ticketKeys: TicketKeys?
 
   /// For connections to origins and parents: TLS 1.2 or 1.3, HTTP/1.1 by ALPN.
   package convenience init(clientTrusting trust: TLSTrust) throws(TLSSetupError) {
@@ -86,6 +89,14 @@ package final class TLSContext: @unchecked Sendable {
         guard let chosen, let count, let offered else { return SSL_TLSEXT_ERR_NOACK }
         return TLSContext.choose(chosen, count, offered, Int(offeredCount))
       }, nil)
+    guard ticketKeys != nil,
+      SSL_CTX_set_tlsext_ticket_key_evp_cb(
+        context,
+        { ssl, name, iv, cipher, mac, isNew in
+          guard let ssl, let name, let iv, let session = TLSSession.owning(ssl) else { return -1 }
+          return session.sealTicket(name, iv, cipher, mac, isNew: isNew == 1)
+        }) == 1
+    else { throw .unavailable(reason: OpenSSLErrors.take()) }
     holdfast_SSL_CTX_set_servername_callback(context) { ssl, alert, _ in
       guard let ssl, let session = TLSSession.owning(ssl) else { return SSL_TLSEXT_ERR_OK }
       guard session.judgeServerName() else {
@@ -102,6 +113,7 @@ package final class TLSContext: @unchecked Sendable {
       throw .unavailable(reason: OpenSSLErrors.take())
     }
     self.context = context
+    ticketKeys = isClient ? nil : TicketKeys(now: .now())
     // Whatever the system's own configuration of OpenSSL says.
     SSL_CTX_set_security_level(context, Self.securityLevel)
     guard holdfast_SSL_CTX_set_min_version(context, TLS1_2_VERSION) == 1,
@@ -125,6 +137,12 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   deinit { SSL_CTX_free(context) }
+
+  /// Replaces the keys of tickets that have had their time. To be called now and then: without handshakes nothing else does.
+  package func renewTicketKeys(now: Instant) { ticketKeys?.renew(now: now) }
+
+  /// No ticket that was given out is good any more. Connections that are open may use the context for long.
+  package func forgetTickets() { ticketKeys?.forget() }
 
   /// Here and not with each session, which would cost every handshake.
   private func show(_ identity: TLSIdentity) throws(TLSSetupError) {

@@ -276,6 +276,15 @@ package final class TLSSession {
       isResumed: SSL_session_reused(ssl) == 1)
   }
 
+  func sealTicket(
+    _ name: UnsafeMutablePointer<UInt8>, _ iv: UnsafeMutablePointer<UInt8>,
+    _ cipher: OpaquePointer?, _ mac: OpaquePointer?, isNew: Bool
+  ) -> Int32 {
+    context.ticketKeys?.seal(
+      name: name, iv: iv, cipher, mac, isNew: isNew, isTLS13: SSL_version(ssl) == TLS1_3_VERSION)
+      ?? -1
+  }
+
   func gotTicket(_ session: OpaquePointer) { ticket = TLSTicket(adopting: session) }
 
   /// The newest ticket the server has sent; each is given once.

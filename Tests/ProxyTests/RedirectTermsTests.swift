@@ -56,13 +56,14 @@ import Testing
       [(302, [:])],
       [
         "Cache-Control":
-          "public, immutable, s-maxage=5000, max-age=4000, stale-if-error=60, no-cache=\"x-a, x-b\""
+          "public, immutable, s-maxage=5000, max-age=4000, stale-if-error=60, stale-while-revalidate=70, no-cache=\"x-a, x-b\""
       ]
     ).response
     let directives = response.directives
     #expect(directives.maxAge == 600 && directives.sMaxAge == 600)
     #expect(directives.flags.contains(.isPublic) && directives.flags.contains(.immutable))
     #expect(directives.staleIfError == 60)
+    #expect(directives.staleWhileRevalidate == nil, "the redirect grants none")
     #expect(directives.unsharedFields.count == 2)
     #expect(!directives.flags.contains(.noCache))
     let targeted = limited(

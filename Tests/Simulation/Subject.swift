@@ -160,6 +160,8 @@ final class Subject {
     rates.apply(to: &configuration)
     configuration.log.access = .file(log)
     configuration.resets.path = .none
+    // Half of the runs heal what breaks.
+    configuration.upstream.retries = scenario.resources % 2 == 0 ? 3 : 0
     return configuration
   }
 

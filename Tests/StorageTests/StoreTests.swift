@@ -132,6 +132,25 @@ import Testing
     third.close()
   }
 
+  @Test("what a note says tells no variants apart, and is there again after a restart")
+  func notes() throws {
+    let fixture = try StoreFixture()
+    do {
+      let store = try fixture.open()
+      store.put("http://a/", "first", vary: [(":followed", "https://b"), ("accept", "x")])
+      store.put("http://a/", "plain", vary: [("accept", "x")])
+      store.put("http://a/", "second", vary: [(":followed", "https://c/d"), ("accept", "x")])
+      #expect(store.get("http://a/")?.entries.map(\.text) == ["second", "plain"])
+      store.close()
+    }
+    let store = try fixture.open()
+    let entries = try #require(store.get("http://a/")?.entries)
+    #expect(entries.map(\.text) == ["second", "plain"])
+    #expect(entries[0].response.variance.selectors.first?.value == Array("https://c/d".utf8))
+    #expect(entries[0].response.variance.matches(["Accept": "x"]))
+    store.close()
+  }
+
   @Test("of more than 32 variants the oldest go")
   func tooManyVariants() throws {
     let fixture = try StoreFixture()

@@ -37,6 +37,8 @@ package final class TestProxy: @unchecked Sendable {
     configuration.destinations.connectPorts = [PortRange(1...65535)]
     configuration.log.access = .none
     configuration.resets.path = .none
+    // What an origin does is what a client sees, unless a test is about healing.
+    configuration.upstream.retries = 0
     return configuration
   }
 

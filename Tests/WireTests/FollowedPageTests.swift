@@ -154,6 +154,82 @@ import Testing
     }
   }
 
+  @Test("the rest of what broke off counts only from where its beginning came from")
+  func completed() throws {
+    try mirrored { origin, other, proxy in
+      let third = try WireOrigin(origin.script, host: "third.test")
+      defer { third.close() }
+      let content = patterned(300_000, seed: 3)
+      let fields = ["Cache-Control: max-age=600", "ETag: \"a\"", "Connection: close"]
+      let client = try proxy.connect().get("/\(origin.authority)/file")
+      try lead(origin, to: other.url("/1"))
+      let there = try other.accept()
+      try there.expectRequest()
+      try there.send(head: 200, fields + ["Content-Length: \(content.count)"])
+      try there.send(Array(content[..<200_000]))
+      try client.expectHead(200)
+      try client.expectContent(200_000)
+      there.abort()
+      try client.expectIncomplete()
+      try proxy.expectStored()
+      proxy.settleDisk()
+
+      let second = try proxy.connect().get("/\(origin.authority)/file")
+      try lead(origin, to: third.url("/2"))
+      let rest = try third.accept()
+      let range = try rest.expectRequest("GET /2 HTTP/1.1")
+      let start = try #require(range["Range"].flatMap { Int($0.dropFirst(6).dropLast()) })
+      try rest.send(
+        head: 206,
+        fields + [
+          "Content-Range: bytes \(start)-\(content.count - 1)/\(content.count)",
+          "Content-Length: \(content.count - start)",
+        ])
+      rest.trySending([UInt8](repeating: 7, count: content.count - start))
+      try lead(origin, to: third.url("/2"))
+      let whole = try third.accept()
+      #expect(try whole.expectRequest()["Range"] == nil)
+      let other = patterned(50_000, seed: 9)
+      try whole.send(head: 200, fields + ["Content-Length: \(other.count)"])
+      try whole.send(other)
+      #expect(try second.expectAnyResponse().content == other)
+    }
+  }
+
+  @Test("a page waits its turn when pages take all the memory there is for them")
+  func waits() throws {
+    try mirrored { origin, _, proxy in
+      // Each may be as large as it says, and none may be stored.
+      var taking: [WireClient] = []
+      var upstreams: [WireOriginConnection] = []
+      for number in 1...5 {
+        taking.append(try proxy.connect().get("/pypi/x\(number)/"))
+        let upstream = try origin.accept()
+        try upstream.expectRequest()
+        try upstream.send(
+          head: 200,
+          ["Content-Type: text/html", "Cache-Control: no-store", "Content-Length: \(16 << 20)"])
+        try proxy.expect("the head to be read") { $0.value(.relays, .response) == number }
+        upstreams.append(upstream)
+      }
+      let filling = String(repeating: " ", count: 6 << 20)
+      let client = try proxy.connect().get("/pypi/x/")
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let sending = try Background {
+        try upstream.respond(200, Self.html, filling + "<a href=\"y\">")
+      }
+      try sending.join()
+      try proxy.expectStored()
+      try proxy.expect("the page to be begun") { $0.value(.pagesRewritten) == 1 }
+      #expect(proxy.server.pageMemory.waiting == 1)
+      taking[0].abort()
+      let answer = try client.expectResponse(200)
+      #expect(answer.text.hasSuffix(" <a href=\"/pypi/x/y\">"))
+      #expect(proxy.server.pageMemory.waiting == 0)
+    }
+  }
+
   // MARK: Digests
 
   @Test(

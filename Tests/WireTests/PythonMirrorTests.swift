@@ -430,42 +430,73 @@ import Testing
     }
   }
 
-  /// A file that grows too large for the store while it comes: what is not kept is passed on to those who read along.
+  /// How a file comes about that is passed on to those who read it and not kept.
+  enum Unkept: CaseIterable {
+    /// It grows larger than one may be, or says so at once.
+    case growsTooLarge, isTooLarge
+    /// No file can be made for it.
+    case hasNoPlace, hasNoPlaceForItsLength
+    /// It is for one client.
+    case mayNotBeStored
+  }
+
   @Test(
-    "a file that is not kept for want of room is cut before its end as well if it is not what its index says",
-    arguments: [true, false], [true, false])
-  func unkeptMismatch(isRight: Bool, hasPlace: Bool) throws {
+    "a file that is not kept is cut before its end as well if it is not what its index says",
+    arguments: Unkept.allCases, [true, false])
+  func unkeptMismatch(reason: Unkept, isRight: Bool) throws {
     let configure = { (configuration: inout Configuration, origin: WireOrigin) throws in
       try Self.configure(&configuration, origin)
       configuration.store.size = .mib(64)
       configuration.store.maxShare = 1
     }
     try wire(configure: configure) { origin, proxy in
-      let content = patterned(3 << 20)
+      let isSmall = reason == .hasNoPlaceForItsLength || reason == .mayNotBeStored
+      let content = patterned(isSmall ? 100_000 : 3 << 20)
       let client = try tell(
         TestDigest.hex(isRight ? content : content.dropLast() + [0]), origin, proxy)
-      if !hasPlace { try File.removeTree(proxy.scratchDirectory + "/store/partial") }
+      if reason == .hasNoPlace || reason == .hasNoPlaceForItsLength {
+        try File.removeTree(proxy.scratchDirectory + "/store/partial")
+      }
       try client.get(Self.link(origin))
       let upstream = try origin.accept()
       try upstream.expectRequest()
-      try upstream.send(head: 200, ["Cache-Control: max-age=60", "Transfer-Encoding: chunked"])
+      let isChunked = reason == .growsTooLarge || reason == .hasNoPlace
+      try upstream.send(
+        head: 200,
+        [
+          "Cache-Control: \(reason == .mayNotBeStored ? "no-store" : "max-age=60")",
+          isChunked ? "Transfer-Encoding: chunked" : "Content-Length: \(content.count)",
+        ])
       let sending = try Background {
         var rest = content[...]
         while !rest.isEmpty {
-          try upstream.sendChunk(Array(rest.prefix(64 << 10)))
+          let piece = Array(rest.prefix(64 << 10))
+          if isChunked { try upstream.sendChunk(piece) } else { try upstream.send(piece) }
           rest = rest.dropFirst(64 << 10)
         }
-        try upstream.sendLastChunk()
+        if isChunked { try upstream.sendLastChunk() }
       }
       try client.expectHead(200)
       if isRight {
         #expect(try client.expectRest() == content)
+        #expect(proxy.registry.value(.digestMismatches) == 0)
       } else {
         try client.expectIncomplete()
         try proxy.expect("a mismatch") { $0.value(.digestMismatches) == 1 }
       }
       try sending.join()
       try proxy.expectStored()
+      #expect(proxy.registry.value(.relays, reason == .mayNotBeStored ? .response : .space) == 1)
+    }
+  }
+
+  @Test("nothing at all in place of a file is no file either")
+  func emptyMismatch() throws {
+    try wire(configure: Self.configure) { origin, proxy in
+      let client = try tell(Self.wheelDigest, origin, proxy)
+      try client.get(Self.link(origin))
+      try origin.serveOnce(200, ["Cache-Control: no-store"])
+      try client.expectGone()
     }
   }
 
