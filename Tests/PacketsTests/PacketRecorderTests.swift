@@ -152,7 +152,7 @@ struct PacketRecorderTests {
       abort(try accept(other))
       clients.append(unseen)
     }
-    clients.forEach { FileDescriptor.close(raw: $0) }
+    for client in clients { FileDescriptor.close(raw: client) }
     watched.recorder.stop()
     let statistics = watched.recorder.statistics
     #expect(statistics.resetsReceived == 23)
