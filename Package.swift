@@ -108,7 +108,8 @@ let package = Package(
       name: "ProxyTests",
       dependencies: [
         "Proxy", "Configuration", "HTTP", "Caching", "IO", "Mirrors", "Platform", "Storage",
-        "Telemetry", "SeededRandom",
+        "Telemetry", "SeededRandom", 
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
       name: "WireTests",
@@ -122,7 +123,7 @@ let package = Package(
       name: "CLITests",
       dependencies: [
         "CLI", "Configuration", "Platform", "HTTP", "Caching", "Storage", "Proxy", "TLS",
-        "Telemetry",
+        "Telemetry", "Forensics",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Starts the built `holdfast` as a process and links nothing of it.
