@@ -42,6 +42,7 @@ package struct FlowPackets: Hashable, Sendable {
   /// How many there were in all; those that are not in `packets` have been forgotten.
   package var total: UInt64
   /// The resets in both directions, oldest first: the first two and the last two, so that no later packet displaces them.
+  /// Of a flood of them the first four; `FlowBaseline.resets` counts all.
   package var resets: [ResetSighting]
 
   /// Whether a packet of this flow was sent by the local side. An ICMP error is received by whom it quotes.
@@ -49,6 +50,16 @@ package struct FlowPackets: Hashable, Sendable {
     let source =
       packet.header.icmp?.quotation?.endpoints.destination ?? packet.header.endpoints.source
     return source == local ? .sent : .received
+  }
+
+  /// The last ICMP error about what the local side sent, and who says so.
+  package var unreachable: (sender: IPAddress, error: ICMPError)? {
+    for packet in packets.reversed() {
+      if let error = packet.header.icmp, direction(of: packet) == .received {
+        return (packet.header.endpoints.source.ip, error)
+      }
+    }
+    return nil
   }
 
   package func direction(of reset: ResetSighting) -> Direction { direction(of: reset.packet) }

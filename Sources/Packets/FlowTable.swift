@@ -63,19 +63,26 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
   private var live = AgeList()
   private var ended = AgeList()
   private var resets: [FlowSlot: [ResetSighting]] = [:]
+  // Whose resets were kept, the oldest at `resetsBegin` once there are as many as may be.
+  private var resetOrder: [FlowSlot] = []
+  private var resetsBegin = 0
   private(set) var evictions: UInt64 = 0
 
   static let snap = Int(PacketFilter.snapLength)
   private static let maximumResets = 4
+  /// Of all flows together; the oldest one gives way.
+  private static let maximumSightings = 1024
+  /// Behind the first four of a flow one is kept in so many nanoseconds: a flood is counted, not copied.
+  private static let resetInterval: Int64 = 100_000_000
   private static let portCount = 65536
 
   /// What a table takes when it is full, in bytes.
   static func maximumBytes(flows: Int, depth: Int) -> Int {
     // A reset is kept with its triggers, each of them an object with its headers and bytes.
-    let resets = maximumResets * (1 + ResetSighting.maximumCandidates) * 512
-    return flows
-      * (MemoryLayout<Flow>.stride + depth * (MemoryLayout<StoredPacket>.stride + snap) + resets)
-      + bucketCount(flows) * 4 + portCount * 4
+    let resets = maximumSightings * (1 + ResetSighting.maximumCandidates) * 512
+    let packet = MemoryLayout<StoredPacket>.stride + snap
+    return flows * (MemoryLayout<Flow>.stride + depth * packet) + resets + bucketCount(flows) * 4
+      + portCount * 4
   }
 
   private static func bucketCount(_ flows: Int) -> Int {
@@ -119,6 +126,11 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
   ) -> Bool {
     switch header.content {
     case .tcp(let tcp):
+      // What the connection is used for is not kept; what a reset says is.
+      let captured =
+        tcp.isReset
+        ? captured
+        : UnsafeBufferPointer(rebasing: captured.prefix(Int(header.contentOffset)))
       let slot = findOrMake(header.endpoints)
       let fingerprint = FlowTable.fingerprint(header, tcp)
       if isCopy(sighting, fingerprint, in: slot) { return false }
@@ -205,22 +217,42 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
   ) {
     let flow = flows + Int(slot)
     let fromLower = header.endpoints.isAscending
-    let reset = ResetSighting(
-      packet: RecordedPacket(
-        sighting: sighting, header: header, bytes: Array(captured.prefix(FlowTable.snap))),
-      sender: fromLower ? flow.pointee.lower : flow.pointee.upper,
-      receiver: fromLower ? flow.pointee.upper : flow.pointee.lower,
-      candidates: candidates(slot, from: header.endpoints.destination))
-    flow.pointee.hasResets = true
     if fromLower {
       flow.pointee.lower.resets &+= 1
     } else {
       flow.pointee.upper.resets &+= 1
     }
+    flow.pointee.hasResets = true
     var kept = resets[slot] ?? []
-    if kept.count >= FlowTable.maximumResets { kept.remove(at: FlowTable.maximumResets / 2) }
-    kept.append(reset)
+    if kept.count >= FlowTable.maximumResets {
+      if let last = kept.last, sighting.time &- last.packet.time < FlowTable.resetInterval {
+        return
+      }
+      kept.remove(at: FlowTable.maximumResets / 2)
+    }
+    kept.append(
+      ResetSighting(
+        packet: RecordedPacket(
+          sighting: sighting, header: header, bytes: Array(captured.prefix(FlowTable.snap))),
+        sender: fromLower ? flow.pointee.lower : flow.pointee.upper,
+        receiver: fromLower ? flow.pointee.upper : flow.pointee.lower,
+        candidates: candidates(slot, from: header.endpoints.destination)))
     resets[slot] = kept
+    limitSightings(slot)
+  }
+
+  /// Forgets the oldest of all kept resets when there are too many. What it belonged to may be gone already, and
+  /// another flow in its place; then that one has one less, and there is still no more than the bound.
+  private mutating func limitSightings(_ slot: FlowSlot) {
+    guard resetOrder.count >= FlowTable.maximumSightings else {
+      resetOrder.append(slot)
+      return
+    }
+    let oldest = resetOrder[resetsBegin]
+    resetOrder[resetsBegin] = slot
+    resetsBegin = (resetsBegin + 1) % FlowTable.maximumSightings
+    guard let kept = resets[oldest] else { return }
+    resets[oldest] = kept.count > 1 ? Array(kept.dropFirst()) : nil
   }
 
   private func candidates(_ slot: FlowSlot, from sender: SocketAddress) -> [RecordedPacket] {

@@ -25,6 +25,8 @@ package struct PacketHeader: Hashable, Sendable {
   /// Bytes of the whole IP packet, headers included, however few of them were captured.
   package var length: UInt32
   package var content: Content
+  /// Where in the frame the content of a TCP segment begins; 0 for everything else.
+  package var contentOffset: UInt16 = 0
 
   package var tcp: TCPHeader? {
     if case .tcp(let header) = content { header } else { nil }

@@ -158,6 +158,7 @@ package enum PacketParser {
       else { return }
       header.endpoints.sourcePort = source
       header.endpoints.destinationPort = destination
+      header.contentOffset = UInt16(clamping: offset + Int(tcp.headerLength))
       header.content = .tcp(tcp)
     case (1, .v4), (58, .v6):
       if let error = parseICMP(frame, at: offset, family: header.endpoints.family) {

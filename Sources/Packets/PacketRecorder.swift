@@ -129,7 +129,8 @@ package final class PacketRecorder: Sendable {
     progress.withLock { $0.names[index] }
   }
 
-  /// Waits until `condition` holds, or the recorder has ended. It is asked again whenever something was captured.
+  /// Waits until `condition` holds, or the recorder has ended. It is asked again whenever something was captured,
+  /// with a lock held: it may ask the index and the detector, and not the recorder itself.
   /// - Returns: whether it holds.
   package func wait(until condition: @Sendable () -> Bool) -> Bool {
     progress.wait { progress in
@@ -187,6 +188,7 @@ package final class PacketRecorder: Sendable {
     // What has been captured but not handed over yet: a block is, at the latest, after its time.
     sleepThread(PacketRecorder.delay)
     _ = readBlocks(&ring)
+    addLosses(ring)
     return .stopped
   }
 
@@ -211,7 +213,7 @@ package final class PacketRecorder: Sendable {
       any = true
     }
     guard any else { return false }
-    let statistics = ring.takeStatistics()
+    addLosses(ring)
     let known = progress.withLock { $0.names }
     var names: [Int32: String] = [:]
     // Bounded: names of interfaces that came and went are of no use to anybody.
@@ -220,12 +222,18 @@ package final class PacketRecorder: Sendable {
     }
     progress.withLock { progress in
       progress.statistics.add(counted)
-      progress.statistics.dropped &+= UInt64(statistics?.drops ?? 0)
-      progress.statistics.freezes &+= UInt64(statistics?.freezes ?? 0)
       progress.names.merge(names) { old, _ in old }
     }
     progress.wakeAll()
     return true
+  }
+
+  private func addLosses(_ ring: borrowing PacketRing) {
+    guard let losses = ring.takeStatistics() else { return }
+    progress.withLock { progress in
+      progress.statistics.dropped &+= UInt64(losses.drops)
+      progress.statistics.freezes &+= UInt64(losses.freezes)
+    }
   }
 
   private func take(_ packet: RingPacket, _ counted: inout Statistics) {

@@ -51,4 +51,12 @@ package struct RecordedPacket: Hashable, Sendable {
   }
 
   package var time: Int64 { sighting.time }
+
+  /// The content of a TCP segment, as far as it was captured. A reset may carry a reason in words (RFC 9293 §3.5.3),
+  /// which is whatever its sender likes and to be trusted by nobody.
+  package var content: ArraySlice<UInt8> {
+    guard let tcp = header.tcp else { return [] }
+    let start = min(Int(header.contentOffset), bytes.count)
+    return bytes[start..<min(bytes.count, start + Int(tcp.contentLength))]
+  }
 }

@@ -92,6 +92,10 @@ package struct ResetFacts: Hashable, Sendable {
   package var trigger: RecordedPacket?
   /// Nanoseconds since then.
   package var afterTrigger: Int64?
+  /// Nanoseconds in which the flow had been silent before the trigger. Nil in lite mode, or when nothing was seen before.
+  package var silenceBeforeTrigger: Int64?
+  /// It came sooner after its trigger than half a round trip to the peer. Nil when that cannot be told.
+  package var isTooSoon: Bool?
   /// Somebody nearer than the peer sent it: it came sooner than the peer could have answered, or has come a shorter
   /// way than the peer's packets. Nil when neither can be told; equal hop limits prove nothing.
   package var isNearer: Bool?
@@ -177,13 +181,16 @@ extension ResetFacts {
     oddities = odd
     shape = odd.isEmpty ? likely : .handMade
 
-    let isTooSoon: Bool? =
-      if let minimumRoundTrip, let afterTrigger { afterTrigger < minimumRoundTrip / 2 } else { nil }
-    let isShorterWay = hopLimitDifference.map { $0 > 0 }
-    isNearer =
-      if isTooSoon == true || isShorterWay == true { true } else if isTooSoon == false {
-        false
-      } else { nil }
+    if let minimumRoundTrip, let afterTrigger { isTooSoon = afterTrigger < minimumRoundTrip / 2 }
+    if mode == .full, let trigger {
+      let before =
+        reset.candidates.map(\.time).filter { $0 < trigger.time }
+        + (sender.segments > 0 && sender.lastTime <= trigger.time ? [sender.lastTime] : [])
+      silenceBeforeTrigger = before.max().map { trigger.time - $0 }
+    }
+    let isShorterWay = hopLimitDifference.map { $0 > 0 } ?? false
+    // A longer way, or the same, proves nothing; only time can say that it was not nearer.
+    isNearer = isShorterWay || isTooSoon == true ? true : isTooSoon
   }
 
   /// The last packet the receiver had sent that explains the numbers of the reset.

@@ -29,7 +29,7 @@ func shell(_ line: String) throws -> String {
 }
 
 /// What a thread leaves for the one that waits for it.
-private final class Outcome<Value: Sendable>: Sendable {
+final class Outcome<Value: Sendable>: Sendable {
   let result = Mutex<Result<Value, any Error>?>(nil)
 }
 
@@ -40,7 +40,19 @@ final class Host: Sendable {
 
   private static let serial = Atomic<Int>(0)
 
+  /// What test processes have left behind that did not live to take it down.
+  private static let sweep: Void = {
+    _ = try? shell(
+      """
+      for name in $(ls /run/netns 2>/dev/null | grep '^hfpk-'); do
+        process=${name#hfpk-}
+        kill -0 ${process%-*} 2>/dev/null || ip netns del $name || true
+      done
+      """)
+  }()
+
   init() throws {
+    Self.sweep
     let number = Self.serial.add(1, ordering: .relaxed).newValue
     name = "hfpk-\(getpid())-\(number)"
     try shell("ip netns add \(name); ip -n \(name) link set lo up")

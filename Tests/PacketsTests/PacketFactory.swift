@@ -100,3 +100,126 @@ func be<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
 
 let v6a = IPAddress(v6High: 0x2001_0DB8_0000_0000, low: 1)
 let v6b = IPAddress(v6High: 0x2001_0DB8_0000_0000, low: 2)
+
+extension FlowIndex {
+  /// Shows it a packet as if it had just been captured; directions as seen from the packet's host 10.0.0.1.
+  @discardableResult
+  func see(
+    _ packet: Packet, at time: Int64, outgoing: Bool? = nil, interface: Int32 = 1,
+    loopback: Bool = false
+  ) -> Bool {
+    see(
+      packet.bytes, at: time,
+      outgoing: outgoing ?? (packet.source.ip == Packet().source.ip), interface: interface,
+      loopback: loopback)
+  }
+
+  @discardableResult
+  func see(
+    _ bytes: [UInt8], at time: Int64, outgoing: Bool, interface: Int32 = 1, loopback: Bool = false
+  ) -> Bool {
+    guard let header = parse(bytes) else { return false }
+    let sighting = PacketSighting(
+      time: time, interface: interface, link: .ethernet, isOutgoing: outgoing,
+      isLoopback: loopback, length: UInt32(bytes.count))
+    return Array(bytes.prefix(128)).withUnsafeBufferPointer { record(sighting, header, $0) }
+  }
+}
+
+extension Packet {
+  /// The same between the same ends, the other way.
+  var back: Packet {
+    var packet = self
+    swap(&packet.source, &packet.destination)
+    return packet
+  }
+}
+
+/// A connection as its packets tell it: 10.0.0.1:40000 asks 10.0.0.2:80.
+struct Conversation {
+  var hasTimestamps = true
+  var isV6 = false
+  var serverHopLimit: UInt8 = 60
+  var clientHopLimit: UInt8 = 64
+  private(set) var client: UInt32 = 5000
+  private(set) var server: UInt32 = 90_000
+  private(set) var time: Int64 = 1_000_000_000
+  private(set) var clientNumber: UInt16 = 100
+  private(set) var serverNumber: UInt16 = 7000
+  let index: FlowIndex
+
+  init(_ index: FlowIndex) { self.index = index }
+
+  var fromClient: Packet {
+    var packet = Packet()
+    if isV6 {
+      packet.source = SocketAddress(v6a, port: 40000)
+      packet.destination = SocketAddress(v6b, port: 80)
+    }
+    packet.hopLimit = clientHopLimit
+    packet.sequence = client
+    packet.acknowledgement = server
+    packet.identification = clientNumber
+    packet.window = 501
+    packet.options = hasTimestamps ? Packet.timestamps(1, 2) : []
+    return packet
+  }
+
+  var fromServer: Packet {
+    var packet = fromClient.back
+    packet.hopLimit = serverHopLimit
+    packet.sequence = server
+    packet.acknowledgement = client
+    packet.identification = serverNumber
+    packet.options = hasTimestamps ? Packet.timestamps(3, 4) : []
+    return packet
+  }
+
+  var local: SocketAddress { fromClient.source }
+  var peer: SocketAddress { fromClient.destination }
+
+  mutating func pass(_ nanoseconds: Int64) { time += nanoseconds }
+
+  @discardableResult
+  mutating func see(_ packet: Packet) -> Bool {
+    time += 1_000_000
+    return index.see(packet, at: time, outgoing: packet.source == local)
+  }
+
+  mutating func handshake() {
+    var syn = fromClient
+    syn.flags = .synchronise
+    syn.acknowledgement = 0
+    syn.options = [2, 4] + be(UInt16(1460)) + (hasTimestamps ? Packet.timestamps(1, 0) : [])
+    see(syn)
+    client &+= 1
+    clientNumber &+= 1
+    var synAck = fromServer
+    synAck.flags = [.synchronise, .acknowledge]
+    synAck.identification = 0
+    synAck.options = [2, 4] + be(UInt16(1460)) + (hasTimestamps ? Packet.timestamps(3, 1) : [])
+    see(synAck)
+    server &+= 1
+    see(fromClient)
+    clientNumber &+= 1
+  }
+
+  mutating func ask(_ count: Int) {
+    var packet = fromClient
+    packet.content = count
+    packet.flags = [.push, .acknowledge]
+    see(packet)
+    client &+= UInt32(count)
+    clientNumber &+= 1
+  }
+
+  mutating func answer(_ count: Int) {
+    var packet = fromServer
+    packet.content = count
+    see(packet)
+    server &+= UInt32(count)
+    serverNumber &+= UInt16(max(1, (count + 1459) / 1460))
+  }
+
+  var flow: FlowPackets? { index.packets(local: local, peer: peer) }
+}

@@ -104,6 +104,26 @@ struct PacketParserTests {
     #expect(header?.tcp?.contentLength == 1400)
   }
 
+  @Test(
+    "what a reset says in words is kept, as far as it was captured, without the padding of its frame"
+  )
+  func resetContent() throws {
+    var packet = Packet()
+    packet.flags = .reset
+    packet.content = 3
+    let bytes = packet.bytes + [0, 0, 0]
+    let header = try #require(parse(bytes))
+    func recorded(_ count: Int) -> RecordedPacket {
+      let sighting = PacketSighting(
+        time: 0, interface: 1, link: .ethernet, isOutgoing: false, length: UInt32(bytes.count))
+      return RecordedPacket(
+        sighting: sighting, header: header, bytes: Array(bytes.prefix(count)))
+    }
+    #expect(Array(recorded(60).content) == Array("aaa".utf8))
+    #expect(Array(recorded(55).content) == Array("a".utf8))
+    #expect(recorded(20).content.isEmpty)
+  }
+
   @Test("an ICMP error names the packet it is about")
   func icmp() throws {
     let packet = Packet()

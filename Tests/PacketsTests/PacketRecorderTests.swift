@@ -152,7 +152,7 @@ struct PacketRecorderTests {
       abort(try accept(other))
       clients.append(unseen)
     }
-    clients.forEach { FileDescriptor.close(raw: $0) }
+    for client in clients { FileDescriptor.close(raw: client) }
     watched.recorder.stop()
     let statistics = watched.recorder.statistics
     #expect(statistics.resetsReceived == 23)
@@ -216,6 +216,94 @@ struct PacketRecorderTests {
     watched.recorder.stop()
     #expect(watched.recorder.statistics.errorsReceived >= 1)
     FileDescriptor.close(raw: client)
+  }
+
+  @Test("a reset written by hand is seen to be so, and the peer to be alive after it")
+  func forged() throws {
+    let watched = try Watched(.full)
+    let (client, server, listener, local, peer) = try connected(watched, "10.71.0.2:80")
+    for _ in 0..<4 {
+      try send(server, "more\n")
+      try receive(client)
+    }
+    // From the peer's host, but not by its kernel. Its checksum is wrong, so the connection survives.
+    var packet = Packet()
+    packet.source = peer
+    packet.destination = local
+    packet.flags = [.reset, .acknowledge]
+    packet.hopLimit = 120
+    packet.identification = 54321
+    packet.isRaw = true
+    let forged = packet
+    try watched.there.run {
+      let raw = socket(AF_INET, Int32(SOCK_RAW.rawValue), Int32(IPPROTO_RAW))
+      defer { close(raw) }
+      let bytes = forged.bytes
+      let sent = forged.destination.withSockaddr { sendto(raw, bytes, bytes.count, 0, $0, $1) }
+      #expect(sent == bytes.count)
+    }
+    let (_, facts) = try watched.reset(local, peer)
+    #expect(facts.shape == .handMade)
+    #expect(facts.oddities == [.timestampsMissing, .identificationOutOfStep])
+    #expect(facts.hopLimitDifference == 56)
+    #expect(facts.isNearer == true)
+    if case .behind = facts.sequence {
+    } else if case .ahead = facts.sequence {
+    } else {
+      Issue.record("a place taken at random fits: \(facts.sequence)")
+    }
+    try send(server, "still here\n")
+    try receive(client)
+    watched.recorder.stop()
+    let flow = try #require(watched.index.packets(local: local, peer: peer))
+    let reset = try #require(flow.resets.first)
+    #expect(flow.segmentsAfter(reset) > 0)
+    for fd in [client, server, listener] { FileDescriptor.close(raw: fd) }
+  }
+
+  @Test("what finds no room in the ring is counted as lost")
+  func losses() throws {
+    let host = try Host()
+    let index = FlowIndex(mode: .full)
+    let gate = Monitor(false)
+    let isHeld = Monitor(false)
+    // Holds the recorder's thread up until the gate is opened.
+    let detector = StrayDetector(index: index) { _ in
+      isHeld.withLock { $0 = true }
+      isHeld.wakeAll()
+      _ = gate.wait { $0 ? true : nil }
+    }
+    let recorder = try PacketRecorder.start(
+      PacketRecorder.Options(
+        filter: PacketFilter(mode: .full), blocks: 2, namespacePath: host.path),
+      index: index, detector: detector)
+    let peer = try #require(SocketAddress("127.0.0.1:80"))
+    let listener = try host.listen("127.0.0.1:80")
+    detector.register(
+      local: peer, peer: try #require(SocketAddress("127.0.0.1:9")), token: 1)
+    let client = try host.connect(peer)
+    FileDescriptor.close(raw: try accept(listener))
+    try receive(client)
+    try send(client, "to nobody")
+    _ = isHeld.wait { $0 ? true : nil }
+
+    let talker = try host.connect(peer)
+    let hearer = try accept(listener)
+    try waitUntilReady(talker, .write)
+    let count = 4000
+    for _ in 0..<count {
+      try send(talker, "x")
+      try receive(hearer)
+    }
+    gate.withLock { $0 = true }
+    gate.wakeAll()
+    recorder.stop()
+    let statistics = recorder.statistics
+    #expect(statistics.dropped > 0)
+    #expect(statistics.freezes > 0)
+    #expect(statistics.received + statistics.dropped >= UInt64(count))
+    #expect(statistics.unreadable == 0)
+    for fd in [client, talker, hearer, listener] { FileDescriptor.close(raw: fd) }
   }
 
   @Test("a namespace that is none is refused with what to do")

@@ -1,0 +1,273 @@
+// What is remembered of flows, for how long, and how it is found again.
+
+import Platform
+import SeededRandom
+import Testing
+
+@testable import Packets
+
+@Suite("Remembering flows")
+struct FlowIndexTests {
+  @Test("a connection is found from both ends, with its packets in order and both sides' ways")
+  func bothEnds() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.ask(100)
+    talk.answer(3000)
+    talk.answer(200)
+    let flow = try #require(talk.flow)
+    #expect(flow.packets.count == 6)
+    #expect(
+      flow.packets.map { flow.direction(of: $0) } == [
+        .sent, .received, .sent, .sent, .received, .received,
+      ])
+    #expect(flow.received.contentBytes == 3200)
+    #expect(flow.received.hopLimit == 60)
+    #expect(flow.received.handshakeHopLimit == 60)
+    #expect(flow.received.offersTimestamps == true)
+    #expect(flow.received.maximumSegmentSize == 1460)
+    #expect(flow.received.initialSequence == SequenceNumber(90_000))
+    #expect(flow.received.nextSequence == SequenceNumber(93_201))
+    #expect(flow.received.acknowledged == SequenceNumber(5101))
+    #expect(flow.sent.nextSequence == SequenceNumber(5101))
+    let other = try #require(index.packets(local: talk.peer, peer: talk.local))
+    #expect(other.sent == flow.received)
+    #expect(other.packets == flow.packets)
+    #expect(other.direction(of: other.packets[0]) == .received)
+  }
+
+  @Test("the numbers of packets count on where a large one was cut up")
+  func identifications() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    for count in [100, 14_600, 20, 60_000, 5] { talk.answer(count) }
+    let received = try #require(talk.flow?.received)
+    #expect(received.identificationsFollow == true)
+    #expect(received.identificationsOutOfStep == 0)
+    #expect(received.isNextIdentification(talk.fromServer.identification) == true)
+    #expect(received.isNextIdentification(talk.fromServer.identification &+ 40) == false)
+  }
+
+  @Test("only the last packets are kept, and how many there were")
+  func depth() throws {
+    let index = FlowIndex(mode: .full, bounds: .init(flows: 16, depth: 8))
+    var talk = Conversation(index)
+    talk.handshake()
+    for _ in 0..<100 { talk.answer(10) }
+    let flow = try #require(talk.flow)
+    #expect(flow.total == 103)
+    #expect(flow.packets.count == 8)
+    #expect(flow.packets.last?.header.tcp?.sequence.rawValue == talk.fromServer.sequence &- 10)
+  }
+
+  @Test("nothing of what a connection carries is kept, but what a reset says")
+  func contents() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.answer(40)
+    var reset = talk.fromServer
+    reset.flags = .reset
+    reset.content = 5
+    talk.see(reset)
+    let flow = try #require(talk.flow)
+    #expect(flow.packets.map(\.content.count) == [0, 0, 0, 0, 5])
+    #expect(flow.packets.allSatisfy { $0.header.tcp?.headerLength == 20 || $0.bytes.count >= 54 })
+    #expect(flow.packets[3].header.tcp?.contentLength == 40)
+    #expect(flow.packets[3].header.tcp?.timestamps != nil)
+    #expect(flow.packets[3].sighting.length == 14 + 20 + 32 + 40)
+    #expect(flow.resets.first?.packet.content.count == 5)
+  }
+
+  @Test("a reset stays, however many packets follow it")
+  func resetsStay() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.answer(10)
+    for number in 0..<6 {
+      var reset = talk.fromServer
+      reset.flags = .reset
+      reset.sequence &+= UInt32(number)
+      talk.see(reset)
+      talk.pass(200_000_000)
+      for _ in 0..<50 { talk.answer(10) }
+    }
+    let flow = try #require(talk.flow)
+    #expect(flow.received.resets == 6)
+    // The first two and the last two.
+    #expect(flow.resets.count == 4)
+    #expect(flow.resets.map { flow.segmentsAfter($0) } == [300, 250, 100, 50])
+    #expect(flow.resets[0].sender.segments == 2)
+  }
+
+  @Test("a flood of resets is counted, and the first ones are kept")
+  func flood() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    var reset = talk.fromServer
+    reset.flags = .reset
+    for number in 0..<1000 {
+      reset.identification = UInt16(number)
+      index.see(reset, at: 2_000_000_000 + Int64(number) * 1000, outgoing: false)
+    }
+    let flow = try #require(talk.flow)
+    #expect(flow.received.resets == 1000)
+    #expect(flow.resets.map(\.packet.header.identification) == [0, 1, 2, 3])
+  }
+
+  @Test("of resets on many flows the last thousand and some are kept")
+  func manyResets() {
+    let index = FlowIndex(mode: .lite)
+    func flow(_ number: Int) -> Packet {
+      var packet = Packet()
+      packet.source = SocketAddress(packet.source.ip, port: UInt16(1000 + number))
+      packet.flags = .reset
+      return packet
+    }
+    for number in 0..<3000 { index.see(flow(number), at: Int64(number)) }
+    let kept = (0..<3000).filter { number in
+      let packet = flow(number)
+      return index.packets(local: packet.source, peer: packet.destination)?.resets.isEmpty == false
+    }
+    #expect(kept == Array(3000 - 1024..<3000))
+  }
+
+  @Test("the same packet on another interface is no other packet, a retransmission is one")
+  func copies() throws {
+    let index = FlowIndex(mode: .full)
+    let packet = Packet()
+    #expect(index.see(packet, at: 0, interface: 1))
+    #expect(!index.see(packet, at: 1000, interface: 2))
+    #expect(!index.see(packet, at: 2000, interface: 3))
+    #expect(index.see(packet, at: 3000, interface: 1))
+    #expect(index.see(packet, at: 50_000_000, interface: 2))
+    let flow = try #require(index.packets(local: packet.source, peer: packet.destination))
+    #expect(flow.packets.map(\.copies) == [2, 0, 0])
+    #expect(flow.sent.segments == 3)
+  }
+
+  @Test("flows of a local port are found without the peer, the newest first")
+  func localPort() {
+    let index = FlowIndex(mode: .lite)
+    for number in 0..<5 {
+      var packet = Packet()
+      packet.destination = SocketAddress(IPAddress(v4: 0x0A00_0100 + UInt32(number)), port: 443)
+      index.see(packet, at: Int64(number))
+    }
+    #expect(
+      index.packets(localPort: 40000).map { $0.peer.ip.v4Number.map { $0 & 0xFF } ?? 0 } == [
+        4, 3, 2, 1, 0,
+      ])
+    #expect(index.packets(localPort: 40000, limit: 2).count == 2)
+    #expect(index.packets(localPort: 443).isEmpty)
+    // On loopback both ends are ours.
+    index.see(Packet(), at: 9, loopback: true)
+    #expect(index.packets(localPort: 80).count == 1)
+  }
+
+  @Test("connections that have ended go first, and then those that were silent longest")
+  func eviction() {
+    let index = FlowIndex(mode: .lite, bounds: .init(flows: 16, depth: 4))
+    var old = Conversation(index)
+    old.handshake()
+    for number in 0..<1000 {
+      var packet = Packet()
+      packet.destination = SocketAddress(IPAddress(v4: 0x0B00_0000 + UInt32(number)), port: 443)
+      packet.flags = .synchronise
+      index.see(packet, at: Int64(number) * 10 + 1)
+      var reset = packet.back
+      reset.flags = [.reset, .acknowledge]
+      index.see(reset, at: Int64(number) * 10 + 2)
+    }
+    #expect(old.flow != nil)
+    #expect(index.occupancy.flows == 16)
+    #expect(index.occupancy.forgotten == 1001 - 16)
+    #expect(index.packets(localPort: 40000).count == 16)
+    for number in 0..<16 {
+      var packet = Packet()
+      packet.destination = SocketAddress(IPAddress(v4: 0x0C00_0000 + UInt32(number)), port: 443)
+      index.see(packet, at: 100_000 + Int64(number))
+    }
+    #expect(old.flow == nil)
+  }
+
+  @Test("a new connection between the same ends is not taken for the old one")
+  func again() throws {
+    let index = FlowIndex(mode: .lite)
+    var talk = Conversation(index)
+    talk.handshake()
+    var finish = talk.fromClient
+    finish.flags = [.finish, .acknowledge]
+    talk.see(finish)
+    var answer = talk.fromServer
+    answer.flags = [.finish, .acknowledge]
+    talk.see(answer)
+    #expect(talk.flow?.sent.hasFinished == true)
+    talk.handshake()
+    let flow = try #require(talk.flow)
+    #expect(!flow.sent.hasFinished)
+    #expect(!flow.received.hasFinished)
+  }
+
+  @Test("an ICMP error belongs to the flow it quotes, and to none if it quotes nonsense")
+  func icmp() throws {
+    let index = FlowIndex(mode: .lite)
+    var talk = Conversation(index)
+    talk.handshake()
+    let router = IPAddress(v4: 0x0A00_00FE)
+    index.see(
+      talk.fromClient.error(type: 3, code: 1, from: router), at: 2_000_000_000, outgoing: false)
+    var nonsense = Packet()
+    nonsense.destination = SocketAddress(IPAddress(v4: 1), port: 1)
+    index.see(nonsense.error(type: 3, code: 1, from: router), at: 2_000_000_000, outgoing: false)
+    let flow = try #require(talk.flow)
+    #expect(flow.packets.last?.header.icmp?.description == "host unreachable")
+    #expect(flow.packets.last.map { flow.direction(of: $0) } == .received)
+    #expect(flow.unreachable?.sender == router)
+    #expect(flow.unreachable?.error.code == 1)
+    #expect(index.occupancy.flows == 1)
+  }
+
+  @Test("whatever comes, a small table stays whole")
+  func churn() {
+    var random = SeededGenerator(seed: 3)
+    let index = FlowIndex(mode: .full, bounds: .init(flows: 16, depth: 4))
+    for step in 0..<50_000 {
+      var packet = Packet()
+      packet.source = SocketAddress(
+        IPAddress(v4: 0x0A00_0001 + .random(in: 0...3, using: &random)),
+        port: .random(in: 1...4, using: &random))
+      packet.destination = SocketAddress(
+        IPAddress(v4: 0x0A00_0001 + .random(in: 0...3, using: &random)),
+        port: .random(in: 1...4, using: &random))
+      packet.flags = TCPFlags(rawValue: .random(in: 0...31, using: &random))
+      packet.sequence = .random(in: .min ... .max, using: &random)
+      index.see(
+        packet, at: Int64(step), outgoing: .random(using: &random),
+        interface: .random(in: 1...2, using: &random), loopback: step % 50 == 0)
+      if step % 100 == 0 {
+        var seen = 0
+        for port in UInt16(1)...4 {
+          for flow in index.packets(localPort: port) {
+            #expect(flow.local.port == port)
+            #expect(index.packets(local: flow.local, peer: flow.peer)?.total == flow.total)
+            seen += 1
+          }
+        }
+        // Each flow has at least one local end.
+        #expect(seen >= index.occupancy.flows)
+        #expect(seen <= index.occupancy.flows * 2)
+      }
+    }
+    #expect(index.occupancy.flows == 16)
+  }
+
+  @Test("the bound on memory is what is written about it", arguments: PacketFilter.Mode.allCases)
+  func memory(mode: PacketFilter.Mode) {
+    #expect(FlowIndex.Bounds(mode).maximumBytes < 40 << 20)
+  }
+}
