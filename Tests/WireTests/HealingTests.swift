@@ -157,7 +157,8 @@ import Testing
       case .beginning: try whole(second, fields, other)
       case .shorter:
         try second.send(head: 200, fields + ["Transfer-Encoding: chunked"])
-        try second.sendChunk(Array(Self.content[..<1000])).sendLastChunk()
+        second.trySending(
+          Array("3e8\r\n".utf8) + Self.content[..<1000] + Array("\r\n0\r\n\r\n".utf8))
       case .wrongPart:
         try second.send(
           head: 206,
