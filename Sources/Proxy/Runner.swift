@@ -22,6 +22,9 @@ package enum Runner {
   ) throws {
     // Before any thread is started, so that all of them leave the signals to this one.
     let signals = try Signals()
+    // Before descriptors are counted, and not by every server of a process: a simulated one must do what it does
+    // alone.
+    _ = KernelTLS.found
     let server = try Server.start(configuration, logger: logger)
     defer { server.stop() }
     let loop = try EventLoop()

@@ -53,8 +53,6 @@ package final class Server: Sendable {
   ) throws(StartFailure) {
     started = configuration
     _ = try? ProcessLimits.raiseDescriptors()
-    // Before descriptors are counted.
-    _ = KernelTLS.found
     let store: Store
     do {
       var options = StoreOptions(
