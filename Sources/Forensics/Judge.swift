@@ -7,9 +7,10 @@ import Telemetry
 
 public enum Judge {
   public static func judge(_ evidence: Evidence) -> Verdict {
-    let case_ = Case(evidence)
-    return case_.own() ?? case_.local() ?? case_.stray() ?? case_.messages() ?? case_.connecting()
-      ?? case_.silence() ?? case_.finished() ?? case_.reset() ?? case_.make(.unexplained)
+    let ending = Case(evidence)
+    return ending.own() ?? ending.local() ?? ending.stray() ?? ending.messages()
+      ?? ending.connecting() ?? ending.silence() ?? ending.finished() ?? ending.reset()
+      ?? ending.make(.unexplained)
   }
 }
 

@@ -69,6 +69,8 @@ final class FillDriver: ExchangeConsumer {
   private(set) var expectedDigest: Digest?
   /// The connection had ended, and the fetch goes on (FillHealing.swift).
   var healing: FillHealing?
+  /// How often the beginning has been compared.
+  var checks = 0
   private var failedWhileOpening: ProxyError?
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
   let largest: Int64
@@ -446,7 +448,7 @@ final class FillDriver: ExchangeConsumer {
     case .mismatched:
       mismatched()
     case .compared:
-      compared(letter.value == 1)
+      compared(letter.value & 1 == 1, letter.value >> 1)
     case .failed:
       storeFailed()
     case .committed:
@@ -517,7 +519,7 @@ final class FillDriver: ExchangeConsumer {
     if let check = healing?.check {
       check.isFinished = true
       // Too short to be the same.
-      if !check.isComplete { compared(false) }
+      if !check.isComplete { compared(false, check.number) }
       return
     }
     contentFinished()

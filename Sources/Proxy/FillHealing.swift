@@ -147,7 +147,8 @@ extension FillDriver {
         return giveUpHealing("it has changed meanwhile")
       }
       guard received > 0 else { return healingWorks(.compared) }
-      healing.check = PrefixCheck(length: received)
+      checks += 1
+      healing.check = PrefixCheck(length: received, number: checks)
       self.healing = healing
     case 500..., 408, 425, 429:
       self.healing = healing
@@ -198,7 +199,7 @@ extension FillDriver {
     check.isAsked = true
     exchange.pause()
     if let content = body?.memoryContent {
-      compared(check.isSame(as: content))
+      compared(check.isSame(as: content), check.number)
       return true
     }
     guard let blob = file.blob else {
@@ -207,16 +208,18 @@ extension FillDriver {
     }
     let length = check.length
     let digest = check.digest
+    let number = check.number
     // Behind what is still queued to be written.
     onPool { post in
       let isSame = blob.watermark == length && digest != nil && blob.digestSoFar == digest
-      post(.compared, isSame ? 1 : 0, nil)
+      post(.compared, number << 1 | (isSame ? 1 : 0), nil)
     }
     return true
   }
 
-  func compared(_ isSame: Bool) {
-    guard let check = healing?.check else { return }
+  /// - Parameter number: of the check: the connection may have ended meanwhile, and another one be under way.
+  func compared(_ isSame: Bool, _ number: Int) {
+    guard let check = healing?.check, check.number == number else { return }
     guard isSame else { return giveUpHealing("its beginning is another one now") }
     healing?.check = nil
     healingWorks(.compared)
@@ -277,6 +280,7 @@ extension FillDriver {
 /// The beginning of content that comes a second time: hashed, and what is behind it kept for a moment.
 final class PrefixCheck {
   let length: Int64
+  let number: Int
   private var left: Int64
   private var hasher = Hasher256()
   /// What has come behind it.
@@ -285,8 +289,9 @@ final class PrefixCheck {
   /// All of the content has come.
   var isFinished = false
 
-  init(length: Int64) {
+  init(length: Int64, number: Int) {
     self.length = length
+    self.number = number
     left = length
   }
 
