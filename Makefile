@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build release run test bench live soak fuzz churn format lint docs clean
+.PHONY: help setup build release run test lab image bench heal live soak fuzz churn format lint docs clean
 
 # An import that Package.swift does not declare would let a layer reach upwards unseen.
 SWIFT_BUILD := swift build --explicit-target-dependency-import-check error
@@ -22,10 +22,17 @@ FILTER ?=
 TRANSACTIONS ?= 100000
 SEED ?= 1
 SIMULATE = SWIFT_DETERMINISTIC_HASHING=1 HOLDFAST_TRANSACTIONS=$(TRANSACTIONS) HOLDFAST_SEED=$(SEED)
+# make lab LAB="L10 L11 --fix be-liberal"
+LAB ?=
+# make image BUILDER=podman TAG=0.2.0
+BUILDER ?=
+TAG ?= 0.1.0
 # make bench BENCH="--quick --only small-hits --servers holdfast,nginx"
 BENCH ?=
 # make live LIVE="--megabytes 200"
 LIVE ?=
+# make heal HEAL="--count 10 --only holdfast,nginx"
+HEAL ?=
 # make soak MINUTES=30 TRANSACTIONS=1000000 SEED=7 SOAK="--rate 100"
 MINUTES ?= 30
 SOAK ?=
@@ -65,10 +72,35 @@ test: ## build everything, run all tests (FILTER=Name narrows)
 	$(RELEASE)
 	$(SIMULATE) scripts/test $(if $(FILTER),--filter $(FILTER))
 
+lab: ## break connections on purpose in network namespaces, and compare (LAB="L10 --tier P")
+	@scripts/setup build test
+	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
+	@"$$($(RELEASE) --show-bin-path)/holdfast" lab run $(if $(LAB),$(LAB),--all)
+
+# Podman and buildah leave out the health check unless they are asked for Docker's format.
+image: ## build the images of docker/ from nothing (BUILDER=docker, podman or buildah; TAG=0.1.0)
+	@builder='$(BUILDER)'; \
+	if [ -z "$$builder" ]; then \
+	  if docker info >/dev/null 2>&1; then builder=docker; \
+	  elif command -v podman >/dev/null; then builder=podman; \
+	  elif command -v buildah >/dev/null; then builder=buildah; \
+	  else echo "image: needs docker, podman or buildah: apt-get install podman" >&2; exit 1; fi; \
+	fi; \
+	format=; [ "$$builder" = docker ] || format="--format docker"; \
+	set -ex; \
+	$$builder build $$format --file docker/Dockerfile --tag holdfast:$(TAG) \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .; \
+	$$builder build $$format --file docker/Dockerfile.lab --tag holdfast-lab:$(TAG) --build-arg HOLDFAST=holdfast:$(TAG) .
+
 bench: ## measure beside nginx, Varnish, Squid and Traffic Server (BENCH="--help")
 	@scripts/setup build bench
 	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
 	@python3 Tests/Bench/bench.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(BENCH)
+
+heal: ## downloads through a Service whose translation fails, by Holdfast and four others (root)
+	@scripts/setup build heal
+	@[ -n "$(NO_BUILD)" ] || $(RELEASE)
+	@python3 Tests/Heal/heal.py --holdfast "$$($(RELEASE) --show-bin-path)/holdfast" $(HEAL)
 
 # A directory of its own: what is built with a sanitizer links with nothing else.
 churn: ## ten thousand TLS connections against a build with the address sanitizer

@@ -27,6 +27,8 @@ let package = Package(
     .target(name: "IO", dependencies: ["Platform"]),
     .target(name: "CPacketSocket"),
     .target(name: "Packets", dependencies: ["CPacketSocket", "Platform"]),
+    .target(name: "CKernelSensors"),
+    .target(name: "KernelSensors", dependencies: ["CKernelSensors", "Platform"]),
     .target(name: "TLS", dependencies: ["Platform", "COpenSSL"]),
     .target(name: "ContentCoding", dependencies: ["CZlib"]),
     .target(name: "Forensics", dependencies: ["Platform", "Telemetry"]),
@@ -41,13 +43,20 @@ let package = Package(
       name: "Proxy",
       dependencies: [
         "Platform", "Telemetry", "HTTP", "Caching", "IO", "TLS", "Storage", "Mirrors", "Forensics",
-        "ContentCoding", "Configuration", .product(name: "Logging", package: "swift-log"),
+        "ContentCoding", "Configuration", "Packets", "KernelSensors",
+        .product(name: "Logging", package: "swift-log"),
       ]),
+    // Machines, faults and stories; beside Configuration, and apart from the proxy, which it starts as a process.
+    .target(name: "CLab"),
+    .target(name: "Lab", dependencies: ["CLab", "Forensics", "Platform", "Telemetry"]),
+    // What a host's rules do to untranslated segments: judged by reading them, and found out by trying.
+    .target(name: "Doctor", dependencies: ["KernelSensors", "Platform"]),
+    .target(name: "Probe", dependencies: ["Lab", "Platform"]),
     .executableTarget(
       name: "CLI",
       dependencies: [
         "Proxy", "Configuration", "TLS", "Storage", "Caching", "Telemetry", "HTTP", "Platform",
-        "Forensics",
+        "Forensics", "Lab", "Doctor", "Probe",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -64,8 +73,8 @@ let package = Package(
     .target(
       name: "Support",
       dependencies: [
-        "Proxy", "Configuration", "Storage", "IO", "TLS", "Platform", "Telemetry",
-        .product(name: "Logging", package: "swift-log"),
+        "Proxy", "Configuration", "Storage", "IO", "TLS", "Platform", "CLinux", "Telemetry",
+        "SeededRandom", .product(name: "Logging", package: "swift-log"),
       ], path: "Tests/Support"),
 
     // The other side of TLS connections, for what an ordinary one would not do. Links nothing of the program.
@@ -87,7 +96,19 @@ let package = Package(
       path: "Tests/SimulationTests"),
 
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
-    .testTarget(name: "PacketsTests", dependencies: ["Packets", "Platform", "SeededRandom"]),
+    // Hosts on one machine, for tests that need a network of their own.
+    .target(name: "TestNetwork", dependencies: ["Packets", "Platform"], path: "Tests/TestNetwork"),
+    .testTarget(
+      name: "PacketsTests", dependencies: ["Packets", "Platform", "SeededRandom", "TestNetwork"]),
+    .testTarget(
+      name: "SensorTests",
+      dependencies: [
+        "Support", "TestNetwork", "Proxy", "Packets", "KernelSensors", "Configuration",
+        "Forensics", "Platform", "Telemetry",
+      ]),
+    .testTarget(
+      name: "KernelSensorsTests",
+      dependencies: ["KernelSensors", "Platform", "SeededRandom", "TestNetwork"]),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP", "FuzzEntries", "SeededRandom"]),
     .testTarget(name: "CachingTests", dependencies: ["Caching", "HTTP", "SeededRandom"]),
     .testTarget(
@@ -108,7 +129,7 @@ let package = Package(
       name: "ProxyTests",
       dependencies: [
         "Proxy", "Configuration", "HTTP", "Caching", "IO", "Mirrors", "Platform", "Storage",
-        "Telemetry", "SeededRandom", 
+        "Telemetry", "SeededRandom",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -126,9 +147,18 @@ let package = Package(
         "Telemetry", "Forensics",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    // Starts the built `holdfast` as a process and links nothing of it.
     .testTarget(
-      name: "ProcessTests", dependencies: ["CLI", "SeededRandom", "TLSPeer", "COpenSSL"]),
+      name: "DoctorTests", dependencies: ["CLI", "Doctor", "Probe", "Lab", "Platform"]),
+    .testTarget(
+      name: "LabTests", dependencies: ["CLI", "Lab", "Packets", "Platform", "Forensics"]),
+    // Builds the images in docker/, runs them, and holds the manifests against their schemas.
+    .testTarget(
+      name: "ImageTests",
+      dependencies: ["CLI", "Lab", "Platform", .product(name: "Yams", package: "Yams")]),
+    // Starts the built `holdfast` as a process and links nothing of it but the starting of programs.
+    .testTarget(
+      name: "ProcessTests",
+      dependencies: ["CLI", "Platform", "SeededRandom", "TLSPeer", "COpenSSL"]),
   ]
 )
 

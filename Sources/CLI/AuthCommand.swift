@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Foundation
 import Platform
 
 struct AuthCommand: ParsableCommand {
@@ -104,6 +105,9 @@ struct AuthRemoveCommand: ParsableCommand {
 
   func run() throws {
     var file = try options.open()
+    guard FileManager.default.fileExists(atPath: file.path) else {
+      throw Failure("there is no file \(file.path); `holdfast auth add` makes one")
+    }
     guard file.remove(name) else { throw Failure("\(file.path) has no user \(name)") }
     try file.write()
     Console.print("removed \(name) from \(file.path)")

@@ -184,7 +184,11 @@ struct CAExportCommand: ParsableCommand {
   var der = false
 
   func run() throws {
+    if der, isatty(STDOUT_FILENO) == 1 {
+      throw Failure(
+        "this is binary and not for a terminal; write it to a file: --der > holdfast.der")
+    }
     let certificate = try AuthorityDirectory(try options.settings().ca).certificate()
-    FileHandle.standardOutput.write(Data(der ? certificate.der : certificate.pem))
+    Console.write(der ? certificate.der : certificate.pem)
   }
 }

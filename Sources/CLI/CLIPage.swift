@@ -22,6 +22,20 @@ enum CLIPage {
     ("holdfast store show", StoreShowCommand.self),
     ("holdfast store verify", StoreVerifyCommand.self),
     ("holdfast store purge", StorePurgeCommand.self),
+    ("holdfast resets", ResetsCommand.self),
+    ("holdfast resets list", ResetsListCommand.self),
+    ("holdfast resets show", ResetsShowCommand.self),
+    ("holdfast resets summary", ResetsSummaryCommand.self),
+    ("holdfast explain", ExplainCommand.self),
+    ("holdfast doctor", DoctorCommand.self),
+    ("holdfast probe", ProbeCommand.self),
+    ("holdfast probe server", ProbeServerCommand.self),
+    ("holdfast probe client", ProbeClientCommand.self),
+    ("holdfast lab", LabCommand.self),
+    ("holdfast lab list", LabListCommand.self),
+    ("holdfast lab run", LabRunCommand.self),
+    ("holdfast lab reproduce", LabReproduceCommand.self),
+    ("holdfast reference", ReferenceCommand.self),
   ]
 
   static func markdown() -> String {
@@ -29,8 +43,8 @@ enum CLIPage {
       # The command
 
       What `--help` prints, for every command. Exit codes: 0 it went well, 1 it failed and said why,
-      2 it was called wrongly. `--json` is there wherever a script might read. Colour is used on a
-      terminal only, and never when `NO_COLOR` is set.
+      2 it was called wrongly (what is wrong stands on the command line, not in a file); 3, of `doctor` and `probe`: exposed. `--json` is there wherever a script
+      might read. Colour is used on a terminal only, and never when `NO_COLOR` is set.
 
       `holdfast --generate-completion-script bash` (or `zsh`, `fish`) prints a script that completes
       commands and options.

@@ -27,7 +27,8 @@ struct CheckCommand: ParsableCommand {
 
   func run() throws {
     do throws(Diagnostics) {
-      let loaded = try options.load()
+      var loaded = try options.load(readsPipes: true)
+      loaded.warnings.all += PlaceCheck.warnings(loaded.configuration)
       Console.print(
         json
           ? CheckReport.json(loaded.configuration, loaded.warnings)
@@ -35,7 +36,7 @@ struct CheckCommand: ParsableCommand {
     } catch {
       guard json else { throw Failure(error) }
       Console.print(CheckReport.json(nil, error))
-      throw ExitCode.failure
+      throw ExitCode(Failure.code(error))
     }
   }
 }

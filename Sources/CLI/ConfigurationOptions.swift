@@ -88,7 +88,9 @@ struct ServeOptions: ParsableArguments {
     return overrides
   }
 
-  func load() throws(Diagnostics) -> ConfigurationLoader.Loaded {
-    try ConfigurationLoader.load(file: common.config, overrides: overrides)
+  /// - Parameter readsPipes: for a command that reads the configuration once.
+  func load(readsPipes: Bool = false) throws(Diagnostics) -> ConfigurationLoader.Loaded {
+    try ConfigurationLoader.load(
+      file: common.config, overrides: overrides, readsPipes: readsPipes)
   }
 }

@@ -14,20 +14,50 @@ struct ExplainCommand: ParsableCommand {
       EXAMPLES:
         holdfast explain undnat-here
         holdfast explain
+        holdfast explain --json
       """)
 
   @Argument(help: ArgumentHelp("The code, as in a record.", valueName: "code"))
   var code: String?
 
+  @Flag(help: "Print one JSON object per cause.")
+  var json = false
+
   func run() throws {
+    if json {
+      for cause in try code.map({ [try Self.cause($0)] }) ?? Cause.allCases {
+        Console.print(Self.json(cause))
+      }
+      return
+    }
     guard let code else {
       var table = Table([("CODE", .left), ("MEANS", .left)])
       for cause in Cause.allCases { table.rows.append([cause.rawValue, cause.meaning]) }
       Console.print(table.text(Console.style))
       return
     }
-    guard let cause = Cause(rawValue: code) else { throw Failure(Self.unknown(code)) }
-    Console.print(Self.text(cause, Console.style))
+    Console.print(Self.text(try Self.cause(code), Console.style))
+  }
+
+  private static func cause(_ code: String) throws -> Cause {
+    guard let cause = Cause(rawValue: code) else { throw Failure(unknown(code), code: 2) }
+    return cause
+  }
+
+  private struct Explanation: Encodable {
+    var code: String
+    var means: String
+    var remedy: String
+    /// Per cent, by what was looked at.
+    var sure: [String: Int]
+  }
+
+  static func json(_ cause: Cause) -> String {
+    JSONLine.text(
+      Explanation(
+        code: cause.rawValue, means: cause.meaning, remedy: cause.remedy,
+        sure: Dictionary(
+          uniqueKeysWithValues: Tier.allCases.map { ($0.letter, cause.confidence(with: $0)) })))
   }
 
   static func text(_ cause: Cause, _ style: Style) -> String {

@@ -42,15 +42,41 @@ package enum HelpText {
   /// The subcommands of the command whose usage this is.
   private static func commandWords(usage: Substring) -> [String] {
     let parents: [any ParsableCommand.Type] = [
-      StoreCommand.self, AuthCommand.self, CACommand.self,
+      StoreCommand.self, AuthCommand.self, CACommand.self, ProbeCommand.self, LabCommand.self,
+      ResetsCommand.self,
     ]
     let parent =
       parents.first { usage.contains("Usage: holdfast \($0.configuration.commandName ?? "") ") }
       ?? Holdfast.self
-    let types =
-      parent.configuration.subcommands
-      + parent.configuration.groupedSubcommands.flatMap(\.subcommands)
-    return types.compactMap { $0.configuration.commandName }
+    return subcommands(of: parent).compactMap { $0.configuration.commandName }
+  }
+
+  private static func subcommands(
+    of command: any ParsableCommand.Type
+  ) -> [any ParsableCommand.Type] {
+    command.configuration.subcommands
+      + command.configuration.groupedSubcommands.flatMap(\.subcommands)
+  }
+
+  /// What is wrong with `help WORDS`, for which ArgumentParser shows the nearest page there is.
+  static func unknownTopic(_ arguments: [String]) -> Failure? {
+    guard arguments.first == "help" else { return nil }
+    var command: any ParsableCommand.Type = Holdfast.self
+    for word in arguments.dropFirst() where !word.hasPrefix("-") {
+      let known = subcommands(of: command)
+      if let next = known.first(where: { $0.configuration.commandName == word }) {
+        command = next
+        continue
+      }
+      // `help help` is one that it makes itself.
+      if word == "help" { return nil }
+      let near = Suggestion.nearest(
+        to: word, among: known.compactMap { $0.configuration.commandName })
+      return Failure(
+        "there is no command '\(word)'"
+          + (near.map { "; did you mean '\($0)'?" } ?? "; `holdfast --help` lists them"), code: 2)
+    }
+    return nil
   }
 
   /// The help of a command as a terminal of 80 columns shows it.

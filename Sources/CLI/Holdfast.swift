@@ -1,9 +1,10 @@
 // The command `holdfast`: its subcommands, its help, its exit codes.
 //
-// Exit codes: 0 fine, 1 it failed and said why, 2 it was called wrongly.
+// Exit codes: 0 fine, 1 it failed and said why, 2 it was called wrongly, 3 (doctor, probe) this host is exposed.
 
 import ArgumentParser
 import Configuration
+import Platform
 
 @main
 package struct Holdfast: ParsableCommand {
@@ -34,7 +35,6 @@ package struct Holdfast: ParsableCommand {
             Say which connections broke, who broke them, and why.
       """,
     version: "\(Program.name) \(Program.version)",
-    subcommands: [ReferenceCommand.self],
     groupedSubcommands: [
       CommandGroup(
         name: "Running",
@@ -44,6 +44,12 @@ package struct Holdfast: ParsableCommand {
         subcommands: [
           StatusCommand.self, StoreCommand.self, ResetsCommand.self, ExplainCommand.self,
         ]),
+      CommandGroup(
+        name: "Trying it out",
+        subcommands: [
+          DoctorCommand.self, ProbeCommand.self, LabCommand.self,
+        ]),
+      CommandGroup(name: "Documentation", subcommands: [ReferenceCommand.self]),
     ]
   )
 
@@ -51,9 +57,16 @@ package struct Holdfast: ParsableCommand {
 
   /// Runs the command line of this process, and ends it.
   package static func main() {
+    // Before a file is opened.
+    StandardStreams.fill()
+    Privileges.takeUp()
     do {
+      if let failure = HelpText.unknownTopic(Array(CommandLine.arguments.dropFirst())) {
+        throw failure
+      }
       var command = try parseAsRoot()
       try command.run()
+      Console.exit(0)
     } catch {
       exit(reporting: error)
     }
@@ -63,7 +76,9 @@ package struct Holdfast: ParsableCommand {
   private static func exit(reporting error: any Error) -> Never {
     let code = CommandOutcome.exitCode(for: error)
     let message = CommandOutcome.message(for: error)
-    if !message.isEmpty { code == 0 ? Console.print(message) : Console.complain(message) }
+    if !message.isEmpty {
+      if code == 0 { Console.print(message) } else { Console.complain(message) }
+    }
     Console.exit(code)
   }
 }
@@ -71,6 +86,7 @@ package struct Holdfast: ParsableCommand {
 /// What an error means to the shell and to the reader.
 package enum CommandOutcome {
   package static func exitCode(for error: any Error) -> Int32 {
+    if let failure = error as? Failure { return failure.code }
     let code = Holdfast.exitCode(for: error)
     if code == .validationFailure { return 2 }
     return code.rawValue
@@ -85,9 +101,26 @@ package enum CommandOutcome {
 /// A command could not do what it was asked to; the text says why and what to do.
 package struct Failure: Error {
   package let text: String
+  /// 2 where the command line is what has to be changed.
+  package let code: Int32
+  /// Without the program's name, to stand inside of another sentence.
+  package let message: String
 
-  package init(_ message: String) { text = "holdfast: \(message)" }
+  package init(_ message: String, code: Int32 = 1) {
+    self.message = message
+    text = "\(Program.name): \(message)"
+    self.code = code
+  }
 
   /// The findings about a configuration speak for themselves.
-  package init(_ diagnostics: Diagnostics) { text = diagnostics.description }
+  package init(_ diagnostics: Diagnostics) {
+    message = diagnostics.description
+    text = message
+    code = Self.code(diagnostics)
+  }
+
+  /// What is wrong with the file is a failure; what is wrong with options alone is a wrong call.
+  package static func code(_ diagnostics: Diagnostics) -> Int32 {
+    diagnostics.errors.allSatisfy { if case .option = $0.place { true } else { false } } ? 2 : 1
+  }
 }

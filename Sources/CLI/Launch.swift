@@ -11,7 +11,7 @@ enum Launch {
   ///   - started: called when clients can connect, with the real ports in place of those left to the kernel.
   ///   - reload: reads the same file and options again; the server calls it on SIGHUP.
   static func run(
-    _ configuration: Configuration, started: (Configuration) -> Void,
+    _ configuration: Configuration, started: (Configuration, [SensorState]) -> Void,
     reload: @escaping () throws(Diagnostics) -> ConfigurationLoader.Loaded
   ) throws {
     let level = Logger.Level(rawValue: configuration.log.level.rawValue) ?? .info

@@ -102,6 +102,28 @@ enum PasswordPrompt {
     return first
   }
 
+  /// Who presses Ctrl-C gets a terminal back that shows what is typed. The signals stay with the thread that waits for
+  /// them: it ends the process as they would have.
+  private static func restoreOnSignal(_ before: termios) {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&signals, signal) }
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    let awaited = signals
+    let thread = Thread {
+      var awaited = awaited
+      var before = before
+      var number: Int32 = 0
+      guard sigwait(&awaited, &number) == 0 else { return }
+      tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
+      FileHandle.standardError.write(Data("\n".utf8))
+      signal(number, SIG_DFL)
+      pthread_sigmask(SIG_UNBLOCK, &awaited, nil)
+      raise(number)
+    }
+    thread.start()
+  }
+
   /// Reads a line that the terminal does not show.
   private static func hidden(_ prompt: String) throws -> [UInt8] {
     var before = termios()
@@ -111,6 +133,7 @@ enum PasswordPrompt {
     var silent = before
     silent.c_lflag &= ~tcflag_t(ECHO)
     FileHandle.standardError.write(Data(prompt.utf8))
+    restoreOnSignal(before)
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
     defer {
       tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)

@@ -1,5 +1,4 @@
-// `holdfast reference`: prints the pages that are made from tables in the code. Hidden from the
-// help, because it is for those who work on the program (`make docs`).
+// `holdfast reference`: prints the pages that are made from tables in the code (`make docs`).
 
 import ArgumentParser
 import Configuration
@@ -20,9 +19,17 @@ struct ReferenceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "reference",
     abstract: "Print a page of the documentation that is made from the code.",
-    shouldDisplay: false)
+    discussion: """
+      For a configuration to begin with: every key with its default and what it does, commented out.
 
-  @Argument(help: "Which page.")
+      EXAMPLES:
+        holdfast reference yaml > holdfast.yaml
+        holdfast reference metrics
+      """)
+
+  @Argument(
+    help: ArgumentHelp("Which one: 'configuration', 'yaml', 'metrics' or 'cli'.", valueName: "page")
+  )
   var page: Page
 
   func run() { Console.print(Self.text(page)) }

@@ -15,6 +15,7 @@ struct ResetEntry: Decodable {
     var expected: Int64?
     var received: Int64?
     var delivered: Int64?
+    var confirmed: Int64?
   }
 
   struct Judgement: Decodable {
@@ -38,6 +39,76 @@ struct ResetEntry: Decodable {
     var after: Double
     var note: String?
   }
+
+  /// A packet of the time line.
+  struct Step: Decodable {
+    /// Since the ending, in microseconds.
+    var us: Int64
+    var direction: String
+    var what: String
+    var seq: Int64?
+    var ack: Int64?
+    var len: Int64?
+    var note: String?
+  }
+
+  /// What the reset looked like.
+  struct Reset: Decodable {
+    var direction: String
+    var shape: String
+    var to: String?
+    var ttl: Int?
+    var before: Int?
+    var trigger: String?
+    var afterTrigger: Int64?
+    var odd: [String]?
+
+    enum CodingKeys: String, CodingKey {
+      case direction, shape, to, ttl, trigger, odd
+      case before = "ttl_baseline"
+      case afterTrigger = "after_trigger_us"
+    }
+  }
+
+  /// What the table of translated connections said.
+  struct Conntrack: Decodable {
+    var hadEntry: Bool?
+    var hasEntry: Bool?
+    var lost: Bool?
+    var state: String?
+    var status: [String]?
+    var timeout: Int64?
+    var real: String?
+    var switchedFrom: String?
+    var ourAddress: String?
+    var invalidPackets: Int64?
+    var liberal: Bool?
+    var loose: Bool?
+    var establishedTimeout: Int64?
+    var count: Int64?
+    var max: Int64?
+    var counters: [String: Int64]?
+
+    enum CodingKeys: String, CodingKey {
+      case lost, state, status, timeout, real, loose, count, max, counters
+      case hadEntry = "had_entry"
+      case hasEntry = "has_entry"
+      case switchedFrom = "switched_from"
+      case ourAddress = "our_address"
+      case invalidPackets = "invalid_packets"
+      case liberal = "be_liberal"
+      case establishedTimeout = "timeout_established"
+    }
+  }
+
+  struct RealOrigin: Decodable {
+    var address: String
+    var port: Int
+    var source: String
+  }
+
+  /// Nothing will be written about it any more.
+  var isFinal: Bool { stage == "final" }
 
   var id: String
   /// RFC 3339.
@@ -64,10 +135,28 @@ struct ResetEntry: Decodable {
   var remedy: String
   var resume: Resumption?
   var incident: String?
+  var packets: [Step]?
+  var reset: Reset?
+  var realOrigin: RealOrigin?
+  var capture: String?
+  var community: String?
+  var counters: [String: Int64]?
+  var conntrack: Conntrack?
+  var kernelReset: String?
+  var kernelReason: String?
+  var kernelState: String?
+  var kernelDrops: [String: Int64]?
 
   enum CodingKeys: String, CodingKey {
     case id, time, stage, side, phase, means, errno, syscall, connection, content, verdict, remedy
-    case resume, incident
+    case resume, incident, packets, capture, counters, conntrack
+    case kernelReset = "kernel.reset"
+    case kernelReason = "kernel.reason"
+    case kernelState = "kernel.state"
+    case kernelDrops = "kernel.drops"
+    case reset = "rst"
+    case realOrigin = "origin.real"
+    case community = "community_id"
     case localAddress = "network.local.address"
     case localPort = "network.local.port"
     case peerAddress = "network.peer.address"

@@ -5,18 +5,31 @@ import Forensics
 import Foundation
 
 enum ResetReport {
-  static func list(_ entries: [ResetEntry], style: Style) -> String {
-    if entries.isEmpty { return "no ending is on record: every connection ended as it should" }
+  /// - Parameters:
+  ///   - total: how many there are with those that were not asked for.
+  ///   - width: of the terminal, if it is one.
+  static func list(
+    _ entries: [ResetEntry], of total: Int, style: Style, width: Int? = nil
+  ) -> String {
+    if entries.isEmpty { return none(of: total) }
     var table = Table([
-      ("TIME", .left), ("SIDE", .left), ("PHASE", .left), ("MEANS", .left), ("CAUSE", .left),
+      ("TIME (UTC)", .left), ("SIDE", .left), ("PHASE", .left), ("MEANS", .left), ("CAUSE", .left),
       ("SURE", .right), ("HEALED", .left), ("WITH", .left), ("ID", .left),
     ])
     for entry in entries { table.rows.append(row(entry)) }
-    let healed = entries.count { $0.resume.map { $0.outcome != "failed" } ?? false }
-    let total =
-      counted(entries.count, "ending") + (healed > 0 ? ", \(healed) healed" : "")
-      + "; `holdfast resets show ID` tells its story"
-    return "\(table.text(style))\n\(style.bold(total))"
+    let healed = entries.count { $0.isHealed }
+    let sum =
+      "\(counted(entries.count, "ending")), \(healed) healed; `holdfast resets show ID` tells its story"
+    let legend =
+      entries.allSatisfy(\.isFinal)
+      ? "" : "\n" + style.dim("…  is not final yet: more may be known within a minute")
+    table.bad = ["failed"]
+    return
+      "\(table.text(style, width: width, shrinking: "WITH"))\n\(style.bold(sum))\(legend)"
+  }
+
+  private static func none(of total: Int) -> String {
+    total == 0 ? "no ending is on record" : "none of \(counted(total, "ending")) on record matches"
   }
 
   /// One line, for `--follow`.
@@ -25,7 +38,8 @@ enum ResetReport {
   private static func row(_ entry: ResetEntry) -> [String] {
     [
       clock(entry.time), entry.side, entry.phase, entry.means, entry.verdict.code,
-      percent(entry.verdict.confidence) + " \(entry.verdict.tier)", entry.resume?.outcome ?? "-",
+      percent(entry.verdict.confidence) + (entry.isFinal ? "" : "…") + " \(entry.verdict.tier)",
+      entry.resume?.outcome ?? "-",
       printable(entry.other), entry.id,
     ]
   }
@@ -39,12 +53,14 @@ enum ResetReport {
     var facts = Facts()
     facts.add(
       "verdict",
-      "\(entry.verdict.code), \(percent(entry.verdict.confidence)) sure (judged with \(tier(entry.verdict.tier)))"
-        + (entry.stage == "final" ? "" : "; more may come")
+      "\(entry.verdict.code), \(percent(entry.verdict.confidence)) sure (judged with \(tier(entry)))"
+        + (entry.isFinal ? "" : "; more may come")
     )
     if let cause = entry.cause { facts.add("that is", cause.meaning) }
-    if !entry.verdict.reasons.isEmpty { facts.add("for it", lines: entry.verdict.reasons) }
-    if !entry.verdict.doubts.isEmpty { facts.add("against it", lines: entry.verdict.doubts) }
+    // They quote what kernels and peers have said.
+    let (reasons, doubts) = (entry.verdict.reasons, entry.verdict.doubts)
+    if !reasons.isEmpty { facts.add("for it", lines: reasons.map(printable)) }
+    if !doubts.isEmpty { facts.add("against it", lines: doubts.map(printable)) }
     if !entry.verdict.also.isEmpty {
       facts.add("or perhaps", entry.verdict.also.joined(separator: ", "))
     }
@@ -53,13 +69,50 @@ enum ResetReport {
     facts.add("request", request(entry))
     if let local = entry.localAddress, let peer = entry.peerAddress {
       facts.add(
-        "connection", "\(local):\(entry.localPort ?? 0) to \(peer):\(entry.peerPort ?? 0)")
+        "connection", "\(end(local, entry.localPort)) to \(end(peer, entry.peerPort))")
     }
+    if let origin = entry.realOrigin {
+      facts.add(
+        "really with", "\(printable(origin.address)):\(origin.port) (\(words(origin.source)))")
+    }
+    if let reset = entry.reset { facts.add("the reset", lines: looks(reset)) }
     if let information = entry.information {
       facts.add("the kernel", lines: kernel(information))
     }
+    let told = KernelWords.lines(entry)
+    if !told.isEmpty { facts.add("it says", lines: told) }
+    if let table = entry.conntrack { facts.add("in conntrack", lines: KernelWords.lines(table)) }
+    if let counters = entry.counters, !counters.isEmpty {
+      facts.add("counted", KernelWords.list(counters))
+    }
+    if let capture = entry.capture { facts.add("capture", printable(capture)) }
+    if let community = entry.community { facts.add("Community ID", printable(community)) }
     facts.add("record", entry.id)
-    return text + facts.text(style)
+    text += facts.text(style)
+    if let steps = entry.packets, !steps.isEmpty {
+      text += "\n\n" + PacketTimeline.text(steps, side: entry.side, style: style)
+    }
+    return text
+  }
+
+  private static func words(_ source: String) -> String {
+    source == "stray" ? "where our kernel's reset went" : "from the connection table"
+  }
+
+  private static func looks(_ reset: ResetEntry.Reset) -> [String] {
+    let who = reset.direction == "out" ? "sent by this machine" : "received"
+    var lines = [
+      "\(who), \(printable(reset.shape))" + (reset.to.map { ", to \(printable($0))" } ?? "")
+    ]
+    if let ttl = reset.ttl {
+      let before = reset.before.map { $0 == ttl ? ", as before" : ", \($0) before" } ?? ""
+      lines.append("TTL \(ttl)\(before)")
+    }
+    if let trigger = reset.trigger {
+      let after = reset.afterTrigger.map { ", \(milliseconds($0)) after it" } ?? ""
+      lines.append("answers \(printable(trigger))\(after)")
+    }
+    return lines + (reset.odd ?? []).map { printable($0) }
   }
 
   private static func headline(_ entry: ResetEntry) -> String {
@@ -79,7 +132,11 @@ enum ResetReport {
       entry.side == "upstream"
       ? "the origin \(printable(entry.other))" : "the client \(printable(entry.other))"
     if let connection = entry.connection {
-      var sentence = "The connection with \(who) was \(seconds(connection.age ?? 0)) old"
+      let age = seconds(connection.age ?? 0)
+      var sentence =
+        entry.phase == "connect"
+        ? "The attempt to connect with \(who) took \(age)"
+        : "The connection with \(who) was \(age) old"
       if connection.reused == true {
         sentence +=
           ", on its request number \(connection.requests ?? 0), after \(seconds(connection.idle ?? 0)) of idling"
@@ -91,14 +148,31 @@ enum ResetReport {
       if entry.side == "upstream", let received = content.received {
         story.append(
           content.expected.map {
-            "\(received) of \($0) bytes had come (\($0 > 0 ? received * 100 / $0 : 0)%)."
+            "\(received) of \($0) bytes had come (\(percentage(received, of: $0))%)."
           } ?? "\(received) bytes had come, of how many nobody had said.")
       } else if let delivered = content.delivered {
-        story.append("\(delivered) bytes had been given to it.")
+        story.append(given(delivered, content, entry))
       }
     }
     if let resume = entry.resume { story.append(resumed(resume)) }
     return story
+  }
+
+  /// How far a client had got.
+  private static func given(
+    _ delivered: Int64, _ content: ResetEntry.Content, _ entry: ResetEntry
+  ) -> String {
+    guard entry.phase == "content" else {
+      return "\(delivered) bytes had been passed on to it."
+    }
+    let all = content.expected.map { " of \($0)" } ?? ""
+    let confirmed = content.confirmed.map { ", and its kernel had confirmed \($0)" } ?? ""
+    return
+      "\(delivered)\(all) bytes of the answer, its head included, had been given to its socket\(confirmed)."
+  }
+
+  private static func percentage(_ part: Int64, of whole: Int64) -> Int {
+    whole > 0 ? Int(min(100, max(0, Double(part) * 100 / Double(whole)))) : 0
   }
 
   private static func ending(_ entry: ResetEntry, _ who: String) -> String {
@@ -143,20 +217,27 @@ enum ResetReport {
 
   private static func kernel(_ information: [String: Int64]) -> [String] {
     func value(_ name: String) -> Int64 { information[name] ?? 0 }
+    let repeated =
+      "\(value("total_retrans")) retransmits in all, \(value("retransmits")) in a row"
+    let confirmed =
+      "\(value("unacked")) segments not confirmed, \(value("bytes_received")) bytes received, \(value("bytes_acked")) confirmed"
+    // Nothing has ever been heard where there is none of these.
+    guard let lastData = information["last_data_recv"],
+      let lastConfirmation = information["last_ack_recv"]
+    else { return [repeated, confirmed] }
     return [
-      "round trip \(milliseconds(value("rtt"))), \(value("total_retrans")) retransmits in all, \(value("retransmits")) in a row",
-      "\(value("unacked")) segments not confirmed, \(value("bytes_received")) bytes received, \(value("bytes_acked")) confirmed",
-      "last data \(value("last_data_recv")) ms before, last confirmation \(value("last_ack_recv")) ms before",
+      "round trip \(milliseconds(value("rtt"))), \(repeated)", confirmed,
+      "last data \(lastData) ms before, last confirmation \(lastConfirmation) ms before",
     ]
   }
 
   // MARK: Many
 
-  static func summary(_ entries: [ResetEntry], style: Style) -> String {
-    if entries.isEmpty { return "no ending is on record: every connection ended as it should" }
+  static func summary(_ entries: [ResetEntry], of total: Int, style: Style) -> String {
+    if entries.isEmpty { return none(of: total) }
     var text = style.bold(counted(entries.count, "ending"))
     if let first = entries.first, let last = entries.last {
-      text += " from \(date(first.time)) to \(date(last.time))"
+      text += " from \(date(first.time)) to \(date(last.time)) UTC"
     }
     text += "\n\n" + bars("by cause", entries.map(\.verdict.code), style)
     let upstream = entries.filter { $0.side == "upstream" }
@@ -198,14 +279,22 @@ enum ResetReport {
 
   // MARK: Words
 
+  /// Address and port, an IPv6 address in brackets.
+  private static func end(_ address: String, _ port: Int?) -> String {
+    let text = printable(address)
+    return (text.contains(":") ? "[\(text)]" : text) + ":\(port ?? 0)"
+  }
+
   static func percent(_ confidence: Double) -> String { "\(Int((confidence * 100).rounded()))%" }
 
-  private static func tier(_ letter: String) -> String {
-    switch letter {
+  private static func tier(_ entry: ResetEntry) -> String {
+    switch entry.verdict.tier {
     case "S": "sockets only"
     case "C": "sockets and counters"
     case "P": "sockets, counters and packets"
-    default: "sockets, counters, packets and the kernel's reasons"
+    default:
+      entry.packets == nil
+        ? "sockets and the kernel's word" : "sockets, packets and the kernel's word"
     }
   }
 
@@ -225,7 +314,7 @@ enum ResetReport {
   private static func clock(_ time: String) -> String { String(date(time).dropFirst(5)) }
 
   /// What strangers chose must not move the cursor.
-  private static func printable(_ text: String) -> String {
+  static func printable(_ text: String) -> String {
     String(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : Character($0) })
   }
 }

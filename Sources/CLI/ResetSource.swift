@@ -8,6 +8,8 @@ import Platform
 struct ResetSource {
   private let configuration: Configuration
   private let file: String?
+  /// Somebody named the file.
+  private let isGiven: Bool
   private let asksInstance: Bool
 
   /// - Parameters:
@@ -15,6 +17,7 @@ struct ResetSource {
   ///   - asksInstance: whatever is in files.
   init(_ configuration: Configuration, file: String?, asksInstance: Bool) {
     self.configuration = configuration
+    isGiven = file != nil
     if let file {
       self.file = file
     } else if case .file(let path) = configuration.resets.path {
@@ -29,15 +32,36 @@ struct ResetSource {
   func read() throws -> [(entry: ResetEntry, line: [UInt8])] {
     var order: [String] = []
     var latest: [String: (ResetEntry, [UInt8])] = [:]
+    var strange = 0
     try lines { line in
-      guard let entry = ResetEntry(line: line) else { return }
+      guard let entry = ResetEntry(line: line) else {
+        strange += 1
+        return
+      }
       if latest.updateValue((entry, line), forKey: entry.id) == nil { order.append(entry.id) }
+    }
+    if order.isEmpty, strange > 0, let file {
+      throw Failure(
+        "\(file) is no file of endings: \(strange == 1 ? "its one line is no record" : "none of its \(strange) lines is a record")"
+      )
+    }
+    // A full disk or a sudden stop leaves one behind.
+    if strange > 0 {
+      Console.complain(
+        "\(Program.name): \(counted(strange, "line")) \(strange == 1 ? "is no record" : "are no records"), and left out"
+      )
     }
     return order.compactMap { latest[$0] }
   }
 
+  /// Whether there is a file to read.
+  var hasFile: Bool {
+    file.map { !asksInstance && FileManager.default.fileExists(atPath: $0) } ?? false
+  }
+
   private func lines(_ body: ([UInt8]) -> Void) throws {
-    guard let file, !asksInstance, FileManager.default.fileExists(atPath: file) else {
+    guard let file, hasFile else {
+      if let file, isGiven, !asksInstance { throw Failure("there is no file \(file)") }
       for line in try instance().lines { body(Array(line)) }
       return
     }
@@ -66,7 +90,7 @@ struct ResetSource {
       return answer
     } catch let failure as Failure {
       guard let file, !asksInstance else { throw failure }
-      throw Failure("there is no file \(file), and no instance to ask: \(failure.text)")
+      throw Failure("there is no file \(file), and no instance to ask: \(failure.message)")
     }
   }
 
@@ -103,13 +127,25 @@ struct ResetSource {
     }.get()
   }
 
-  /// The file's new lines as they come, for ever.
-  func follow(_ body: (ResetEntry, [UInt8]) -> Void) throws -> Never {
+  /// How far the file has been written.
+  struct End {
+    var inode: UInt64
+    var size: Int64
+  }
+
+  var end: End? {
+    guard let file, let status = try? File.status(at: file) else { return nil }
+    return End(inode: status.inode, size: status.size)
+  }
+
+  /// The file's new lines as they come, until `body` answers false.
+  /// - Parameter end: what is before it is old; nil where there was no file.
+  func follow(from end: End?, _ body: (ResetEntry, [UInt8]) -> Bool) throws {
     guard let file else {
       throw Failure("only a file can be followed: set `resets.path`")
     }
-    var offset = (try? File.status(at: file).size) ?? 0
-    var inode = try? File.status(at: file).inode
+    var offset = end?.size ?? 0
+    var inode = end?.inode
     while true {
       Thread.sleep(forTimeInterval: 0.5)
       guard let status = try? File.status(at: file) else { continue }
@@ -126,7 +162,8 @@ struct ResetSource {
       guard let end = bytes[..<count].lastIndex(of: 10) else { continue }
       offset += Int64(end + 1)
       for line in bytes[...end].split(separator: 10) {
-        if let entry = ResetEntry(line: line) { body(entry, Array(line)) }
+        guard let entry = ResetEntry(line: line) else { continue }
+        guard body(entry, Array(line)) else { return }
       }
     }
   }

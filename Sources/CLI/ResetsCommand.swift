@@ -90,10 +90,17 @@ struct ResetFilter: ParsableArguments {
     }
   }
 
-  func takes(_ entry: ResetEntry) -> Bool {
-    if let since, let span = Self.seconds(since), entry.seconds < secondsNow() - span {
-      return false
+  /// The filter as it is from now on: who waits for records wants those since then, however long that is.
+  func selection(now: Int64 = secondsNow()) -> (ResetEntry) -> Bool {
+    let start = since.flatMap(Self.seconds).map { now - $0 }
+    return { entry in
+      if let start, entry.seconds < start { return false }
+      return takes(entry)
     }
+  }
+
+  /// All but the time.
+  private func takes(_ entry: ResetEntry) -> Bool {
     if !code.isEmpty, !code.contains(entry.verdict.code) { return false }
     if let side, entry.side != side { return false }
     guard let match else { return true }
@@ -135,23 +142,36 @@ struct ResetsListCommand: ParsableCommand {
 
   func run() throws {
     let source = try options.source()
+    let isWanted = filter.selection()
+    // Those that come while the old ones are read are not to be missed.
+    let end = follow ? source.end : nil
     if !follow || !json {
-      let entries = try source.read().filter { filter.takes($0.entry) }
+      let all = try read(source, follow)
+      let entries = all.filter { isWanted($0.entry) }
       if json {
         for entry in entries { Console.print(String(decoding: entry.line, as: UTF8.self)) }
+      } else if follow, entries.isEmpty {
+        Console.complain("\(Program.name): waiting for the first; Ctrl-C ends this")
       } else {
-        Console.print(ResetReport.list(entries.map(\.entry), style: Console.style))
+        Console.print(
+          ResetReport.list(
+            entries.map(\.entry), of: all.count, style: Console.style, width: Console.width))
       }
     }
     guard follow else { return }
-    try source.follow { entry, line in
-      guard filter.takes(entry) else { return }
-      if json {
-        Console.print(String(decoding: line, as: UTF8.self))
-      } else if entry.stage == "final" {
-        Console.print(ResetReport.line(entry))
-      }
+    try source.follow(from: end) { entry, line in
+      guard isWanted(entry) else { return true }
+      if json { return Console.print(String(decoding: line, as: UTF8.self)) }
+      return entry.stage == "final" ? Console.print(ResetReport.line(entry)) : true
     }
+  }
+
+  /// Who waits for the first record may do so before there is a file.
+  private func read(
+    _ source: ResetSource, _ follow: Bool
+  ) throws -> [(entry: ResetEntry, line: [UInt8])] {
+    if follow, !source.hasFile { return [] }
+    return try source.read()
   }
 }
 
@@ -174,6 +194,10 @@ struct ResetsShowCommand: ParsableCommand {
 
   @Flag(help: "Print the record as it is.")
   var json = false
+
+  func validate() throws {
+    if id.isEmpty { throw ValidationError("Give the record's name, or the end of it.") }
+  }
 
   func run() throws {
     let wanted = id.uppercased()
@@ -198,13 +222,22 @@ struct ResetsSummaryCommand: ParsableCommand {
     discussion: """
       EXAMPLES:
         holdfast resets summary --since 24h
+        holdfast resets summary --json
       """)
 
   @OptionGroup var filter: ResetFilter
   @OptionGroup var options: ResetOptions
 
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
   func run() throws {
-    let entries = try options.source().read().map(\.entry).filter(filter.takes)
-    Console.print(ResetReport.summary(entries, style: Console.style))
+    let isWanted = filter.selection()
+    let all = try options.source().read().map(\.entry)
+    let entries = all.filter(isWanted)
+    Console.print(
+      json
+        ? JSONLine.text(ResetSummary(entries))
+        : ResetReport.summary(entries, of: all.count, style: Console.style))
   }
 }

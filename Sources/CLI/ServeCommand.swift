@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import Proxy
 
 struct ServeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -26,7 +27,7 @@ struct ServeCommand: ParsableCommand {
     let loaded = try load()
     if !loaded.warnings.all.isEmpty { Console.complain(loaded.warnings.description) }
     try Launch.run(
-      loaded.configuration, started: { Console.complain(Banner.text($0)) },
+      loaded.configuration, started: { Console.complain(Banner.text($0, sensors: $1)) },
       reload: { () throws(Diagnostics) in try options.load() })
   }
 
@@ -43,7 +44,7 @@ struct ServeCommand: ParsableCommand {
 enum Banner {
   static let offline = "left alone (offline: true); what is not stored is answered with 504"
 
-  static func text(_ configuration: Configuration) -> String {
+  static func text(_ configuration: Configuration, sensors: [SensorState] = []) -> String {
     var facts = Facts()
     facts.add("proxy", lines: configuration.listeners.map { Reachability.use(of: $0) })
     if let base = Reachability.baseURL(configuration) {
@@ -53,6 +54,27 @@ enum Banner {
     if let admin = configuration.admin?.address { facts.add("metrics", "http://\(admin)/metrics") }
     if configuration.offline { facts.add("network", offline) }
     facts.add("store", "\(configuration.store.path), up to \(configuration.store.size.rounded)")
+    facts.add("endings", lines: endings(configuration.resets, sensors))
     return "\(Program.name) \(Program.version)\n\(facts.text(.plain))"
+  }
+
+  /// What is recorded of connections that break, what can be seen of them, and what it would take to see more.
+  private static func endings(_ settings: ResetSettings, _ sensors: [SensorState]) -> [String] {
+    let place: String =
+      switch settings.path {
+      case .none: "recorded in memory only"
+      case .stdout, .stderr: "recorded to \(settings.path.text)"
+      case .file(let path): "recorded in \(path)"
+      }
+    var lines = [place, "sockets: their errors and TCP_INFO, always"]
+    for sensor in sensors {
+      lines.append("\(sensor.name): \(sensor.isActive ? "" : "no: ")\(sensor.text)")
+    }
+    if let captures = settings.captures,
+      sensors.contains(where: { $0.name == "packets" && $0.isActive })
+    {
+      lines.append("captures in \(captures), at most \(settings.captureFiles)")
+    }
+    return lines
   }
 }

@@ -22,8 +22,15 @@ struct InstanceStatus: Decodable, Equatable {
   var fills: Int64
   var store: Disk
   var memory: Int64
+  struct Sensor: Decodable, Equatable {
+    var name: String
+    var active: Bool
+    var text: String
+  }
+
   /// Missing in what older versions answer.
   var kernelTLS: String?
+  var sensors: [Sensor]?
 }
 
 struct StatusCommand: ParsableCommand {
@@ -77,6 +84,10 @@ struct StatusCommand: ParsableCommand {
         + (status.store.recovered ? "" : ", still being read"))
     facts.add("memory", ByteCount(status.memory).rounded)
     if let offer = status.kernelTLS { facts.add("kernel TLS", shown(offer)) }
+    for sensor in status.sensors ?? [] {
+      facts.add(
+        shown(sensor.name), (sensor.active ? "" : style.warning("none: ")) + shown(sensor.text))
+    }
     return facts.text(style)
   }
 }

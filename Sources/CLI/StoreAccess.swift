@@ -1,5 +1,7 @@
 // A store as the store commands see it, whether it lies on disk or in a running instance.
 
+import ArgumentParser
+
 /// Which stored responses are meant.
 enum StoreSelector: Equatable {
   case all
@@ -9,18 +11,36 @@ enum StoreSelector: Equatable {
   case prefix([String])
 
   /// Reads what people type: a URL, the beginning of one with `*` behind it, or a host with or
-  /// without a path, which stands for all that is below it.
+  /// without a path, which stands for all that is below it. A host alone means each of its ports.
   ///
   /// - Parameter isPrefix: whether a URL without `*` is a beginning as well.
   init(_ text: String, isPrefix: Bool) {
     let hasStar = text.hasSuffix("*")
     let text = hasStar ? String(text.dropLast()) : text
     guard text.contains("://") else {
-      let path = text.contains("/") || hasStar || text.isEmpty ? text : text + "/"
-      self = text.isEmpty ? .all : .prefix(["http://\(path)", "https://\(path)"])
+      if text.isEmpty {
+        self = .all
+      } else if text.contains("/") || hasStar {
+        self = .prefix(["http://\(text)", "https://\(text)"])
+      } else {
+        // A colon inside brackets belongs to an IPv6 address.
+        let hasPort = text.drop { $0 != "]" }.isEmpty ? text.contains(":") : text.contains("]:")
+        let ends = hasPort ? ["/"] : ["/", ":"]
+        self = .prefix(
+          ["http", "https"].flatMap { scheme in ends.map { "\(scheme)://\(text)\($0)" } })
+      }
       return
     }
     self = hasStar || isPrefix ? .prefix([text]) : .exact(text)
+  }
+
+  /// Nothing is stored under any other scheme: a slip would be answered with nothing.
+  static func checkScheme(_ text: String) throws {
+    guard let end = text.firstRange(of: "://") else { return }
+    let scheme = text[..<end.lowerBound]
+    if scheme != "http", scheme != "https" {
+      throw ValidationError("'\(scheme)' is no scheme of anything stored; write http or https.")
+    }
   }
 
   func matches(_ uri: String) -> Bool {

@@ -51,6 +51,10 @@ struct StoreListCommand: ParsableCommand {
   @Flag(help: "Print one JSON object per line, unsorted, as they are found.")
   var json = false
 
+  func validate() throws {
+    if let target { try StoreSelector.checkScheme(target) }
+  }
+
   func run() throws {
     let store = try locator.open(.read)
     let selector = target.map { StoreSelector($0, isPrefix: true) } ?? .all
@@ -158,6 +162,7 @@ struct StorePurgeCommand: ParsableCommand {
       throw ValidationError(
         "'\(target)' is not a whole URL; add --prefix to drop everything below it.")
     }
+    if let target { try StoreSelector.checkScheme(target) }
     if target == "*" { throw ValidationError("'*' is everything; say so with --all.") }
   }
 

@@ -54,9 +54,7 @@ enum StoreOpener {
   ) throws -> any StoreAccess {
     let path = configuration.store.path
     // Opening for writing would make the directory: a misspelt path must not leave a store behind.
-    guard FileManager.default.fileExists(atPath: path + "/format") else {
-      throw Failure("there is no store at \(path); --store or --config says where to look")
-    }
+    try checkExists(path)
     var options = StoreOptions(path: path, size: configuration.store.size.bytes)
     options.readOnly = purpose == .read
     // A cap below what is there would evict, and nobody asked for that.
@@ -70,6 +68,20 @@ enum StoreOpener {
           "the store \(path) is in use; give the address of that instance with --admin")
       }
       return RunningStore(client: AdminClient(address: admin.address, token: admin.token))
+    }
+  }
+
+  private static func checkExists(_ path: String) throws {
+    do throws(Errno) {
+      _ = try File.open(path + "/format", [.followLinks])
+    } catch .noSuchFile, .notADirectory {
+      throw Failure("there is no store at \(path); --store or --config says where to look")
+    } catch {
+      let owner = (try? FileManager.default.attributesOfItem(atPath: path))?[.ownerAccountName]
+      let whose = (owner as? String).map { ", which belongs to \($0)," } ?? ""
+      throw Failure(
+        "the store \(path)\(whose) may not be read by \(NSUserName()): \(error.message); run this as the user it belongs to"
+      )
     }
   }
 
@@ -90,7 +102,8 @@ enum StoreTarget {
   /// A URL in the form it has as a key.
   static func normalised(_ url: String) throws -> String {
     guard let uri = TargetURI(url) else {
-      throw Failure("\(url) is not a whole URL; write one like http://deb.example.org/debian/a.deb")
+      throw Failure(
+        "\(url) is not a whole URL; write one like http://deb.example.org/debian/a.deb", code: 2)
     }
     return uri.description
   }

@@ -8,26 +8,38 @@ struct Table {
 
   var columns: [(title: String, alignment: Alignment)]
   var rows: [[String]] = []
+  /// Cells that say something bad.
+  var bad: Set<String> = []
 
   init(_ columns: [(String, Alignment)]) {
     self.columns = columns.map { (title: $0.0, alignment: $0.1) }
   }
 
   /// The table, two spaces between the columns and none at the ends of lines.
-  func text(_ style: Style) -> String {
-    let widths = columns.indices.map { column in
+  /// - Parameters:
+  ///   - width: of the terminal, if it is one.
+  ///   - title: the column whose cells are shortened where the table is wider than that.
+  func text(_ style: Style, width: Int? = nil, shrinking title: String? = nil) -> String {
+    var widths = columns.indices.map { column in
       rows.reduce(columns[column].title.count) { max($0, $1[column].count) }
     }
-    let header = line(columns.map(\.title), widths)
-    return ([style.dim(header)] + rows.map { line($0, widths) }).joined(separator: "\n")
+    if let width, let column = columns.firstIndex(where: { $0.title == title }) {
+      let excess = widths.reduce(2 * (widths.count - 1), +) - width
+      // A column of dots tells nobody anything.
+      if excess > 0 { widths[column] = max(min(widths[column], 8), widths[column] - excess) }
+    }
+    let header = line(columns.map(\.title), widths, .plain)
+    return ([style.dim(header)] + rows.map { line($0, widths, style) }).joined(separator: "\n")
   }
 
-  private func line(_ cells: [String], _ widths: [Int]) -> String {
+  private func line(_ cells: [String], _ widths: [Int], _ style: Style) -> String {
     var line = ""
-    for (column, cell) in cells.enumerated() {
+    for (column, whole) in cells.enumerated() {
+      let cell = whole.count > widths[column] ? whole.prefix(widths[column] - 1) + "…" : whole
       let padding = String(repeating: " ", count: widths[column] - cell.count)
+      let shown = bad.contains(whole) ? style.bad(cell) : cell
       if column > 0 { line += "  " }
-      line += columns[column].alignment == .left ? cell + padding : padding + cell
+      line += columns[column].alignment == .left ? shown + padding : padding + shown
     }
     while line.last == " " { line.removeLast() }
     return line

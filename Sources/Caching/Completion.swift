@@ -9,11 +9,41 @@ import HTTP
 /// Completing what an earlier fetch has begun.
 public enum Completion {
   /// Whether the rest of this response could be asked for later, should it break off.
+  ///
+  /// Not of compressed content: there are origins that compress on the way out, each time anew, and leave the tag as it was.
   public static func isPossible(for response: StoredResponse) -> Bool {
     guard response.status == .ok, response.validators.hasStrong,
-      !response.fields.contains(.contentRange)
+      !response.fields.contains(.contentRange), !isCoded(response.fields)
     else { return false }
     // RFC 9110 §14.3: `none` says that it is of no use to ask.
+    return offersRanges(response) != false
+  }
+
+  /// Whether the origin has said that the rest can be asked for: it was not only not denied.
+  public static func isOffered(for response: StoredResponse) -> Bool {
+    isPossible(for: response) && offersRanges(response) == true
+  }
+
+  /// Whether the rest could be asked for where nothing strong tells one version from another: so that it begins before
+  /// what has come ends, and what comes twice can be compared.
+  /// - Parameter hasDigest: what the whole has to be is known, and decides in the end.
+  public static func isPossibleOverlapping(
+    for response: StoredResponse, length: Int64?, hasDigest: Bool
+  ) -> Bool {
+    guard response.status == .ok, !response.fields.contains(.contentRange),
+      offersRanges(response) == true, !isCoded(response.fields)
+    else { return false }
+    // What is compared is a part of it only: a date that is no older than the answer vouches for nothing else.
+    return hasDigest || response.validators.isLastModifiedStrong && length != nil
+  }
+
+  /// Whether content is compressed, or has been: its bytes may be others each time (RFC 9110 §8.8.3.3 wants another tag
+  /// then, which not every origin gives).
+  public static func isCoded(_ fields: FieldSection) -> Bool { fields.contains(.contentEncoding) }
+
+  /// What Accept-Ranges says; nil where it says nothing.
+  private static func offersRanges(_ response: StoredResponse) -> Bool? {
+    var offers: Bool?
     for index in 0..<response.fields.count
     where response.fields.known(at: index) == .acceptRanges {
       let value = Array(response.fields.value(at: index))
@@ -21,14 +51,20 @@ public enum Completion {
       var position = 0
       while let element = span.nextListElement(from: &position, to: span.count) {
         if span.extracting(element).equalsToken("none") { return false }
+        if span.extracting(element).equalsToken("bytes") { offers = true }
       }
     }
-    return true
+    return offers
   }
 
   /// Turns a request into one for the rest of a response, or for all of it if it has changed meanwhile.
+  ///
+  /// - Parameters:
+  ///   - end: one past the last byte that is wanted; nil for all there is.
+  ///   - isConditional: for all of it if it has changed: only with a strong validator.
   public static func ask(
-    for stored: StoredResponse, from offset: Int64, in request: inout FieldSection
+    for stored: StoredResponse, from offset: Int64, to end: Int64? = nil,
+    isConditional: Bool = true, in request: inout FieldSection
   ) {
     for name in [
       FieldName.ifMatch, .ifNoneMatch, .ifModifiedSince, .ifUnmodifiedSince, .ifRange, .range,
@@ -38,7 +74,9 @@ public enum Completion {
     var range = Array("bytes=".utf8)
     range.appendDecimal(offset)
     range.append(UInt8(ascii: "-"))
+    if let end { range.appendDecimal(end - 1) }
     request.append(.range, range)
+    guard isConditional else { return }
     // As the origin wrote it; RFC 9110 §13.1.5 wants a strong one, and a date only where there is no tag.
     let validator = stored.validators.entityTag == nil ? FieldName.lastModified : .etag
     if let value = stored.fields.only(validator) { request.append(.ifRange, Array(value)) }
@@ -69,7 +107,8 @@ public enum Completion {
       let part = ContentRange(value.span), let range = part.range,
       let length = part.completeLength, range.lowerBound == offset, range.upperBound == length,
       stored.contentLength == nil || stored.contentLength == length,
-      announced == nil || announced == UInt64(length - offset),
+      announced == nil || announced == UInt64(clamping: length - offset),
+      !isCoded(fields),
       shareStrongValidator(stored, fields, now: responseTime)
     else { return .unrelated }
     // RFC 9111 §3.4: the stored fields are updated as by a 304.
@@ -81,7 +120,47 @@ public enum Completion {
     return .rest(response.completed(length: length), length: length)
   }
 
-  private static func shareStrongValidator(
+  /// Whether a 206 is the part of `stored` that begins at `offset`, of the same version as far as its head tells.
+  ///
+  /// - Parameters:
+  ///   - end: one past its last byte; nil for the end of the whole.
+  ///   - whole: the length of the whole, if it is known.
+  ///   - announced: the length of its content, if its framing says one.
+  ///   - isStrong: a strong validator has to be the same; else what there is has to be the same, and what comes twice is
+  ///     still to be compared.
+  public static func isPart(
+    of stored: StoredResponse, from offset: Int64, to end: Int64? = nil, whole: Int64?,
+    with fields: FieldSection, announced: UInt64?, isStrong: Bool, now: Int64
+  ) -> Bool {
+    guard let value = fields.only(.contentRange).map({ Array($0) }),
+      let part = ContentRange(value.span), let range = part.range,
+      let length = part.completeLength, range.lowerBound == offset,
+      range.upperBound == end ?? length, whole == nil || whole == length,
+      announced == nil || announced == UInt64(clamping: range.count), !isCoded(fields)
+    else { return false }
+    return isStrong
+      ? shareStrongValidator(stored, fields, now: now) : shareValidators(stored, fields, now: now)
+  }
+
+  /// Whether a 200 may be the same version as `stored`, as far as its head tells.
+  ///
+  /// - Parameters:
+  ///   - length: of the content of `stored`, if it is known.
+  ///   - announced: by the framing of the other one.
+  public static func isSameVersion(
+    _ stored: StoredResponse, length: Int64?, with fields: FieldSection, announced: UInt64?,
+    now: Int64
+  ) -> Bool {
+    guard shareValidators(stored, fields, now: now),
+      stored.fields.only(.contentEncoding).map({ Array($0) })
+        == fields.only(.contentEncoding).map({ Array($0) })
+    else { return false }
+    guard let announced else { return length == nil }
+    return length.map { UInt64(clamping: $0) == announced } ?? true
+  }
+
+  /// Whether what says that they are the same says so beyond doubt: their bytes are the same.
+  public static func shareStrongValidator(
     _ stored: StoredResponse, _ fields: FieldSection, now: Int64
   ) -> Bool {
     let others = Validators(fields, receivedAt: now)
@@ -90,5 +169,19 @@ public enum Completion {
     }
     return !fields.contains(.etag) && stored.validators.isLastModifiedStrong
       && others.lastModified == stored.validators.lastModified
+  }
+
+  /// All the validators there are, be they weak.
+  private static func shareValidators(
+    _ stored: StoredResponse, _ fields: FieldSection, now: Int64
+  ) -> Bool {
+    let before = stored.validators
+    let after = Validators(fields, receivedAt: now)
+    switch (before.entityTag, after.entityTag) {
+    case (nil, nil): break
+    case (let before?, let after?): guard before.matchesWeakly(after) else { return false }
+    case (nil, _?), (_?, nil): return false
+    }
+    return before.lastModified == after.lastModified
   }
 }

@@ -110,6 +110,8 @@ package struct UpstreamSettings: Sendable, Equatable {
   package var connectTimeout: Duration = .seconds(10)
   /// The longest silence of an origin in the middle of an exchange.
   package var readTimeout: Duration = .seconds(30)
+  /// How long an origin that is waited for may leave the kernel without any sign of it; zero for no limit.
+  package var deadAfter: Duration = .seconds(5)
   /// How often a request or a download is tried again in a row when its connection has ended.
   package var retries = 3
   /// The least an origin has to send or take in each `limits.progress-window`; nil for no demand.

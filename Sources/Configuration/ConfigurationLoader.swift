@@ -34,28 +34,32 @@ package enum ConfigurationLoader {
 
   /// The defaults, changed by the file if there is one, then by the overrides.
   /// - Parameter readsSecrets: the files with tokens and passwords are read as well.
+  /// - Parameter readsPipes: the file may be one that can be read only once; not for who reads it again.
   package static func load(
-    file: String?, overrides: [Override] = [], readsSecrets: Bool = true
+    file: String?, overrides: [Override] = [], readsSecrets: Bool = true, readsPipes: Bool = true
   ) throws(Diagnostics) -> Loaded {
     guard let file else {
       return try read(text: "", file: nil, overrides: overrides, readsSecrets: readsSecrets)
     }
-    let url = URL(fileURLWithPath: file)
-    let data: Data
-    do {
-      data = try Data(contentsOf: url)
+    let name = file == "-" ? "standard input" : file
+    let bytes: [UInt8]
+    do throws(ConfigurationFile.Refusal) {
+      bytes = try ConfigurationFile.read(file, limit: largestFile, readsPipes: readsPipes)
     } catch {
-      throw failure("cannot be read: \(reason(file, error))", file: file)
+      throw failure(error.sentence, file: name)
     }
-    guard data.count <= largestFile else {
-      throw failure("is larger than 1 MiB and cannot be a configuration", file: file)
+    guard bytes.count <= largestFile else {
+      throw failure("is larger than 1 MiB and cannot be a configuration", file: name)
     }
-    guard let text = String(data: data, encoding: .utf8) else {
-      throw failure("is not UTF-8 text", file: file)
+    guard let text = String(bytes: bytes, encoding: .utf8) else {
+      throw failure("is not UTF-8 text", file: name)
     }
-    let directory = url.standardizedFileURL.deletingLastPathComponent().path
+    let directory =
+      file == "-"
+      ? FileManager.default.currentDirectoryPath
+      : URL(fileURLWithPath: file).standardizedFileURL.deletingLastPathComponent().path
     return try read(
-      text: text, file: file, directory: directory, overrides: overrides, readsSecrets: readsSecrets
+      text: text, file: name, directory: directory, overrides: overrides, readsSecrets: readsSecrets
     )
   }
 
@@ -92,18 +96,6 @@ package enum ConfigurationLoader {
     diagnostics.all = [Diagnostic(severity: .error, place: .whole, key: "", message: message)]
     return diagnostics
   }
-
-  /// The kernel's reason, which Foundation words at length or not at all.
-  private static func reason(_ file: String, _ error: any Error) -> String {
-    do throws(Errno) {
-      _ = try File.open(file, [.read, .followLinks])
-    } catch {
-      return error.message
-    }
-    var isDirectory: ObjCBool = false
-    _ = FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory)
-    return isDirectory.boolValue ? "it is a directory" : error.localizedDescription
-  }
 }
 
 extension ConfigurationReader {
@@ -139,8 +131,9 @@ extension ConfigurationReader {
     }
   }
 
-  /// Adds `NAME=URL` to the mirrors of the file; the same name replaces.
+  /// Adds `NAME=URL` to the mirrors of the file; replaces one of the same name there, but not one of another option.
   private mutating func applyMirrors(_ words: [String], to configuration: inout Configuration) {
+    var given: Set<String> = []
     for word in words {
       let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
       guard parts.count == 2, let option else {
@@ -151,6 +144,11 @@ extension ConfigurationReader {
       }
       let node = Node.mapping(.init([(Node.scalar(.init(parts[0])), Node.scalar(.init(parts[1])))]))
       for mirror in Mirrors.read(node, example: "", key: "mirrors", &self)?.all ?? [] {
+        if !given.insert(mirror.name).inserted {
+          report(
+            "\(mirror.name) is given twice; leave one out, or give it another name", key: "mirrors",
+            at: .option(option))
+        }
         configuration.mirrors.set(mirror)
         places["mirrors.\(mirror.name)"] = .option(option)
       }

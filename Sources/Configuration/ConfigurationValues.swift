@@ -15,6 +15,9 @@ extension Int: ConfigurationScalar {
   package static var form: String { "a whole number" }
   package init(reading text: String) throws(Misreading) {
     let isNumber = text.drop { $0 == "-" }.allSatisfy { $0.isASCII && $0.isNumber }
+    if isNumber, !text.isEmpty, text != "-", Int(text) == nil {
+      throw Misreading("is larger than any number that can stand here")
+    }
     guard isNumber, let value = Int(text) else {
       throw Misreading("is not a whole number; write digits only, like 3")
     }
@@ -172,6 +175,8 @@ extension ConfigurationWord {
 extension LogFormat: ConfigurationWord {}
 extension MirrorEcosystem: ConfigurationWord {}
 extension LogLevel: ConfigurationWord {}
+extension PacketSensing: ConfigurationWord {}
+extension KernelSensing: ConfigurationWord {}
 
 extension Optional: ConfigurationValue where Wrapped: ConfigurationValue {
   package static var form: String { "\(Wrapped.form) or none" }

@@ -3,6 +3,7 @@
 //   holdfast.yaml:4:9: error: store.size: "50 gigs" is not a size; write a number and a unit, like 50GiB
 //       4 |   size: 50 gigs
 //         |         ^
+//   holdfast: --store-size: "50 gigs" is not a size; write a number and a unit, like 50GiB
 
 /// Where in a configuration something stands.
 package enum Place: Sendable, Hashable {
@@ -28,6 +29,13 @@ package struct Diagnostic: Sendable, Hashable {
   /// The key it is about, such as `store.size`; empty for the file as a whole.
   package var key: String
   package var message: String
+
+  package init(severity: Severity, place: Place, key: String, message: String) {
+    self.severity = severity
+    self.place = place
+    self.key = key
+    self.message = message
+  }
 
   /// The place in a form that can be sorted: options first, then by line.
   var order: (Int, Int) {
@@ -59,7 +67,10 @@ package struct Diagnostics: Error, Sendable, CustomStringConvertible {
     let key = diagnostic.key.isEmpty ? "" : "\(diagnostic.key): "
     let message = "\(diagnostic.severity.rawValue): \(key)\(diagnostic.message)"
     switch diagnostic.place {
-    case .option(let option): return "\(option): \(message)"
+    case .option(let option):
+      // The option says it all; its key, and where it stands in a list, nobody has written.
+      let word = diagnostic.severity == .warning ? "warning: " : ""
+      return "\(Program.name): \(option): \(word)\(diagnostic.message)"
     case .whole: return (file.map { "\($0): " } ?? "") + message
     case .file(let line, let column):
       let head = "\(file ?? "configuration"):\(line):\(column): \(message)"
@@ -68,10 +79,23 @@ package struct Diagnostics: Error, Sendable, CustomStringConvertible {
       let margin = String(repeating: " ", count: max(0, 5 - number.count))
       let blank = String(repeating: " ", count: 5)
       // Tabs stay tabs, so that the mark stands under its column in every terminal.
+      let (excerpt, mark) = Self.excerpt(lines[line - 1], column: column)
       let indent = String(
-        lines[line - 1].unicodeScalars.prefix(max(0, column - 1))
+        excerpt.unicodeScalars.prefix(max(0, mark - 1))
           .map { $0 == "\t" ? Character("\t") : Character(" ") })
-      return "\(head)\n\(margin)\(number) | \(lines[line - 1])\n\(blank) | \(indent)^"
+      return "\(head)\n\(margin)\(number) | \(excerpt)\n\(blank) | \(indent)^"
     }
+  }
+
+  private static let widest = 120
+
+  /// A line, or of a very long one what stands around a column; and where that column is in it.
+  private static func excerpt(_ line: Substring, column: Int) -> (text: String, column: Int) {
+    let scalars = line.unicodeScalars
+    guard scalars.count > widest else { return (String(line), column) }
+    let before = max(0, min(column - 1 - widest / 2, scalars.count - widest))
+    var text = String(String.UnicodeScalarView(scalars.dropFirst(before).prefix(widest)))
+    if before + widest < scalars.count { text += "…" }
+    return before > 0 ? ("…" + text, column - before + 1) : (text, column)
   }
 }

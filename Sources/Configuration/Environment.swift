@@ -14,27 +14,32 @@ extension ThreadCount {
 }
 
 extension StoreSettings {
-  /// `/var/cache/holdfast` for root; for others what the XDG base directory specification says.
+  /// `/var/cache/holdfast` for root, and for who has no home; for others what the XDG base directory specification says.
   package static func defaultPath(
     environment: [String: String] = ProcessInfo.processInfo.environment,
     isRoot: Bool = getuid() == 0
   ) -> String {
-    isRoot
-      ? "/var/cache/holdfast"
-      : ownDirectory("XDG_CACHE_HOME", else: ".cache", environment: environment)
+    ownDirectory(
+      isRoot ? nil : ("XDG_CACHE_HOME", ".cache"), else: "/var/cache/holdfast", environment)
   }
 }
 
 /// Where the XDG base directory specification has a user's files of one kind.
-/// - Parameter fallback: below the user's home, where the variable does not say.
+/// - Parameters:
+///   - place: the variable that says so, and where below the user's home otherwise; nil for root.
+///   - system: for root, and for who has no home. What everybody can write to, such as /var/tmp, stands in for none:
+///     somebody else might have made the directory there first.
 func ownDirectory(
-  _ variable: String, else fallback: String, environment: [String: String]
+  _ place: (variable: String, fallback: String)?, else system: String,
+  _ environment: [String: String]
 ) -> String {
+  guard let place else { return system }
   // The specification says that a relative one is to be ignored.
-  if let directory = environment[variable], directory.hasPrefix("/") {
+  if let directory = environment[place.variable], directory.hasPrefix("/") {
     return directory + "/holdfast"
   }
-  return (environment["HOME"] ?? "/var/tmp") + "/\(fallback)/holdfast"
+  guard let home = environment["HOME"], home.hasPrefix("/"), home != "/" else { return system }
+  return "\(home)/\(place.fallback)/holdfast"
 }
 
 /// A file name from the configuration, made absolute.

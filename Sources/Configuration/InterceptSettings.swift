@@ -25,16 +25,13 @@ package struct InterceptSettings: Sendable, Equatable {
     return hosts.contains { $0.matches(host) } && !except.contains { $0.matches(host) }
   }
 
-  /// `/etc/holdfast/ca` for root; for others what the XDG base directory specification says.
+  /// `/etc/holdfast/ca` for root, and for who has no home; for others what the XDG base directory specification says.
   package static func defaultPath(
     environment: [String: String] = ProcessInfo.processInfo.environment,
     isRoot: Bool = getuid() == 0
   ) -> String {
-    let base =
-      isRoot
-      ? "/etc/holdfast"
-      : ownDirectory("XDG_CONFIG_HOME", else: ".config", environment: environment)
-    return base + "/ca"
+    ownDirectory(isRoot ? nil : ("XDG_CONFIG_HOME", ".config"), else: "/etc/holdfast", environment)
+      + "/ca"
   }
 }
 

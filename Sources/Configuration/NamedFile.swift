@@ -21,7 +21,8 @@ extension ConfigurationReader {
     of path: String, key: String, limit: ByteCount, privacy: FilePrivacy = .none
   ) -> [UInt8]? {
     do throws(Errno) {
-      let file = try File.open(path, [.read, .followLinks])
+      // A pipe must not hold up a server that reads its configuration again.
+      let file = try File.open(path, [.read, .followLinks, .nonBlocking])
       let status = try File.status(file.rawValue)
       guard status.kind == .file, status.size <= limit.bytes else {
         report(

@@ -142,6 +142,11 @@ package enum Reference {
       .milliseconds(100)...(.seconds(3600)), example: "60s",
       "How long an origin may be silent in the middle of an exchange before it counts as lost."),
     Setting(
+      "upstream.dead-after", \.upstream.deadAfter, in: defaults, .reload,
+      .seconds(0)...(.seconds(3600)), example: "10s",
+      "How long nothing at all may be heard of an origin that is waited for, not even that it has got what was sent, before the path to it counts as dead. Its kernel is asked (keepalive) from the first two seconds of silence on, so an origin that only thinks for long is not meant: that is `upstream.read-timeout`. `0s` asks nobody."
+    ),
+    Setting(
       "upstream.retries", \.upstream.retries, in: defaults, .reload, 0...100, example: "5",
       "How often in a row a request without content, or a download, is tried again when its connection to the origin has ended: from where it broke off where the origin lets us, else from the start and compared. Clients do not notice. `0` passes every cut on."
     ),
@@ -177,7 +182,7 @@ package enum Reference {
     Setting(
       "upstream.queue-timeout", \.upstream.queueTimeout, in: defaults, .reload,
       .milliseconds(100)...(.seconds(3600)), example: "10s",
-      "How long a request may stand in line for an origin; 503 beyond it."),
+      "How long a request may stand in line for an origin, or for the memory to write a page of links anew; 503 beyond it."),
     Setting(
       "upstream.finish-below", \.upstream.orphans.finishBelow, in: defaults, .reload,
       example: "1MiB",
@@ -314,7 +319,7 @@ package enum Reference {
       "resets.path", \.resets.path, in: defaults, .restart,
       default: "/var/log/holdfast/resets.jsonl for root, else ~/.local/state/holdfast/resets.jsonl",
       example: "/srv/log/resets.jsonl",
-      "Where the record of every reset, cut, stall and refusal goes, a JSON object per line: a file, `stdout`, `stderr` or `none`. Its directory is made if it is missing. The last 1000 are in memory anyway, for `holdfast resets`."
+      "Where the record of every reset, cut, stall and refusal goes, a JSON object per line: a file, `stdout`, `stderr` or `none`. Its directory is made if it is missing. The last 2000 are in memory anyway, for `holdfast resets`."
     ),
     Setting(
       "resets.file-size", \.resets.fileSize, in: defaults, .restart, .mib(1)...(.gib(64)),
@@ -326,6 +331,35 @@ package enum Reference {
     Setting(
       "resets.files", \.resets.files, in: defaults, .restart, 1...1000, example: "30",
       "Files that are kept, the one being written included; the oldest go."),
+    Setting(
+      "resets.sensors", \.resets.sensors, in: defaults, .restart, example: "full",
+      "How closely packets are looked at, for who broke a connection and how. `lite` sees segments that begin or end a connection and messages of routers, `full` the headers of all; `auto` is `full` for origins and `lite` for clients. Takes CAP_NET_RAW; where that is missing, it is said at the start and verdicts rest on what the sockets tell."
+    ),
+    Setting(
+      "resets.kernel", \.resets.kernel, in: defaults, .restart, example: "counters",
+      "What the kernel is asked about connections that break. `counters` reads what it counts, which needs no privilege; `auto` also asks the table of translated connections (CAP_NET_ADMIN) and watches tracepoints about resets (tracefs, CAP_PERFMON), where that is permitted. What is missing is said at the start."
+    ),
+    Setting(
+      "resets.namespace", \.resets.namespace, in: defaults, .restart,
+      example: "/proc/1/ns/net",
+      "The network namespace whose table of connections is asked: that of the node, where addresses of Services are translated. Takes CAP_SYS_ADMIN to enter. `none` for the program's own."
+    ),
+    Setting(
+      "resets.nflog", \.resets.nflog, in: defaults, .restart, 0...65_535, example: "42",
+      "The group of an NFLOG rule for packets that the table of connections calls INVALID, in the same namespace: `iptables -t mangle -A PREROUTING -p tcp -m conntrack --ctstate INVALID -j NFLOG --nflog-group 42`. They are counted for the connection that breaks. 0 for none."
+    ),
+    Setting(
+      "resets.captures", \.resets.captures, in: defaults, .restart,
+      default: "/var/log/holdfast/captures for root, else ~/.local/state/holdfast/captures",
+      example: "/srv/log/captures",
+      "The directory for a capture (pcapng) of each fault whose packets were seen: headers only, with the verdict as a comment. `none` for no captures."
+    ),
+    Setting(
+      "resets.capture-files", \.resets.captureFiles, in: defaults, .restart, 1...100_000,
+      example: "100", "Captures that are kept; the oldest go."),
+    Setting(
+      "resets.capture-size", \.resets.captureSize, in: defaults, .restart, .kib(4)...(.mib(16)),
+      example: "256KiB", "A capture is no larger; it has the last packets of its connection."),
 
     Setting(
       "log.format", \.log.format, in: defaults, .restart, example: "json",

@@ -86,6 +86,16 @@ public enum Cause: String, CaseIterable, Sendable {
     }
   }
 
+  /// Its column for the kernel holds only where the kernel has said what makes sure of it, and not merely could have.
+  var takesProof: Bool {
+    switch self {
+    case .serviceWithoutEndpoints, .originAcceptOverflow, .originLostState, .undnatHere,
+      .undnatThere, .backendSwitched, .natIdleExpired, .conntrackFull:
+      true
+    default: false
+    }
+  }
+
   /// What happened, in a sentence.
   public var meaning: String {
     switch self {

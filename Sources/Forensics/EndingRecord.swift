@@ -64,6 +64,10 @@ public struct EndingRecord: Sendable {
   public var resumption: Resumption?
   /// What it belongs to, if to more than itself.
   public var incident: RecordID?
+  /// The flow's name in other tools (Community ID).
+  public var communityID: String?
+  /// The file with its packets.
+  public var capture: String?
 
   public init(id: RecordID, time: Int64, evidence: Evidence, transaction: Transaction) {
     self.id = id
@@ -132,6 +136,7 @@ public struct EndingRecord: Sendable {
     if let expected = evidence.content.expected { content.add("expected", expected) }
     content.add("received", evidence.content.received)
     if let delivered = evidence.content.delivered { content.add("delivered", delivered) }
+    if let confirmed = evidence.content.confirmed { content.add("confirmed", confirmed) }
     record.add("content", content)
   }
 
@@ -150,13 +155,11 @@ public struct EndingRecord: Sendable {
       record.add("counters", values)
     }
     if let packets = evidence.packets { add(packets, to: &record) }
-    if let kernel = evidence.kernel, let reason = kernel.reason {
-      record.add("kernel.reason", reason)
-    }
+    if let kernel = evidence.kernel { add(kernel, to: &record) }
     let real: (SocketAddress, String)? =
-      evidence.packets?.stray.map { ($0, "stray") }
-      ?? evidence.kernel?.realPeer.map { ($0, "conntrack") }
-    if let (address, source) = real {
+      (evidence.packets?.stray ?? evidence.kernel?.stray).map { ($0, "stray") }
+      ?? evidence.kernel?.realPeer.flatMap { $0 == evidence.socket.peer ? nil : ($0, "conntrack") }
+    if evidence.ending.side == .upstream, let (address, source) = real {
       var origin = JSONObject()
       origin.add("address", "\(address.ip)")
       origin.add("port", Int64(address.port))
@@ -166,16 +169,43 @@ public struct EndingRecord: Sendable {
   }
 
   private func add(_ packets: PacketEvidence, to record: inout JSONObject) {
-    if let reset = packets.reset {
+    if let stray = packets.stray {
+      // What killed the origin; resets that follow from it are in the time line.
+      var values = JSONObject()
+      values.add("direction", "out")
+      values.add("shape", PacketEvidence.Shape.passive.rawValue)
+      values.add("to", "\(stray)")
+      record.add("rst", values)
+    } else if let reset = packets.reset {
       var values = JSONObject()
       values.add("direction", reset.isOutgoing ? "out" : "in")
       values.add("shape", reset.shape.rawValue)
       values.add("seq_exact", reset.isExact)
-      values.add("hops", Int64(reset.hopDifference))
+      add(reset.looks, to: &values)
       record.add("rst", values)
     }
+    if let message = packets.unreachable { record.add("icmp.sender", "\(message.sender)") }
     if let alive = packets.peerAliveAfter { record.add("peer_alive_after", alive) }
     if packets.lost > 0 { record.add("packets_lost", Int64(clamping: packets.lost)) }
+    if !packets.steps.isEmpty {
+      record.add("packets", packets.steps.map { $0.json(since: time) })
+    }
+  }
+
+  private func add(_ looks: PacketEvidence.Looks, to values: inout JSONObject) {
+    values.add("ttl", Int64(looks.hopLimit))
+    if let before = looks.hopLimitBefore { values.add("ttl_baseline", Int64(before)) }
+    if !looks.identification.isEmpty { values.add("ip_id", looks.identification) }
+    values.add("window", Int64(looks.window))
+    values.add("timestamps", looks.hasTimestamps)
+    if let trigger = looks.trigger { values.add("trigger", trigger) }
+    if let after = looks.afterTrigger {
+      values.add(
+        "after_trigger_us",
+        after.components.seconds &* 1_000_000 &+ after.components.attoseconds / 1_000_000_000_000)
+    }
+    if !looks.oddities.isEmpty { values.add("odd", looks.oddities) }
+    if let content = looks.content { values.add("content_untrusted", content) }
   }
 
   private func addVerdict(to record: inout JSONObject) {
@@ -198,6 +228,23 @@ public struct EndingRecord: Sendable {
       record.add("resume", resume)
     }
     if let incident { record.add("incident", incident.text) }
+    if let capture { record.add("capture", capture) }
+    if let communityID { record.add("community_id", communityID) }
+  }
+}
+
+extension PacketEvidence.Step {
+  /// - Parameter start: the ending, in microseconds since 1970.
+  fileprivate func json(since start: Int64) -> JSONObject {
+    var step = JSONObject()
+    step.add("us", time &- start)
+    step.add("direction", isOutgoing ? "out" : "in")
+    step.add("what", what)
+    if let sequence { step.add("seq", Int64(sequence)) }
+    if let acknowledgement { step.add("ack", Int64(acknowledgement)) }
+    if length > 0 { step.add("len", Int64(length)) }
+    if let note { step.add("note", note) }
+    return step
   }
 }
 

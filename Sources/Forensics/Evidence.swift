@@ -65,11 +65,13 @@ public struct ConnectionFacts: Sendable {
 
 /// What was on its way.
 public struct ContentFacts: Sendable {
-  /// By framing; nil where only the end tells.
+  /// By framing; nil where only the end tells. Of a client's connection, of the answer with its head.
   public var expected: Int64?
   public var received: Int64 = 0
-  /// To the client; nil where it is not one client's.
+  /// Bytes of the answer, its head and framing included, that the client's socket took; nil where it is not one client's.
   public var delivered: Int64?
+  /// Of these, those that the client's kernel has. Nil where nobody knows.
+  public var confirmed: Int64?
   /// A whole head has come.
   public var hasHead = false
   /// Bytes of the answer that came on this connection, its head included.
@@ -122,10 +124,62 @@ public struct PacketEvidence: Sendable {
     public var isNear = false
     /// It was an answer to the first segment after the connection had been idle.
     public var isAfterIdle = false
+    /// How it looked, for the record.
+    public var looks = Looks()
 
     public init(_ shape: Shape, isOutgoing: Bool) {
       self.shape = shape
       self.isOutgoing = isOutgoing
+    }
+  }
+
+  /// What a RST looked like: told, and not judged by.
+  public struct Looks: Sendable {
+    public var hopLimit: UInt8 = 0
+    /// Of the sender's packets before.
+    public var hopLimitBefore: UInt8?
+    /// How its IPv4 identification follows from them: `zero`, `next`, `out-of-step` or `unknown`.
+    public var identification = ""
+    public var window: UInt16 = 0
+    public var hasTimestamps = false
+    /// What was wrong with it, in sentences.
+    public var oddities: [String] = []
+    /// What it most likely answers, and how much later it came.
+    public var trigger: String?
+    public var afterTrigger: Duration?
+    /// What its sender wrote into it, which nobody vouches for.
+    public var content: String?
+
+    public init() {}
+  }
+
+  /// One packet of the flow, for the time line.
+  public struct Step: Sendable {
+    /// Microseconds since 1970.
+    public var time: Int64
+    /// From this machine.
+    public var isOutgoing: Bool
+    /// `PSH+ACK`, or what an ICMP message says.
+    public var what: String
+    /// Relative to the first that is known of its sender; nil for ICMP.
+    public var sequence: UInt32?
+    public var acknowledgement: UInt32?
+    /// Bytes of content.
+    public var length: UInt32
+    /// Why it is of interest.
+    public var note: String?
+
+    public init(
+      time: Int64, isOutgoing: Bool, what: String, sequence: UInt32? = nil,
+      acknowledgement: UInt32? = nil, length: UInt32 = 0, note: String? = nil
+    ) {
+      self.time = time
+      self.isOutgoing = isOutgoing
+      self.what = what
+      self.sequence = sequence
+      self.acknowledgement = acknowledgement
+      self.length = length
+      self.note = note
     }
   }
 
@@ -137,26 +191,16 @@ public struct PacketEvidence: Sendable {
   public var peerAliveAfter: Bool?
   /// Our kernel reset somebody who is not the peer, and meant this flow: an answer that nobody had translated back.
   public var stray: SocketAddress?
+  /// Its place in the flow was known exactly, and not only where the flow had begun.
+  public var isStrayExact = true
   /// A router's or firewall's message about this flow, and who sent it.
   public var unreachable: (sender: IPAddress, isPort: Bool, isProhibited: Bool)?
   /// Small segments pass and large ones do not.
   public var losesLargeOnly = false
   /// Packets that the sensor lost while this flow lived.
   public var lost: UInt64 = 0
-
-  public init() {}
-}
-
-/// What the kernel itself said, where it may be asked.
-public struct KernelEvidence: Sendable {
-  /// The flow has an entry in the connection table.
-  public var hasEntry: Bool?
-  /// Where the flow really leads, behind a Service.
-  public var realPeer: SocketAddress?
-  /// It led elsewhere when it was established.
-  public var switchedFrom: SocketAddress?
-  /// The kernel's name for why it sent, or took, the reset.
-  public var reason: String?
+  /// The last packets, oldest first.
+  public var steps: [Step] = []
 
   public init() {}
 }
@@ -178,9 +222,9 @@ public struct Evidence: Sendable {
 
   public init(_ ending: Ending) { self.ending = ending }
 
+  /// What was at work. The kernel's word adds to packets; without them it counts where a rule rests on it.
   public var tier: Tier {
-    if kernel != nil { return .kernel }
-    if packets != nil { return .packets }
+    if packets != nil { return kernel?.isTelling == true ? .kernel : .packets }
     return counters == nil ? .sockets : .counters
   }
 }

@@ -17,13 +17,16 @@ public enum Judge {
 /// One ending under judgement.
 struct Case {
   let evidence: Evidence
-  private var side: Side { evidence.ending.side }
+  /// What the kernel itself has said is all that is needed.
+  var isProven = false
+  var side: Side { evidence.ending.side }
   private var phase: Phase { evidence.ending.phase }
-  private var means: Means { evidence.ending.means }
-  private var socket: SocketEvidence { evidence.socket }
-  private var content: ContentFacts { evidence.content }
-  private var connection: ConnectionFacts { evidence.connection }
-  private var packets: PacketEvidence? { evidence.packets }
+  var means: Means { evidence.ending.means }
+  var socket: SocketEvidence { evidence.socket }
+  var content: ContentFacts { evidence.content }
+  var connection: ConnectionFacts { evidence.connection }
+  var packets: PacketEvidence? { evidence.packets }
+  var kernel: KernelEvidence? { evidence.kernel }
 
   init(_ evidence: Evidence) { self.evidence = evidence }
 
@@ -35,15 +38,18 @@ struct Case {
     against doubts: [String] = [], also: [Cause] = []
   ) -> Verdict {
     var doubts = doubts
-    let base = min(cause.confidence(with: evidence.tier), most)
+    let tier = isProven && kernel != nil ? Tier.kernel : evidence.tier
+    // What only the kernel's word makes sure of, nothing else does.
+    let column: Tier =
+      isProven ? .kernel : tier == .kernel && cause.takesProof ? .packets : tier
+    let base = min(cause.confidence(with: column), most)
     if let packets, packets.lost > 0 {
       doubts.append("the packet recorder lost \(packets.lost) packets at that time")
     }
     return Verdict(
       cause: cause,
       confidence: min(99, max(base + bonus, min(base, cause.confidence(with: .sockets)))),
-      tier: evidence.tier,
-      reasons: reasons, doubts: doubts, also: also)
+      tier: tier, reasons: reasons + words(for: cause), doubts: doubts, also: also)
   }
 
   // MARK: Beyond doubt
@@ -90,15 +96,26 @@ struct Case {
 
   /// Our own kernel reset the origin, because what the origin sent came from an address that it knows nothing of.
   func stray() -> Verdict? {
-    guard side == .upstream, let stray = packets?.stray else { return nil }
+    guard side == .upstream else { return nil }
+    // The backend that a connection has been led away from speaks untranslated too, sooner or later. By then a reset
+    // of the one it was led to has ended it.
+    if means == .reset, socket.errno == .connectionReset, let old = kernel?.switchedFrom,
+      packets?.stray ?? old == old, kernel?.stray ?? old == old, let verdict = switched()
+    {
+      return verdict
+    }
+    guard let stray = packets?.stray else { return toldStray() }
     var reasons = [
       "our kernel sent a reset to \(stray), which is not the peer of any connection of this port",
       "its sequence number lies in this connection",
     ]
-    if let real = evidence.kernel?.realPeer, real == stray {
+    if let real = kernel?.realPeer, real == stray {
       reasons.append("the connection table says that the Service leads to \(real)")
     }
-    return make(.undnatHere, bonus: evidence.kernel?.realPeer == stray ? 2 : 0, reasons)
+    if kernel?.stray == stray { return toldStray(reasons) }
+    return make(
+      .undnatHere, most: packets?.isStrayExact == false ? 85 : 99,
+      bonus: kernel?.realPeer == stray ? 2 : 0, reasons)
   }
 
   /// Routers and firewalls that say so.
@@ -115,11 +132,23 @@ struct Case {
             "\(message.sender), which is not the address that was asked for, says that the port is closed"
           ])
     }
+    guard mayBeTold else { return nil }
     if message.isProhibited {
       return make(.pathRejected, ["\(message.sender) says that a rule forbids it"])
     }
-    guard means == .icmp || means == .timeout || phase == .connect else { return nil }
     return make(.unreachable, ["\(message.sender) says that there is no way"])
+  }
+
+  /// A router's message may have led to this ending. An established connection survives it (RFC 5461 §2), and what ends it
+  /// afterwards has a cause of its own.
+  private var mayBeTold: Bool {
+    if phase == .connect || means == .icmp || means == .timeout { return true }
+    switch socket.errno {
+    case .hostUnreachable?, .networkUnreachable?, .connectionRefused?, .accessDenied?,
+      .notPermitted?, .protocol?:
+      return true
+    default: return false
+    }
   }
 
   // MARK: Connecting
@@ -131,31 +160,49 @@ struct Case {
       let shape = packets?.reset?.shape
       if packets != nil, shape == nil {
         return make(
-          .originRefused, most: 80, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
+          .originRefused, most: 75, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
           also: [.serviceWithoutEndpoints])
       }
       if packets?.reset?.isNear == true {
         return make(.pathRejected, ["the refusal came sooner than the origin can answer"])
       }
       return make(
-        .originRefused, most: packets == nil ? 80 : 97,
+        // The node of a Service without endpoints looks the same without packets.
+        .originRefused, most: packets == nil ? 75 : 97,
         ["ECONNREFUSED"] + (shape == .refusal ? ["a kernel answered the SYN with a reset"] : []),
         also: packets == nil ? [.serviceWithoutEndpoints] : [])
     case .hostUnreachable?, .networkUnreachable?, .networkDown?:
       return make(.unreachable, [socket.errno.map { "\($0)" } ?? ""])
     case .connectionReset?:
+      // Established for us as the SYN-ACK came, and reset before the first look.
+      if packets?.reset?.shape == .active {
+        return make(
+          .originListenerClosed,
+          ["the connection was reset as it was made", "the origin's socket sent the reset"],
+          also: [.originAborted])
+      }
+      if let verdict = overflowing() { return verdict }
+      let isPassive = packets?.reset?.shape == .passive
       return make(
-        .originAcceptOverflow, most: 40, ["the connection was reset as it was made"],
+        .originAcceptOverflow, most: isPassive ? 60 : 40,
+        ["the connection was reset as it was made"]
+          + (isPassive ? ["the origin's kernel did not know it"] : []),
         also: [.originListenerClosed])
     default:
       guard means == .timeout else { return nil }
       if let soft = socket.softError, soft == .hostUnreachable || soft == .networkUnreachable {
         return make(.unreachable, ["a router has said \(soft) meanwhile"])
       }
+      if let verdict = tableOverflowing() { return verdict }
       let sent = socket.info?.totalRetransmits
       return make(
         .connectTimeout,
-        ["no answer to the SYN" + (sent.map { $0 > 0 ? ", sent \($0 + 1) times" : "" } ?? "")])
+        [
+          "no answer to the SYN"
+            + (sent.map { $0 > 0 ? ", sent \(UInt64($0) + 1) times" : "" } ?? "")
+        ],
+        also: (kernel?.settings?.isFull == true ? [.conntrackFull] : [])
+          + (hasOverflowed ? [.originAcceptOverflow] : []))
     }
   }
 
@@ -198,12 +245,14 @@ struct Case {
         .originStalled, most: 70, reasons,
         against: ["a stray reset on the path would look the same without counters or packets"])
     }
-    guard (counters["OutRsts"] ?? 0) > 0 else {
-      return make(.originStalled, reasons + ["this machine has sent no reset meanwhile"])
+    guard counters.socketlessResets > 0 else {
+      return make(
+        .originStalled,
+        reasons + ["this machine has sent no reset meanwhile but those of its programs"])
     }
     return make(
       .originStalled, most: 70, reasons,
-      against: ["this machine has sent a reset meanwhile that is not one of ours"],
+      against: ["this machine has sent a reset meanwhile that no program had asked for"],
       also: [.undnatHere])
   }
 
@@ -260,12 +309,21 @@ struct Case {
   func reset() -> Verdict? {
     guard means == .reset else { return nil }
     if let packets, let reset = packets.reset { return shaped(reset, packets) }
-    return side == .downstream ? unseenClient() : unseenOrigin()
+    if let verdict = toldReset() { return verdict }
+    guard packets != nil else { return side == .downstream ? unseenClient() : unseenOrigin() }
+    // Who was looked for and not seen is no better known than if nobody had looked.
+    var blind = evidence
+    blind.packets = nil
+    blind.kernel = nil
+    var verdict = Judge.judge(blind)
+    verdict.doubts.append("the reset itself was not among the packets that were recorded")
+    return verdict
   }
 
   private func shaped(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
     if reset.shape == .handmade
-      || (packets.peerAliveAfter == true && !reset.isNear && reset.hopDifference != 0)
+      || (packets.peerAliveAfter == true && !reset.isNear && reset.hopDifference != 0
+        && !reset.isRejection)
     {
       var reasons = reset.shape == .handmade ? ["the reset is not as a kernel makes it"] : []
       if reset.hopDifference != 0 {
@@ -297,9 +355,10 @@ struct Case {
   }
 
   /// The peer's socket said it.
-  private func active(_ packets: PacketEvidence) -> Verdict {
+  func active(_ packets: PacketEvidence) -> Verdict {
     let doubts = packets.peerAliveAfter == true ? ["the peer went on afterwards"] : []
-    let bonus = packets.peerAliveAfter == true ? -20 : 0
+    // Who has said FIN has gone, and what is heard of him afterwards is his kernel.
+    let bonus = packets.peerAliveAfter == true && socket.errorBehindEnd == nil ? -20 : 0
     if side == .downstream {
       return make(
         .clientLeft, bonus: bonus, ["the client's socket sent the reset"], against: doubts)
@@ -317,12 +376,16 @@ struct Case {
         ["the connection had not been accepted yet", "the origin's socket sent the reset"],
         also: [.originAborted])
     }
+    // A listener that is closed does that to those in its queue, whose kernel has taken the request already.
+    let mayBeQueued =
+      content.answerBytes == 0 && !connection.isReused && (socket.info?.bytesReceived ?? 1) == 0
     return make(
-      .originAborted, bonus: bonus, ["the origin's socket sent the reset"], against: doubts)
+      .originAborted, bonus: bonus, ["the origin's socket sent the reset"], against: doubts,
+      also: mayBeQueued ? [.originListenerClosed] : [])
   }
 
   /// The peer's kernel knew no such connection.
-  private func passive(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
+  func passive(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
     // EPIPE behind an end tells of a FIN too.
     if packets.peerFinished || socket.errorBehindEnd != nil {
       return side == .downstream
@@ -334,9 +397,13 @@ struct Case {
           ["the origin had said FIN, and its kernel reset what was sent after it"])
     }
     if side == .downstream {
+      if let verdict = unseenByTable() { return verdict }
       return make(
-        .undnatThere, bonus: packets.peerAliveAfter == true ? 23 : 0,
+        .undnatThere,
+        bonus: (packets.peerAliveAfter == true ? 23 : 0) + (hasSeenInvalid ? 4 : 0),
         ["the client's kernel knew no such connection, and no FIN had come"]
+          + (hasSeenInvalid
+            ? ["the connection table has called packets invalid meanwhile"] : [])
           + (packets.peerAliveAfter == true
             ? ["the client went on afterwards: its socket is alive"] : []),
         against: packets.peerAliveAfter == false
@@ -351,11 +418,10 @@ struct Case {
           "its kernel knew no such connection when the rest of the request came",
         ])
     }
-    if let old = evidence.kernel?.switchedFrom {
-      return make(.backendSwitched, ["the connection was made to \(old), and leads elsewhere now"])
-    }
+    if let verdict = switched() { return verdict }
     if reset.isAfterIdle || connection.isReused && content.answerBytes == 0 { return forgotten() }
     if connection.age < .seconds(3), content.answerBytes == 0, !connection.isReused {
+      if let verdict = overflowing() { return verdict }
       return make(
         .originAcceptOverflow,
         ["the connection was young, and the origin's kernel did not know it"],
@@ -366,11 +432,12 @@ struct Case {
   }
 
   /// Dead on the first segment after idling, and nobody had said FIN.
-  private func forgotten() -> Verdict {
+  func forgotten() -> Verdict {
     let idle = connection.idle
+    if let verdict = forgottenByTable() { return verdict }
     if evidence.idleSurvival.isForgetful(at: idle) {
       return make(
-        .natIdleExpired, bonus: evidence.tier == .packets ? 30 : 0,
+        .natIdleExpired, bonus: packets != nil ? 30 : 0,
         [
           "it had been idle for \(idle.inSeconds)",
           "connections to this origin survive shorter idling, and die of longer",
@@ -378,7 +445,8 @@ struct Case {
     }
     if let whose = IdleSurvival.wellKnown(near: idle) {
       return make(
-        .natIdleExpired,
+        // Nobody who remembered it would have answered so.
+        .natIdleExpired, bonus: packets != nil ? 10 : 0,
         ["it had been idle for \(idle.inSeconds), after which \(whose) forget a connection"],
         also: [.originClosedIdle, .originLostState])
     }
@@ -417,12 +485,20 @@ struct Case {
     if content.answerBytes == 0, connection.age < .seconds(3),
       (socket.info?.totalRetransmits ?? 0) > 0
     {
+      if let verdict = overflowing() { return verdict }
       return make(
         .originAcceptOverflow,
         ["\(what) from a young connection whose first segments had to be repeated"],
         also: [.originAborted])
     }
     return make(.originAborted, [what], also: [.originLostState, .pathRejected])
+  }
+}
+
+extension PacketEvidence.Reset {
+  /// As a firewall makes it: like that of a kernel for want of a socket, and from nearer than the peer.
+  fileprivate var isRejection: Bool {
+    hopDifference > 0 && (shape == .passive || shape == .refusal)
   }
 }
 

@@ -12,11 +12,21 @@ public struct TCPInfo: Sendable, Equatable {
   }
 
   private let bytes: [UInt8]
+  /// The connection has been established. Of one that never was, the times of the last segments are those since the
+  /// machine's start.
+  private var hasTimes = true
 
   /// - Parameter bytes: what `getsockopt` gave, cut to the length it returned. Nil if that is too little to say anything.
   public init?(_ bytes: [UInt8]) {
     guard bytes.count >= 104 else { return nil }
     self.bytes = bytes
+  }
+
+  /// Of a connection that has not been established.
+  public var ofAttempt: TCPInfo {
+    var info = self
+    info.hasTimes = false
+    return info
   }
 
   /// How much the kernel returned: it tells its age (232 bytes in 5.4, 240 in 6.2, 248 in 6.7).
@@ -47,10 +57,8 @@ public struct TCPInfo: Sendable, Equatable {
   /// Segments that are sent and not confirmed.
   public var unacknowledged: UInt32 { word(24) ?? 0 }
   public var lost: UInt32 { word(32) ?? 0 }
-  /// Milliseconds ago.
-  public var lastDataSent: UInt32 { word(44) ?? 0 }
-  public var lastDataReceived: UInt32 { word(52) ?? 0 }
-  public var lastAckReceived: UInt32 { word(56) ?? 0 }
+  /// Milliseconds ago; nil where nothing ever came.
+  public var lastDataReceived: UInt32? { hasTimes ? word(52) : nil }
   public var pathMTU: UInt32 { word(60) ?? 0 }
   /// Microseconds.
   public var roundTripTime: UInt32 { word(68) ?? 0 }
@@ -73,7 +81,7 @@ public struct TCPInfo: Sendable, Equatable {
       ("state", Int64(byte(0))), ("ca_state", Int64(byte(1))), ("retransmits", Int64(byte(2))),
       ("probes", Int64(byte(3))), ("backoff", Int64(byte(4))), ("options", Int64(byte(5))),
     ]
-    for (index, name) in Self.words.enumerated() {
+    for (index, name) in Self.words.enumerated() where hasTimes || !name.hasPrefix("last_") {
       if let value = word(8 + 4 * index) { fields.append((name, Int64(value))) }
     }
     for (name, offset) in Self.later {

@@ -9,7 +9,7 @@ public struct Verdict: Sendable, Equatable {
   /// What speaks for it, in words.
   public let reasons: [String]
   /// What speaks against it.
-  public let doubts: [String]
+  public internal(set) var doubts: [String]
   /// Other causes that are nearly as likely.
   public let also: [Cause]
 

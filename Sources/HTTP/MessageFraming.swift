@@ -16,6 +16,9 @@ public enum MessageFraming: Hashable, Sendable {
   case untilClose
   case refused(Refusal)
 
+  /// How many bytes, where that is said before they come.
+  public var announcedLength: UInt64? { if case .length(let length) = self { length } else { nil } }
+
   /// The framing of a request.
   public static func ofRequest(_ head: borrowing ParsedHead, in bytes: borrowing Span<UInt8>)
     -> MessageFraming

@@ -217,8 +217,7 @@ public enum MessageParser {
     if at >= end { return .starved(scanned: Swift.max(at, start)) }
     if bytes[at] != SP || at == target {
       // HTTP/0.9 had no version; a line without one is not HTTP/1.
-      if bytes[at] == LF { return .refused(.bareLineFeed) }
-      return .refused(.malformedRequestLine)
+      return .refused(faultInTarget(bytes[at]))
     }
     head.targetStart = UInt32(truncatingIfNeeded: target)
     head.targetCount = UInt32(truncatingIfNeeded: at - target)
@@ -239,6 +238,17 @@ public enum MessageParser {
     case CR: .malformedRequestLine
     case SP where isFirst: .malformedRequestLine
     default: .malformedMethod
+    }
+  }
+
+  /// A byte at which the target ends, or that it begins with.
+  private static func faultInTarget(_ byte: UInt8) -> Refusal.Reason {
+    switch byte {
+    case LF: .bareLineFeed
+    // A tab is meant as a space.
+    case CR, SP, 0x09: .malformedRequestLine
+    case 0x80...: .nonASCIITarget
+    default: .controlByteInTarget
     }
   }
 

@@ -43,6 +43,8 @@ public struct Refusal: Error, Hashable, Sendable {
     case malformedMethod = "malformed-method"
     case methodTooLong = "method-too-long"
     case malformedRequestLine = "malformed-request-line"
+    case nonASCIITarget = "non-ascii-target"
+    case controlByteInTarget = "control-byte-in-target"
     case malformedStatusLine = "malformed-status-line"
     case malformedStatusCode = "malformed-status-code"
     case malformedVersion = "malformed-version"
@@ -118,6 +120,10 @@ public struct Refusal: Error, Hashable, Sendable {
         "the method is longer than 32 characters"
       case .malformedRequestLine:
         "the request line is not a method, a target and a version with one space between them"
+      case .nonASCIITarget:
+        "the target has a byte above 0x7F; write it percent-encoded, as in caf%C3%A9"
+      case .controlByteInTarget:
+        "the target has a control character (0x00 to 0x1F, or 0x7F); write it percent-encoded, as %7F"
       case .malformedStatusLine:
         "the status line is not a version, a status code and a reason"
       case .malformedStatusCode:

@@ -138,6 +138,10 @@ public struct Validators: Sendable, Hashable {
     return !overflow && difference >= Self.clockMargin
   }
 
+  /// Whether a strong entity tag tells any two versions apart. A date only promises to: two versions may have been made in
+  /// one second, and builds that set all dates to the same one are common.
+  public var hasStrongTag: Bool { entityTag.map { !$0.isWeak } ?? false }
+
   /// Whether there is anything by which a part can be joined to another part safely.
   public var hasStrong: Bool {
     if let entityTag { return !entityTag.isWeak }

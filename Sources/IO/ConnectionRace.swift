@@ -28,6 +28,10 @@ package struct ConnectionRace: Sendable {
     /// How long after the start of the race it was begun and ended.
     package fileprivate(set) var began: Duration? = nil
     package fileprivate(set) var ended: Duration? = nil
+    /// Its end here, once it failed or was given up.
+    package fileprivate(set) var local: SocketAddress? = nil
+    /// What the kernel knew of it by then (`TCP_INFO`), taken before the error was.
+    package fileprivate(set) var information: [UInt8]? = nil
   }
 
   /// What to do next.
@@ -139,6 +143,12 @@ package struct ConnectionRace: Sendable {
     attempts[index].outcome = .failed(errno)
     attempts[index].ended = now - start
     nextStart = now
+  }
+
+  /// What its socket told before it was closed.
+  package mutating func observed(_ index: Int, local: SocketAddress?, information: [UInt8]?) {
+    attempts[index].local = local
+    attempts[index].information = information
   }
 
   private mutating func end(as state: State, _ now: Instant) {

@@ -76,6 +76,7 @@ package final class Connector: LoopObject {
           race.failed(index, error, loop.now)
         }
       case .abandon(let index):
+        observe(index)
         running[index]?.unregister()
         running[index] = nil
       case .wait(let moment):
@@ -92,11 +93,19 @@ package final class Connector: LoopObject {
         return
       case .lost:
         let delegate = self.delegate
+        for index in running.indices { observe(index) }
         cancel()
         delegate?.connector(self, failed: race.attempts)
         return
       }
     }
+  }
+
+  /// Asks an attempt's socket, as long as it is there, what it knows.
+  fileprivate func observe(_ index: Int) {
+    guard let attempt = running[index] else { return }
+    let (local, information) = attempt.observation
+    race.observed(index, local: local, information: information)
   }
 
   private func end() {
@@ -138,8 +147,16 @@ private final class ConnectionAttempt: LoopObject {
     return socket
   }
 
+  var observation: (local: SocketAddress?, information: [UInt8]?) {
+    (try? Socket.localAddress(socket), Socket.information(socket))
+  }
+
   override func ready(_ readiness: Readiness) {
+    // The first question for an error takes it, and what TCP_INFO says of it.
+    if readiness.contains(.error) { connector.observe(index) }
     let errno = Socket.pendingError(socket)
+    // It has come since we were woken. Whose the socket was can still be told.
+    if errno != nil, !readiness.contains(.error) { connector.observe(index) }
     // An error that somebody else has taken already still leaves the mark.
     let isFailed = errno != nil || readiness.contains(.error)
     connector.ended(index, with: isFailed ? errno ?? .connectionAborted : nil)

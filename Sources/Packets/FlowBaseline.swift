@@ -48,7 +48,7 @@ package struct FlowBaseline: Hashable, Sendable {
 
   /// Whether numbers of IPv4 packets follow each other here. Nil when too few have been seen to say.
   package var identificationsFollow: Bool? {
-    let seen = identificationsInStep + identificationsOutOfStep
+    let seen = UInt64(identificationsInStep) + UInt64(identificationsOutOfStep)
     // Some systems number each packet at random, or per machine; then nothing follows from a jump.
     return seen < 2 ? nil : identificationsInStep > identificationsOutOfStep
   }
@@ -74,7 +74,7 @@ package struct FlowBaseline: Hashable, Sendable {
       windowScale = tcp.windowScale
       maximumSegmentSize = tcp.maximumSegmentSize
       permitsSelectiveAcknowledgement = tcp.permitsSelectiveAcknowledgement
-      // A new connection between the same ends: nothing of the old one holds.
+      // What came before it, in its sender's name, was of an earlier connection.
       nextSequence = tcp.nextSequence
       acknowledged = nil
       hasFinished = false
@@ -103,6 +103,7 @@ package struct FlowBaseline: Hashable, Sendable {
     identification = number
     let size = UInt32(maximumSegmentSize ?? 536)
     identificationStride = UInt16(
-      clamping: max(1, (tcp.contentLength + max(size, 1) - 1) / max(size, 1)) + 1)
+      clamping: max(
+        1, (UInt64(tcp.contentLength) + UInt64(max(size, 1)) - 1) / UInt64(max(size, 1))) + 1)
   }
 }

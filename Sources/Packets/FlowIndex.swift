@@ -50,9 +50,13 @@ package final class FlowIndex: Sendable {
 
   /// What is known about a connection, seen from `local`; nil when not a packet of it was seen, or it was forgotten.
   /// The newest packets are not there yet: they arrive up to `PacketRecorder.delay` late.
-  package func packets(local: SocketAddress, peer: SocketAddress) -> FlowPackets? {
+  /// - Parameter time: of connections between the same ends the last is meant that had begun by then; nanoseconds since
+  ///   1970.
+  package func packets(
+    local: SocketAddress, peer: SocketAddress, at time: Int64 = .max
+  ) -> FlowPackets? {
     guard let endpoints = PacketEndpoints(source: local, destination: peer) else { return nil }
-    return table.withLock { $0.snapshot(endpoints) }
+    return table.withLock { $0.snapshot(endpoints, at: time) }
   }
 
   /// All flows with this port at our end, the newest ones first, at most `limit`.

@@ -34,6 +34,8 @@ package struct FlowPackets: Hashable, Sendable {
 
   package var local: SocketAddress
   package var peer: SocketAddress
+  /// When its first SYN was seen, in nanoseconds since 1970; nil where it had begun before.
+  package var began: Int64?
   /// What the local side sent, and what came in the peer's name.
   package var sent: FlowBaseline
   package var received: FlowBaseline
@@ -53,13 +55,40 @@ package struct FlowPackets: Hashable, Sendable {
   }
 
   /// The last ICMP error about what the local side sent, and who says so.
-  package var unreachable: (sender: IPAddress, error: ICMPError)? {
-    for packet in packets.reversed() {
-      if let error = packet.header.icmp, direction(of: packet) == .received {
+  /// - Parameters:
+  ///   - times: nanoseconds since 1970.
+  ///   - mode: what was recorded of this flow.
+  package func unreachable(
+    in times: ClosedRange<Int64>, mode: PacketFilter.Mode
+  ) -> (sender: IPAddress, error: ICMPError)? {
+    for packet in packets.reversed() where times.contains(packet.time) {
+      if let error = packet.header.icmp, direction(of: packet) == .received,
+        quotesUs(error, mode: mode)
+      {
         return (packet.header.endpoints.source.ip, error)
       }
     }
     return nil
+  }
+
+  /// Whether the segment that an ICMP error quotes may have been sent: who only guesses ports does not know numbers
+  /// (RFC 5927 §4.1). What cannot be told counts as sent.
+  func quotesUs(_ error: ICMPError, mode: PacketFilter.Mode) -> Bool {
+    guard let quoted = error.quotation?.sequence, let next = sent.nextSequence else { return true }
+    // Content is not seen in lite mode, and there is none before the peer has answered.
+    guard mode == .full || received.segments == 0 else { return true }
+    // By now more may be confirmed than when the error came; from the beginning on will do.
+    let starts = [sent.initialSequence, received.acknowledged].compactMap(\.self)
+    return starts.isEmpty || starts.contains { quoted.isBetween($0, next) }
+  }
+
+  /// The same, without what was before.
+  /// - Parameter time: nanoseconds since 1970.
+  package func since(_ time: Int64) -> FlowPackets {
+    var flow = self
+    flow.packets.removeAll { $0.time < time }
+    flow.resets.removeAll { $0.packet.time < time }
+    return flow
   }
 
   package func direction(of reset: ResetSighting) -> Direction { direction(of: reset.packet) }

@@ -5,6 +5,9 @@
 //   local port ────────▶ flow ─▶ flow …                    found by the port alone: strays match no tuple
 //   live: newest … oldest     ended: newest … oldest       who goes first when there is no room
 //
+// Ports are used again, so a flow is one connection: where another one begins between the same ends, the earlier one is
+// kept behind it, for who asks about its ending yet, and the one before that goes.
+//
 // A flow that has seen a reset, or a FIN from both sides, counts as ended; those are forgotten first, so that a long
 // download is not displaced by a thousand short connections.
 
@@ -28,6 +31,8 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
   struct Flow {
     /// Canonical: the source is the lower end.
     var endpoints: PacketEndpoints
+    /// When its first SYN was seen, in nanoseconds since 1970; nil where it had begun before.
+    var began: Int64?
     var lower = FlowBaseline()
     var upper = FlowBaseline()
     var total: UInt64 = 0
@@ -131,18 +136,22 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
         tcp.isReset
         ? captured
         : UnsafeBufferPointer(rebasing: captured.prefix(Int(header.contentOffset)))
-      let slot = findOrMake(header.endpoints)
+      let slot = place(for: header.endpoints, tcp, sighting)
       let fingerprint = FlowTable.fingerprint(header, tcp)
       if isCopy(sighting, fingerprint, in: slot) { return false }
       noteLocalEnd(slot, sighting, header.endpoints)
       if tcp.isReset {
         noteReset(slot, sighting, header, captured)
+      } else if beginning(tcp, from: header.endpoints, sighting, in: slot) == .strange {
+        // Kept to be shown, and no part of what the sender is like.
+        store(sighting, captured, fingerprint, in: slot)
+        return true
       } else if header.endpoints.isAscending {
         flows[Int(slot)].lower.observe(header, tcp, at: sighting.time)
       } else {
         flows[Int(slot)].upper.observe(header, tcp, at: sighting.time)
       }
-      // The ends of a connection that begins anew on the same ports are no end any more.
+      // A SYN that is sent again has not been refused by whatever came in between.
       let flow = flows + Int(slot)
       let isEnded = tcp.isReset || flow.pointee.lower.hasFinished && flow.pointee.upper.hasFinished
       touch(slot, isEnded: isEnded || flow.pointee.isEnded && !tcp.flags.contains(.synchronise))
@@ -281,14 +290,24 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
 
   // MARK: Finding
 
+  /// The last connection between these ends.
   func find(_ endpoints: PacketEndpoints) -> FlowSlot? {
     let key = endpoints.canonical
-    var slot = buckets[bucket(of: key)]
+    return find(key, from: buckets[bucket(of: key)])
+  }
+
+  private func find(_ key: PacketEndpoints, from first: FlowSlot) -> FlowSlot? {
+    var slot = first
     while slot >= 0 {
       if flows[Int(slot)].endpoints == key { return slot }
       slot = flows[Int(slot)].nextInBucket
     }
     return nil
+  }
+
+  /// The connection between these ends before that one.
+  private func earlier(than slot: FlowSlot) -> FlowSlot? {
+    find(flows[Int(slot)].endpoints, from: flows[Int(slot)].nextInBucket)
   }
 
   private func bucket(of key: PacketEndpoints) -> Int {
@@ -308,18 +327,49 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
     return mixed ^ (mixed >> 31)
   }
 
-  private mutating func findOrMake(_ endpoints: PacketEndpoints) -> FlowSlot {
-    if let slot = find(endpoints) { return slot }
-    let slot: FlowSlot
-    if used < capacity {
-      slot = FlowSlot(used)
-      used += 1
-    } else {
-      slot = ended.oldest >= 0 ? ended.oldest : live.oldest
-      forget(slot)
+  /// Where a segment belongs.
+  private mutating func place(
+    for endpoints: PacketEndpoints, _ tcp: TCPHeader, _ sighting: PacketSighting
+  ) -> FlowSlot {
+    let began = tcp.flags.contains(.synchronise) ? sighting.time : nil
+    guard let slot = find(endpoints) else { return make(endpoints, began, takeSlot()) }
+    guard beginning(tcp, from: endpoints, sighting, in: slot) == .another else { return slot }
+    // Never more than two, or who comes again and again would fill a bucket.
+    guard let earlier = earlier(than: slot) else {
+      return make(endpoints, began, takeSlot())
     }
+    forget(earlier)
+    return make(endpoints, began, earlier)
+  }
+
+  private func beginning(
+    _ tcp: TCPHeader, from sender: PacketEndpoints, _ sighting: PacketSighting, in slot: FlowSlot
+  ) -> ConnectionBeginning {
+    // Most segments.
+    guard tcp.flags.contains(.synchronise) else { return .same }
+    let flow = flows[Int(slot)]
+    return ConnectionBeginning(
+      tcp, sender: sender.isAscending ? flow.lower : flow.upper,
+      receiver: sender.isAscending ? flow.upper : flow.lower,
+      isEnded: flow.isEnded, isOurs: sighting.isOutgoing)
+  }
+
+  private mutating func takeSlot() -> FlowSlot {
+    if used < capacity {
+      used += 1
+      return FlowSlot(used - 1)
+    }
+    let slot = ended.oldest >= 0 ? ended.oldest : live.oldest
+    evictions &+= 1
+    forget(slot)
+    return slot
+  }
+
+  private mutating func make(
+    _ endpoints: PacketEndpoints, _ began: Int64?, _ slot: FlowSlot
+  ) -> FlowSlot {
     let key = endpoints.canonical
-    (flows + Int(slot)).initialize(to: Flow(endpoints: key))
+    (flows + Int(slot)).initialize(to: Flow(endpoints: key, began: began))
     let bucket = bucket(of: key)
     flows[Int(slot)].nextInBucket = buckets[bucket]
     buckets[bucket] = slot
@@ -328,7 +378,6 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
   }
 
   private mutating func forget(_ slot: FlowSlot) {
-    evictions &+= 1
     let flow = flows + Int(slot)
     let bucket = bucket(of: flow.pointee.endpoints)
     if buckets[bucket] == slot {
@@ -427,9 +476,14 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
     return endpoints.isAscending ? flows[Int(slot)].lower : flows[Int(slot)].upper
   }
 
-  /// All about a flow, seen from the source of `endpoints`.
-  func snapshot(_ endpoints: PacketEndpoints) -> FlowPackets? {
-    guard let slot = find(endpoints) else { return nil }
+  /// All about the last connection between these ends that had begun by then, seen from the source of `endpoints`.
+  func snapshot(_ endpoints: PacketEndpoints, at time: Int64) -> FlowPackets? {
+    guard var slot = find(endpoints) else { return nil }
+    // One whose beginning was not seen may have begun at any time.
+    while let began = flows[Int(slot)].began, began > time {
+      guard let earlier = earlier(than: slot) else { return nil }
+      slot = earlier
+    }
     return snapshot(slot, fromLower: endpoints.isAscending)
   }
 
@@ -445,7 +499,7 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
     kept.sort { $0.time < $1.time }
     return FlowPackets(
       local: fromLower ? flow.endpoints.source : flow.endpoints.destination,
-      peer: fromLower ? flow.endpoints.destination : flow.endpoints.source,
+      peer: fromLower ? flow.endpoints.destination : flow.endpoints.source, began: flow.began,
       sent: fromLower ? flow.lower : flow.upper, received: fromLower ? flow.upper : flow.lower,
       packets: kept, total: flow.total, resets: resets[slot] ?? [])
   }

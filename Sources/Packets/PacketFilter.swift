@@ -19,17 +19,26 @@ package struct PacketFilter: Hashable, Sendable {
   package var mode: Mode
   /// Only segments with one of these ports at either end; empty for all. ICMP errors always pass.
   package var ports: [ClosedRange<UInt16>]
+  /// Of segments with one of these ports at either end only those with SYN, FIN or RST, as in lite mode: a proxy has no
+  /// question about its clients that would be worth a look at each packet that it serves them.
+  package var briefPorts: [UInt16]
 
   /// So many bytes of a frame are kept: two VLAN tags, IPv6 and TCP with all options fit, or an ICMPv6 error with the
   /// first eight bytes of the TCP header it quotes.
   package static let snapLength: UInt32 = 128
   /// More ranges than that are not narrowed to.
   package static let maximumRanges = 256
+  /// So many ports are recorded briefly; of others there are all segments.
+  package static let maximumBriefPorts = 32
 
-  package init(mode: Mode, ports: [ClosedRange<UInt16>] = []) {
+  package init(mode: Mode, ports: [ClosedRange<UInt16>] = [], briefPorts: [UInt16] = []) {
     self.mode = mode
     self.ports = ports.count <= PacketFilter.maximumRanges ? ports : []
+    self.briefPorts = mode == .lite ? [] : Array(briefPorts.prefix(PacketFilter.maximumBriefPorts))
   }
+
+  /// What is recorded of a connection with this port at our end.
+  package func mode(ofPort port: UInt16) -> Mode { briefPorts.contains(port) ? .lite : mode }
 
   /// The program to attach.
   ///
@@ -142,6 +151,15 @@ package struct PacketFilter: Hashable, Sendable {
       code.load(.byte, besideX: 13)
       code.jump(if: .anyBit, 0x07, to: ports.isEmpty ? accept : narrowed, otherwise: reject)
     } else {
+      if !briefPorts.isEmpty {
+        let wanted = ports.isEmpty ? accept : narrowed
+        code.load(.byte, besideX: 13)
+        code.jump(if: .anyBit, 0x07, to: wanted)
+        for end: UInt32 in [0, 2] {
+          code.load(.half, besideX: end)
+          for port in briefPorts { code.jump(if: .equal, UInt32(port), to: reject) }
+        }
+      }
       code.jump(if: .atLeast, 0, to: ports.isEmpty ? accept : narrowed)
     }
     code.place(reject)
@@ -181,11 +199,12 @@ package struct PacketFilter: Hashable, Sendable {
 extension PacketFilter: CustomStringConvertible {
   /// In the words of pcap-filter(7), for people who read a capture.
   package var description: String {
-    let what =
-      switch mode {
-      case .lite: "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0"
-      case .full: "tcp"
-      }
+    let brief = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0"
+    var what = mode == .lite ? brief : "tcp"
+    if !briefPorts.isEmpty {
+      let others = briefPorts.map { "port \($0)" }.joined(separator: " or ")
+      what = "(\(brief) or tcp and not (\(others)))"
+    }
     if ports.isEmpty { return "\(what) or icmp errors" }
     let ranges = ports.map {
       $0.count == 1 ? "port \($0.lowerBound)" : "portrange \($0.lowerBound)-\($0.upperBound)"

@@ -59,8 +59,12 @@ package final class PacketRecorder: Sendable {
   private struct Progress {
     var outcome: Result<Void, PacketSensorError>?
     var statistics = Statistics()
+    var losses = LossHistory()
     var names: [Int32: String] = [:]
     var end: End?
+    /// How often somebody asked that all be read, and how often it was.
+    var asked = 0
+    var answered = 0
   }
 
   /// Until so long after its passing a packet may not be in the index yet: the kernel's time for a block, and a step
@@ -118,8 +122,26 @@ package final class PacketRecorder: Sendable {
     thread?.join()
   }
 
+  /// Waits until all that was captured before is in the index.
+  package func settle() {
+    let mine = progress.withLock { progress in
+      progress.asked += 1
+      return progress.asked
+    }
+    wake.signal()
+    _ = progress.wait { progress in
+      progress.answered >= mine || progress.end != nil ? true : nil
+    }
+  }
+
   /// Up to date with the last block that was read.
   package var statistics: Statistics { progress.withLock { $0.statistics } }
+
+  /// How many packets found no room then; a tenth of a second more or less.
+  /// - Parameter times: nanoseconds since 1970.
+  package func lost(in times: ClosedRange<Int64>) -> UInt64 {
+    progress.withLock { $0.losses.lost(in: times) }
+  }
 
   /// Nil while it records.
   package var end: End? { progress.withLock { $0.end } }
@@ -184,12 +206,33 @@ package final class PacketRecorder: Sendable {
         return .failed(error)
       }
       if readBlocks(&ring) { failures = 0 }
+      answer(&ring)
     }
-    // What has been captured but not handed over yet: a block is, at the latest, after its time.
-    sleepThread(PacketRecorder.delay)
-    _ = readBlocks(&ring)
+    readAll(&ring)
     addLosses(ring)
     return .stopped
+  }
+
+  /// Reads also what has been captured and not handed over yet. A block is, at the latest, after its time; on a machine that
+  /// has much to do the kernel's timer may be late.
+  private func readAll(_ ring: inout PacketRing) {
+    sleepThread(PacketRecorder.delay)
+    _ = readBlocks(&ring)
+    let position = ring.position
+    for _ in 0..<100 where ring.isHeldBack && ring.position == position {
+      sleepThread(.milliseconds(5))
+      _ = readBlocks(&ring)
+    }
+  }
+
+  /// Lets those know who wait until all is read.
+  private func answer(_ ring: inout PacketRing) {
+    let asked = progress.withLock { $0.asked > $0.answered ? $0.asked : nil }
+    guard let asked else { return }
+    wake.clear()
+    readAll(&ring)
+    progress.withLock { $0.answered = asked }
+    progress.wakeAll()
   }
 
   /// Reads all blocks that are ours.
@@ -232,6 +275,9 @@ package final class PacketRecorder: Sendable {
     guard let losses = ring.takeStatistics() else { return }
     progress.withLock { progress in
       progress.statistics.dropped &+= UInt64(losses.drops)
+      let now = WallTime.now()
+      progress.losses.add(
+        UInt64(losses.drops), at: now.seconds &* 1_000_000_000 &+ Int64(now.nanoseconds))
       progress.statistics.freezes &+= UInt64(losses.freezes)
     }
   }

@@ -77,6 +77,12 @@ struct PacketRing: ~Copyable, @unchecked Sendable {
   /// Readable when a block is ours.
   var rawValue: Int32 { socket.rawValue }
 
+  /// The block that is read next has packets, and the kernel keeps it yet.
+  var isHeldBack: Bool { packet_block_is_filling(memory + next * PacketRing.blockSize) != 0 }
+
+  /// Which block that is.
+  var position: Int { next }
+
   /// Reads one block, if one is ours, and hands it back.
   /// - Returns: how many packets of it could not be reached; nil when no block was ours.
   mutating func readBlock(_ body: (RingPacket) -> Void) -> UInt32? {

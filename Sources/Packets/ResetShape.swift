@@ -94,7 +94,8 @@ package struct ResetFacts: Hashable, Sendable {
   package var afterTrigger: Int64?
   /// Nanoseconds in which the flow had been silent before the trigger. Nil in lite mode, or when nothing was seen before.
   package var silenceBeforeTrigger: Int64?
-  /// It came sooner after its trigger than half a round trip to the peer. Nil when that cannot be told.
+  /// It came sooner after its trigger than half a round trip to the peer. Nil when that cannot be told, as where a round
+  /// trip takes less than a millisecond.
   package var isTooSoon: Bool?
   /// Somebody nearer than the peer sent it: it came sooner than the peer could have answered, or has come a shorter
   /// way than the peer's packets. Nil when neither can be told; equal hop limits prove nothing.
@@ -119,7 +120,7 @@ extension ResetFacts {
     let receiver = reset.receiver
 
     trigger = ResetFacts.trigger(of: tcp, at: reset.packet.time, among: reset.candidates)
-    afterTrigger = trigger.map { reset.packet.time - $0.time }
+    afterTrigger = trigger.map { reset.packet.time &- $0.time }
     hopLimit = header.hopLimit
     hopLimitBaseline = sender.hopLimit ?? sender.handshakeHopLimit
     hasTimestamps = tcp.timestamps != nil
@@ -181,17 +182,22 @@ extension ResetFacts {
     oddities = odd
     shape = odd.isEmpty ? likely : .handMade
 
-    if let minimumRoundTrip, let afterTrigger { isTooSoon = afterTrigger < minimumRoundTrip / 2 }
+    if let minimumRoundTrip, minimumRoundTrip >= Self.tellingRoundTrip, let afterTrigger {
+      isTooSoon = afterTrigger < minimumRoundTrip / 2
+    }
     if mode == .full, let trigger {
       let before =
         reset.candidates.map(\.time).filter { $0 < trigger.time }
         + (sender.segments > 0 && sender.lastTime <= trigger.time ? [sender.lastTime] : [])
-      silenceBeforeTrigger = before.max().map { trigger.time - $0 }
+      silenceBeforeTrigger = before.max().map { trigger.time &- $0 }
     }
     let isShorterWay = hopLimitDifference.map { $0 > 0 } ?? false
     // A longer way, or the same, proves nothing; only time can say that it was not nearer.
     isNearer = isShorterWay || isTooSoon == true ? true : isTooSoon
   }
+
+  /// Between hosts side by side a few packets have a round trip that tells more of how busy they were than of the way.
+  private static let tellingRoundTrip: Int64 = 1_000_000
 
   /// The last packet the receiver had sent that explains the numbers of the reset.
   private static func trigger(

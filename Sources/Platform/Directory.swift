@@ -160,6 +160,12 @@ extension File {
     }
   }
 
+  /// Makes the directory that a file will be in, and those above it, as far as they are missing.
+  package static func makeDirectories(above file: String, mode: UInt32 = 0o700) throws(Errno) {
+    guard let slash = file.lastIndex(of: "/"), slash != file.startIndex else { return }
+    try makeDirectories(String(file[..<slash]), mode: mode)
+  }
+
   /// Removes an empty directory.
   public static func removeDirectory(_ path: String) throws(Errno) {
     try fault(.unlink, path: path)

@@ -27,6 +27,8 @@ public enum File {
     public static let append = Options(rawValue: O_APPEND)
     /// Fail with `ENOTDIR` when it is not a directory.
     public static let directory = Options(rawValue: O_DIRECTORY)
+    /// Opening a pipe or a device waits for nobody, and neither does reading from it.
+    public static let nonBlocking = Options(rawValue: O_NONBLOCK)
     /// Follow a symbolic link in the last component. Not a flag of the kernel: its absence is.
     public static let followLinks = Options(rawValue: 1 << 30)
   }
@@ -122,10 +124,41 @@ public enum File {
     }
   }
 
+  /// Reads at the descriptor's own position, at most as much as fits: for pipes and standard input.
+  /// - Returns: how many bytes; 0 at the end.
+  public static func read(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) throws(Errno)
+    -> Int
+  {
+    try fault(.read, fd)
+    return try check(linux_read(fd, buffer.baseAddress, buffer.count))
+  }
+
   /// Writes at the descriptor's own position: for logs, pipes and standard output.
   public static func write(_ fd: Int32, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
     try fault(.write, fd)
     return try check(linux_write(fd, bytes.baseAddress, bytes.count))
+  }
+
+  /// Writes everything at the descriptor's own position, as far as that goes.
+  /// - Parameter call: write(2).
+  /// - Returns: how many bytes were taken, and what kept the others out.
+  package static func writeAll(
+    _ fd: Int32, _ bytes: [UInt8],
+    with call: (Int32, UnsafeRawBufferPointer) throws(Errno) -> Int = File.write
+  ) -> (count: Int, error: Errno?) {
+    bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count {
+        do throws(Errno) {
+          let count = try call(fd, UnsafeRawBufferPointer(rebasing: bytes[done...]))
+          guard count > 0 else { return (done, .inputOutput) }
+          done += count
+        } catch {
+          return (done, error)
+        }
+      }
+      return (done, nil)
+    }
   }
 
   /// Waits until the bytes, and what is needed to read them again, are on the disk.

@@ -144,9 +144,21 @@ public enum Socket {
     return socket
   }
 
+  /// Lets further sockets, bound with `reusePort`, listen on the address of one that listens there alone until now.
+  ///
+  /// The first socket of an address is bound and listens without that, and gets it afterwards: so it fails where
+  /// another process listens already, which would share its connections with us without a word.
+  public static func sharePort(_ listener: Int32) throws(Errno) {
+    try setOption(listener, SOL_SOCKET, LINUX_SO_REUSEPORT, 1)
+  }
+
   /// Begins a connection; its end is told by writability and `pendingError`.
-  public static func connect(to address: SocketAddress) throws(Errno) -> FileDescriptor {
+  /// - Parameter prepare: sets what has to be set before that.
+  public static func connect(
+    to address: SocketAddress, prepare: ((Int32) throws(Errno) -> Void)? = nil
+  ) throws(Errno) -> FileDescriptor {
     let socket = try stream(address.ip.family)
+    if let prepare { try prepare(socket.rawValue) }
     #if DEBUG
       if let errno = FaultPlan.failure(connecting: socket.rawValue, to: address) { throw errno }
     #endif
@@ -252,6 +264,10 @@ public enum Socket {
     try setOption(fd, Int32(IPPROTO_TCP), TCP_KEEPIDLE, idle)
     try setOption(fd, Int32(IPPROTO_TCP), TCP_KEEPINTVL, interval)
     try setOption(fd, Int32(IPPROTO_TCP), TCP_KEEPCNT, probes)
+  }
+
+  public static func endKeepAlive(_ fd: Int32) throws(Errno) {
+    try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 0)
   }
 
   /// How long sent bytes may stay unacknowledged before the connection counts as lost (`TCP_USER_TIMEOUT`).

@@ -1,6 +1,5 @@
 // One line per request, in words for people or in JSON for machines. Lines are put together in a buffer of
-// the worker and handed to a writer thread when it is full or a second old: a slow terminal or disk costs
-// lines, which are counted, and never a client's time.
+// the worker and handed to a writer thread (AccessLogWriter) when it is full or a second old.
 
 import Configuration
 import Forensics
@@ -176,104 +175,5 @@ struct AccessLogFormatter {
       }
     }
     line.append(0x22)
-  }
-}
-
-/// The thread that writes the lines of all workers.
-final class AccessLogWriter: Sendable {
-  /// Lines waiting to be written, above which new ones are dropped.
-  private static let limit = 8 << 20
-
-  private struct State {
-    var waiting: [[UInt8]] = []
-    var bytes = 0
-    var dropped: UInt64 = 0
-    var isClosing = false
-    var reopens = false
-
-    mutating func takeReopening() -> Bool {
-      defer { reopens = false }
-      return reopens
-    }
-  }
-
-  private let state = Monitor(State())
-  private let path: String?
-  private let thread: WorkerThread
-
-  /// Writes to a descriptor that stays open as long as the process: standard output or error.
-  convenience init(descriptor: Int32) throws(Errno) {
-    try self.init(descriptor: descriptor, path: nil)
-  }
-
-  /// Appends to a file.
-  convenience init(path: String) throws(Errno) {
-    try self.init(descriptor: Self.open(path), path: path)
-  }
-
-  private static func open(_ path: String) throws(Errno) -> Int32 {
-    try File.open(path, [.write, .append, .create, .followLinks], mode: 0o640).release()
-  }
-
-  private init(descriptor: Int32, path: String?) throws(Errno) {
-    self.path = path
-    let state = self.state
-    thread = try WorkerThread.start(name: "access-log") {
-      var descriptor = descriptor
-      while true {
-        let batch = state.wait { state -> [[UInt8]]? in
-          if state.waiting.isEmpty { return state.isClosing ? [] : nil }
-          let batch = state.waiting
-          state.waiting = []
-          state.bytes = 0
-          return batch
-        }
-        if let path, state.withLock({ $0.takeReopening() }), let new = try? Self.open(path) {
-          FileDescriptor.close(raw: descriptor)
-          descriptor = new
-        }
-        if batch.isEmpty {
-          if path != nil { FileDescriptor.close(raw: descriptor) }
-          return
-        }
-        for lines in batch { Self.write(lines, to: descriptor) }
-      }
-    }
-  }
-
-  private static func write(_ lines: [UInt8], to descriptor: Int32) {
-    lines.withUnsafeBytes { bytes in
-      var rest = bytes
-      while !rest.isEmpty {
-        // A reader that went away takes its lines with it; the proxy goes on.
-        guard let count = try? File.write(descriptor, rest), count > 0 else { return }
-        rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-      }
-    }
-  }
-
-  func submit(_ lines: [UInt8]) {
-    state.withLock { state in
-      guard state.bytes + lines.count <= Self.limit else {
-        state.dropped += 1
-        return
-      }
-      state.waiting.append(lines)
-      state.bytes += lines.count
-    }
-    state.wakeAll()
-  }
-
-  /// Before the next line is written the file is opened anew: whoever rotates logs has moved the old one.
-  func reopen() { state.withLock { $0.reopens = true } }
-
-  /// Batches of lines that were dropped because the reader is too slow.
-  var dropped: UInt64 { state.withLock { $0.dropped } }
-
-  /// Writes what waits, and ends.
-  func close() {
-    state.withLock { $0.isClosing = true }
-    state.wakeAll()
-    thread.join()
   }
 }

@@ -84,7 +84,9 @@ package final class AdminListener: Listener {
     case ("GET", "/api/status"):
       connection.send(AdminAnswer(content: server.statusJSON(isDraining: isDraining)))
     default:
-      if let answer = EndingAPI.answer(request, server.endings) {
+      if let answer = EndingAPI.answer(request, server.endings)
+        ?? IncidentAPI.answer(request, server.endings)
+      {
         connection.send(answer)
         return
       }

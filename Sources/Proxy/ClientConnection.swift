@@ -59,6 +59,8 @@ final class ClientConnection: LoopObject, Throttled {
   var output = ByteQueue()
   /// What a call said when the client was found gone.
   var lostBy: Errno?
+  /// Who ends it while nothing is asked.
+  var idleEnding = HealthyEnding.idleClose
   var cursor = HeadCursor()
   /// Bytes thrown away while lingering.
   var discarded = 0

@@ -55,6 +55,10 @@ extension ClientConnection {
     let wasAnswering = phase == .answering
     let recordID = wasAnswering ? report(ending) : nil
     let wasSecuring = phase == .securing
+    if ending == .finished || ending == .shutdown && phase == .waiting, !wasSecuring {
+      worker.metrics.add(
+        .healthyEndings, .downstream, phase == .waiting ? idleEnding : .answered)
+    }
     phase = .closed
     unregister()
     throttle?.end()
@@ -95,10 +99,11 @@ extension ClientConnection {
     }
   }
 
-  /// Records how it ended, where that was the client's doing and something was under way. A cut of ours has a record
-  /// already: that of what went wrong at the origin.
+  /// Records how it ended, where something was under way and it was the client's doing, or we do not wait any longer. A
+  /// cut of ours has a record already: that of what went wrong at the origin.
   private func report(_ ending: ClientEnding) -> RecordID? {
-    guard let record = driver?.record ?? record, ending == .clientLeft || ending == .clientStalled
+    guard let record = driver?.record ?? record,
+      ending == .clientLeft || ending == .clientStalled || ending == .shutdown
     else { return nil }
     var socket = SocketEvidence()
     // Before the error is taken, which clears some of it.
@@ -108,18 +113,37 @@ extension ClientConnection {
     socket.local = try? Socket.localAddress(descriptor)
     socket.peer = peer
     let errno = lostBy ?? Socket.pendingError(descriptor)
-    // EPIPE is what the kernel says where RST followed FIN.
-    let hasFinished = errno == nil || errno == .brokenPipe
+    // EPIPE is what the kernel says where RST followed FIN. A sendfile(2) that has sent something keeps the error to itself;
+    // then the state tells: behind a FIN alone it is CLOSE_WAIT.
+    let hasFinished =
+      errno == .brokenPipe || errno == nil && socket.info?.state != .closed
     if hasFinished { socket.errorBehindEnd = errno } else { socket.errno = errno }
     let means: Means =
-      ending == .clientStalled ? .timeout : hasFinished ? .finish : errno.map(Means.init) ?? .reset
+      switch ending {
+      case .clientStalled: .timeout
+      case .shutdown: .abort
+      case .clientLeft, .cut, .finished: hasFinished ? .finish : errno.map(Means.init) ?? .reset
+      }
     var evidence = Evidence(
       Ending(.downstream, driver?.wantsContent == true ? .request : .content, means))
-    evidence.own = ending == .clientStalled ? .deadline : nil
+    evidence.own =
+      switch ending {
+      case .clientStalled: .deadline
+      case .shutdown: .shutdown
+      case .clientLeft, .cut, .finished: nil
+      }
     evidence.socket = socket
     evidence.connection.age = loop.now - record.startedAt
     evidence.connection.requests = 1
-    evidence.content.delivered = Int64(clamping: sentBytes)
+    let delivered = Int64(clamping: sentBytes)
+    evidence.content.delivered = delivered
+    // What TLS makes of it has another length.
+    if stream.tls == nil, let unconfirmed = socket.unconfirmed {
+      evidence.content.confirmed = max(0, delivered &- Int64(unconfirmed))
+    }
+    evidence.content.expected = content.remaining.map {
+      delivered &+ Int64(clamping: output.count) &+ $0
+    }
     return worker.report(evidence, EndingRecord.Transaction(record))
   }
 

@@ -110,6 +110,12 @@ struct ContentSource {
     return source
   }
 
+  /// Bytes that have not been given to the connection; nil where that is not known, or not known here.
+  var remaining: Int64? {
+    guard isActive, parts == nil, !isChunked, end != .max else { return nil }
+    return max(0, end &- offset)
+  }
+
   /// There is content that this connection fetches by itself.
   var isActive: Bool { kind != .none && kind != .relay }
 
@@ -213,9 +219,8 @@ extension ClientConnection {
     switch reader.next(at: content.offset, into: window)
     {
     case .copied(let count):
-      if content.isChunked { writeChunkHeader(count) }
-      write(UnsafeRawBufferPointer(rebasing: window[0..<count]), more: content.isChunked)
-      if content.isChunked { writeChunkEnd() }
+      let bytes = UnsafeRawBufferPointer(rebasing: window[0..<count])
+      if content.isChunked { writeChunk(bytes) } else { write(bytes) }
       content.offset += Int64(count)
       return phase == .answering
     case .file(let blob, let available):

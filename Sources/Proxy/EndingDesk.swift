@@ -37,8 +37,13 @@ final class EndingDesk: Sendable {
   private let state = Mutex(State())
   /// Nil when no file is wanted.
   let log: EndingLog?
+  /// Nil when nothing is looked at but sockets.
+  let sensors: Sensors?
 
-  init(log: EndingLog?) { self.log = log }
+  init(log: EndingLog?, sensors: Sensors? = nil) {
+    self.log = log
+    self.sensors = sensors
+  }
 
   /// Takes an ending in.
   /// - Returns: its name, for the client and the access log.
@@ -49,6 +54,8 @@ final class EndingDesk: Sendable {
     let now = Self.microseconds
     let id = RecordID(
       milliseconds: now / 1000, random: (Randomness.word(), Randomness.word()))
+    // Before anybody can know of the record, so that whoever waits for it waits for the kernel too.
+    sensors?.kernel?.look(at: evidence, of: id)
     var evidence = evidence
     let record = state.withLock { state in
       if evidence.ending.side == .upstream {
@@ -56,7 +63,6 @@ final class EndingDesk: Sendable {
       }
       var record = EndingRecord(id: id, time: now, evidence: evidence, transaction: transaction)
       record.incident = state.incidents.add(record)
-      state.counts[EndingCount(record), default: 0] &+= 1
       state.keep(record, limit: Self.kept)
       if isHealing { state.healing.insert(id) }
       state.waiting.append(id)
@@ -66,16 +72,27 @@ final class EndingDesk: Sendable {
     return id
   }
 
-  /// Makes those final whose time is up. Called about once a second.
+  /// Makes those final whose time is up, on the sensors' thread if there is one. Called about once a second.
+  func finishDue() {
+    guard let sensors, sensors.submit({ self.finish() }) else { return finish() }
+  }
+
+  /// Makes those final whose time is up.
   func finish(now: Int64 = EndingDesk.microseconds, all: Bool = false) {
-    let records = state.withLock {
-      $0.takeFinal(now: now, all: all, Self.window, Self.longestWait, Self.mostWaiting)
+    let due = state.withLock {
+      $0.takeDue(now: now, all: all, Self.window, Self.longestWait, Self.mostWaiting)
     }
-    for record in records { write(record) }
+    for var record in due {
+      record.verdict = Judge.judge(record.evidence)
+      sensors?.complete(&record)
+      let final = state.withLock { $0.finish(record) }
+      write(final)
+    }
   }
 
   /// Judges what waits for good, and writes it.
   func close() {
+    sensors?.stop()
     finish(all: true)
     log?.close()
   }
@@ -144,7 +161,10 @@ extension EndingRecord.Transaction {
 
 extension EndingRecord {
   /// As it is written down and shown.
-  var line: [UInt8] {
+  var line: [UInt8] { line(timestamp: Self.timestamp(time)) }
+
+  /// Microseconds since 1970 as RFC 3339 has them.
+  static func timestamp(_ time: Int64) -> String {
     let (seconds, rest) = time.quotientAndRemainder(dividingBy: 1_000_000)
     let text = [UInt8](unsafeUninitializedCapacity: 20) { buffer, count in
       InternetTime.write(seconds, into: UnsafeMutableRawBufferPointer(buffer))
@@ -152,30 +172,38 @@ extension EndingRecord {
     }
     let micros = String(max(0, rest))
     let fraction = String(repeating: "0", count: max(0, 6 - micros.utf8.count)) + micros
-    return line(timestamp: String(decoding: text.dropLast(), as: UTF8.self) + "." + fraction + "Z")
+    return String(decoding: text.dropLast(), as: UTF8.self) + "." + fraction + "Z"
   }
 }
 
 extension EndingDesk.State {
-  fileprivate mutating func takeFinal(
+  fileprivate mutating func takeDue(
     now: Int64, all: Bool, _ window: Int64, _ longestWait: Int64, _ mostWaiting: Int
   ) -> [EndingRecord] {
-    var final: [EndingRecord] = []
+    var due: [EndingRecord] = []
     var surplus = waiting.count - mostWaiting
     waiting.removeAll { id in
-      guard var record = records[id] else { return true }
+      guard let record = records[id] else { return true }
       let age = now - record.time
       let isDue = age >= window && !healing.contains(id) || age >= longestWait || age < 0
       guard isDue || all || surplus > 0 else { return false }
       surplus -= 1
       healing.remove(id)
-      record.stage = .final
-      record.verdict = Judge.judge(record.evidence)
-      records[id] = record
-      final.append(record)
+      due.append(record)
       return true
     }
-    return final
+    return due
+  }
+
+  /// Takes back a record that has been judged for good.
+  fileprivate mutating func finish(_ judged: EndingRecord) -> EndingRecord {
+    var record = judged
+    record.stage = .final
+    // It may have been told meanwhile.
+    record.resumption = records[record.id]?.resumption ?? record.resumption
+    counts[EndingCount(record), default: 0] &+= 1
+    if records[record.id] != nil { records[record.id] = record }
+    return record
   }
 
   fileprivate mutating func keep(_ record: EndingRecord, limit: Int) {

@@ -3,12 +3,11 @@
 //
 // Lines are given to the kernel at once. fdatasync(2) follows each batch that has final lines in it: what was judged
 // outlives a machine that stops, at the price of one flush of the disk a second at most.
-//
-//   resets.jsonl ─▶ resets.jsonl.1 ─▶ … ─▶ resets.jsonl.N ─▶ gone     (when it is too large, or too old)
 
 import Configuration
 import Logging
 import Platform
+import Storage
 import Synchronization
 import Telemetry
 
@@ -19,7 +18,7 @@ final class EndingLog: Sendable {
   private static let pause: Duration = .seconds(10)
 
   fileprivate struct State {
-    var lines: [(bytes: [UInt8], isFinal: Bool)] = []
+    var lines: [EndingLine] = []
     var size = 0
     var dropped: UInt64 = 0
     var isClosing = false
@@ -39,14 +38,19 @@ final class EndingLog: Sendable {
       case .stdout: return try EndingLog(RotatingFile(descriptor: 1), "stdout", logger)
       case .stderr: return try EndingLog(RotatingFile(descriptor: 2), "stderr", logger)
       case .file(let path):
-        if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
-          try File.makeDirectories(String(path[..<slash]), mode: 0o750)
-        }
+        try File.makeDirectories(above: path, mode: 0o750)
         return try EndingLog(RotatingFile(path: path, settings), path, logger)
       }
     } catch {
       guard case .file(let path) = settings.path else { return nil }
       // No reason not to serve.
+      if error == .wouldBlock {
+        let writer = LockHolder.process(of: path).map { ", process \($0)," } ?? ""
+        logger.warning(
+          "another instance\(writer) writes records of resets to \(path), so this one keeps its own in memory only: give each a `resets.path`"
+        )
+        return nil
+      }
       logger.warning(
         "records of resets cannot be written to \(path) (\(error)) and are kept in memory only: set `resets.path`, or `none`"
       )
@@ -69,18 +73,18 @@ final class EndingLog: Sendable {
         if let since = trouble?.since, Instant.now() - since < Self.pause, !isClosing {
           state.withLock { $0.dropped &+= UInt64(batch.count) }
         } else if !batch.isEmpty {
-          do throws(Errno) {
-            try box.file.write(batch)
-            if trouble != nil { logger.notice("\(name) can be written again") }
-            trouble = nil
-          } catch {
+          let outcome = box.file.write(batch)
+          if let error = outcome.error {
             if trouble == nil {
               logger.error(
                 "\(name) cannot be written (\(error)): records of resets are lost until it can; holdfast_endings_lost_total counts them"
               )
             }
             trouble = (Instant.now(), error)
-            state.withLock { $0.dropped &+= UInt64(batch.count) }
+            state.withLock { $0.dropped &+= UInt64(batch.count - outcome.written) }
+          } else {
+            if trouble != nil { logger.notice("\(name) can be written again") }
+            trouble = nil
           }
         }
         if isClosing { return }
@@ -94,7 +98,7 @@ final class EndingLog: Sendable {
         state.dropped &+= 1
         return
       }
-      state.lines.append((line, isFinal))
+      state.lines.append(EndingLine(bytes: line, isFinal: isFinal))
       state.size += line.count
     }
     state.wakeAll()
@@ -115,9 +119,7 @@ final class EndingLog: Sendable {
 }
 
 extension EndingLog.State {
-  fileprivate mutating func take() -> (
-    lines: [(bytes: [UInt8], isFinal: Bool)], isClosing: Bool, reopens: Bool
-  )? {
+  fileprivate mutating func take() -> (lines: [EndingLine], isClosing: Bool, reopens: Bool)? {
     guard !lines.isEmpty || isClosing else { return nil }
     defer {
       lines = []
@@ -132,94 +134,4 @@ extension EndingLog.State {
 private final class FileBox: @unchecked Sendable {
   var file: RotatingFile
   init(_ file: consuming RotatingFile) { self.file = file }
-}
-
-/// A file that is moved aside when it has grown too large or too old.
-private struct RotatingFile: ~Copyable {
-  /// Nil for a descriptor that is somebody else's.
-  private let path: String?
-  private let settings: ResetSettings
-  private var file: FileDescriptor
-  private var size: Int64
-  /// Seconds since 1970.
-  private var bornAt: Int64
-  private var isStale = false
-
-  init(descriptor: Int32) throws(Errno) {
-    path = nil
-    settings = ResetSettings()
-    size = 0
-    bornAt = .max
-    file = try FileDescriptor.duplicate(descriptor)
-  }
-
-  init(path: String, _ settings: ResetSettings) throws(Errno) {
-    self.path = path
-    self.settings = settings
-    let opened = try Self.open(path)
-    (size, bornAt) = (opened.size, opened.bornAt)
-    file = opened.file
-  }
-
-  private struct Opened: ~Copyable {
-    let file: FileDescriptor
-    let size: Int64
-    let bornAt: Int64
-  }
-
-  private static func open(_ path: String) throws(Errno) -> Opened {
-    // Addresses of clients and targets of requests are nobody else's business.
-    let file = try File.open(path, [.write, .append, .create, .followLinks], mode: 0o640)
-    let status = try File.status(file.rawValue)
-    let now = WallTime.now().seconds
-    return Opened(
-      file: file, size: status.size,
-      bornAt: status.size == 0 ? now : min(now, status.modified.seconds))
-  }
-
-  mutating func reopens() { isStale = true }
-
-  mutating func write(_ lines: [(bytes: [UInt8], isFinal: Bool)]) throws(Errno) {
-    let now = WallTime.now().seconds
-    if isStale {
-      try reopen()
-    } else if path != nil,
-      size >= settings.fileSize.bytes
-        || size > 0 && now - bornAt >= settings.fileAge.components.seconds
-    {
-      rotate()
-      try reopen()
-    }
-    let bytes = lines.flatMap(\.bytes)
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let count = try rest.withUnsafeBytes { bytes in
-        Result { () throws(Errno) in try File.write(file.rawValue, bytes) }
-      }.get()
-      guard count > 0 else { throw .inputOutput }
-      rest = rest.dropFirst(count)
-    }
-    size += Int64(bytes.count)
-    if path != nil, lines.contains(where: \.isFinal) { try File.fdatasync(file.rawValue) }
-  }
-
-  private mutating func reopen() throws(Errno) {
-    guard let path else { return }
-    let opened = try Self.open(path)
-    (size, bornAt) = (opened.size, opened.bornAt)
-    file = opened.file
-    isStale = false
-  }
-
-  /// Every file's number becomes one more; the last one goes.
-  private func rotate() {
-    guard let path else { return }
-    for number in (1..<max(2, settings.files)).reversed() {
-      let older = "\(path).\(number)"
-      let newer = number == 1 ? path : "\(path).\(number - 1)"
-      // One that is missing is no trouble, and trouble with a disk shows in the next write.
-      try? File.rename(newer, to: older)
-    }
-    if settings.files <= 1 { try? File.unlink(path) }
-  }
 }

@@ -39,6 +39,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   var framing = MessageFraming.none
   /// Bytes of content still to come, where the length is known.
   var remaining: UInt64 = 0
+  /// The same of a part whose framing does not tell: its Content-Range does.
+  var partRemaining: UInt64?
   var chunks = ChunkedDecoder(.response)
   var cursor = HeadCursor()
   var responseAllowsReuse = false
@@ -63,6 +65,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   var receiving = ProgressMeter()
   /// Of an event stream nothing is demanded.
   var isMeasured = true
+  /// The deadline that is set is that for looking after a silent origin (PathProbing.swift).
+  var awaitsProbing = false
   var isOnKeptConnection = false
   /// The request was sent once more, and nothing of its answer has come yet.
   var repeated: Repetition?
@@ -246,6 +250,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   // MARK: Ending
 
   func ended(_ errno: Errno?) {
+    let errno = errno ?? connection?.sendFailure
     switch state {
     case .awaitingHead:
       if isOnKeptConnection, !gotBytes, request.mayRepeat {
@@ -264,7 +269,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
       }
       fail(.endedBeforeHead(request.origin.authority, errno, connection?.tlsFailure))
     case .content:
-      if framing == .untilClose, errno == nil {
+      if framing == .untilClose, errno == nil, partRemaining ?? 0 == 0 {
         finish(trailers: nil)
       } else {
         fail(.endedInContent(request.origin.authority, errno, connection?.tlsFailure))
@@ -274,7 +279,16 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
     }
   }
 
+  /// Our own kernel has reset what is behind the connection. Its socket will not say so for long, or never.
+  func connectionDoomed() {
+    // What had come before lies there yet, and may be all that was wanted.
+    connectionReady(.read)
+    guard state == .awaitingHead || state == .content else { return }
+    fail(.strayReset(request.origin.authority, isInContent: state == .content))
+  }
+
   override func timerFired() {
+    if state == .awaitingHead || state == .content, beginProbing() { return }
     let silence: ProxyError.Silence
     switch state {
     case .awaitingHead where gotBytes && !input.isEmpty: silence = .inHead
@@ -299,8 +313,10 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
   }
 
   func finish(trailers: FieldSection?) {
+    if !requestSent || !output.isEmpty || connection?.sendFailure != nil { recordRefusedContent() }
     state = .done
     releaseConnection(
+      .answered,
       reusable: responseAllowsReuse && requestSent && output.isEmpty && !request.endsConnection)
     let consumer = self.consumer
     retire()
@@ -309,16 +325,15 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
 
   func fail(_ error: ProxyError) {
     guard state != .done else { return }
-    if let repeated {
-      self.repeated = nil
-      repeated.end(.failed, at: loop.now, worker.shared.endings)
-    }
     let error = record(error, in: state)
     state = .done
     releaseConnection(reusable: false)
     let consumer = self.consumer
     retire()
     consumer?.exchangeFailed(self, error)
+    // Unless the consumer goes on, and knows better.
+    repeated?.end(.failed, at: loop.now, worker.shared.endings)
+    repeated = nil
   }
 
   /// Nobody wants the answer any more.
@@ -349,7 +364,8 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
     unregister()
   }
 
-  private func releaseConnection(reusable: Bool) {
+  /// - Parameter how: it ends, if that is in order.
+  private func releaseConnection(_ how: HealthyEnding? = nil, reusable: Bool) {
     guard let connection else { return }
     self.connection = nil
     connection.exchange = nil
@@ -357,7 +373,7 @@ final class Exchange: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentT
     if reusable, connection.isWatched {
       worker.pool.put(connection)
     } else {
-      connection.close()
+      connection.close(how)
     }
   }
 }

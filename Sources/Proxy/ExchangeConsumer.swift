@@ -20,6 +20,13 @@ struct ResponseHead {
   }
 }
 
+/// For whom an answer is fetched, as far as that is known.
+struct Beneficiary {
+  var client: SocketAddress
+  /// Bytes that were sent to it of the answer; nil where others get it too.
+  var delivered: UInt64?
+}
+
 /// Who gets the response of an exchange. A base class rather than a protocol: calls cost a table look-up.
 class ExchangeConsumer: LoopObject {
   func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection) {}
@@ -34,6 +41,8 @@ class ExchangeConsumer: LoopObject {
   func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) {}
   func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {}
   func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {}
+  /// For the record of an ending.
+  var beneficiary: Beneficiary? { nil }
   /// Request content may be sent again after `sendContent` asked to wait.
   func exchangeWantsContent(_ exchange: Exchange) {}
 }

@@ -14,14 +14,25 @@ extension Exchange {
   ///   - isHealing: the request goes on, and `healed` says how.
   func record(_ error: ProxyError, in state: State, isHealing: Bool = false) -> ProxyError {
     guard let fault = error.fault else { return error }
-    let id = worker.report(evidence(fault, in: state), transaction, isHealing: isHealing)
+    let id = worker.report(
+      evidence(fault, in: state), transaction(for: consumer?.beneficiary), isHealing: isHealing)
     var recorded = error.recorded(as: id)
     recorded.peer = peer
     return recorded
   }
 
-  private var transaction: EndingRecord.Transaction {
+  /// Records how a connection ended whose answer was whole before all of the request was sent: if the origin has broken
+  /// it off behind the answer, it did not want the rest. The client has the answer.
+  func recordRefusedContent() {
+    guard let connection,
+      let errno = connection.sendFailure ?? Socket.pendingError(connection.descriptor)
+    else { return }
+    _ = worker.report(evidence(Fault(errno), in: .content), transaction(for: consumer?.beneficiary))
+  }
+
+  private func transaction(for beneficiary: Beneficiary?) -> EndingRecord.Transaction {
     var transaction = EndingRecord.Transaction()
+    transaction.client = beneficiary?.client
     transaction.method = "\(request.method.spelling)"
     transaction.url = String(decoding: request.asked, as: UTF8.self)
     transaction.server = request.origin.authority
@@ -41,14 +52,17 @@ extension Exchange {
     } else {
       evidence.connection.age = loop.now - startedAt
       evidence.connection.requests = 1
+      fault.attempt?.describe(to: &evidence.socket)
     }
     evidence.content.hasHead = state == .content
     if case .length(let length) = framing, state == .content {
       evidence.content.expected = Int64(clamping: length)
     }
     evidence.content.received = Int64(clamping: receivedBytes)
+    evidence.content.delivered = consumer?.beneficiary?.delivered.map { Int64(clamping: $0) }
     evidence.content.answerBytes = gotBytes ? max(1, Int64(clamping: receivedBytes)) : 0
-    evidence.content.hasUnsentRequest = !requestSent || !output.isEmpty
+    evidence.content.hasUnsentRequest =
+      !requestSent || !output.isEmpty || connection?.sendFailure != nil
     return evidence
   }
 
@@ -63,6 +77,15 @@ extension Exchange {
   }
 }
 
+extension ConnectionRace.Attempt {
+  /// What it has left behind.
+  func describe(to socket: inout SocketEvidence) {
+    socket.peer = address
+    socket.local = local
+    socket.info = information.flatMap(TCPInfo.init)?.ofAttempt
+  }
+}
+
 extension OriginConnection {
   /// What its socket and its life so far tell.
   fileprivate func describe(to evidence: inout Evidence, now: Instant, isTimeout: Bool) {
@@ -70,6 +93,12 @@ extension OriginConnection {
     evidence.connection.requests = requests
     evidence.connection.idle = idleBefore
     let fd = descriptor
+    if let stray {
+      var packets = PacketEvidence()
+      packets.stray = stray.origin
+      packets.isStrayExact = stray.isExact
+      evidence.packets = packets
+    }
     evidence.socket.info = lastInformation ?? Socket.information(fd).flatMap(TCPInfo.init)
     evidence.socket.local = try? Socket.localAddress(fd)
     evidence.socket.unconfirmed = Socket.unconfirmed(fd)

@@ -95,7 +95,7 @@ extension Exchange {
         }
       }
     case .content:
-      loop.arm(self, after: worker.settings.readTimeout)
+      awaitProgress()
       receivedContent(bytes)
       guard state == .content else { return }
       let rule = worker.settings.originProgress
@@ -127,13 +127,13 @@ extension Exchange {
   func headsRead(_ wasBegun: Bool, _ heads: Int) {
     switch state {
     case .content:
-      if !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
+      if !isPaused { awaitProgress() }
     case .awaitingHead where input.isEmpty:
       // Interim answers and nothing else: what is waited for is what was waited for before.
       awaitOrigin()
     case .awaitingHead:
       // The time for a complete head runs from its first byte.
-      if !wasBegun || heads != informationals { loop.arm(self, after: worker.settings.readTimeout) }
+      if !wasBegun || heads != informationals { awaitProgress() }
     case .idle, .queued, .resolving, .connecting, .securing, .done:
       break
     }
@@ -228,10 +228,11 @@ extension Exchange {
     worker.metrics.observe(
       .upstreamFirstByte, nanoseconds: UInt64(clamping: (loop.now - startedAt).wholeNanoseconds))
     framing = head.framing
+    partRemaining = nil
     status = head.status
     responseAllowsReuse = persists && framing != .untilClose
     state = .content
-    if case .length(let length) = framing { remaining = length }
+    if case .length(let length) = framing { remaining = length } else { measurePart(head) }
     // Events come when there are any; a client waits for each of them.
     isMeasured = !head.isEventStream
     if isMeasured { receiving.begin(loop.now) }
@@ -253,6 +254,16 @@ extension Exchange {
     }
     guard state == .content else { return }
     if framing == .none || framing == .length(0) { finish(trailers: nil) }
+  }
+
+  /// A part that is framed by chunks or by the end of the connection would be taken for whole wherever that comes: what
+  /// is joined with it, or trusts its head, wants all that Content-Range says (RFC 9110 §14.4).
+  private func measurePart(_ head: ResponseHead) {
+    guard head.status == .partialContent, head.framing != .none,
+      let value = head.fields.only(.contentRange).map({ Array($0) }),
+      let range = ContentRange(value.span)?.range
+    else { return }
+    partRemaining = UInt64(clamping: range.upperBound &- range.lowerBound)
   }
 
   // MARK: Content
@@ -288,6 +299,8 @@ extension Exchange {
       case .finished:
         if position < bytes.count {
           failWithSurplus()
+        } else if let partRemaining, partRemaining > 0 {
+          fail(.unasked(request.origin.authority, "sent less than its Content-Range says"))
         } else {
           finish(trailers: chunks.trailers)
         }
@@ -301,7 +314,11 @@ extension Exchange {
 
   func deliver(_ bytes: UnsafeRawBufferPointer) {
     guard !bytes.isEmpty else { return }
-    receivedBytes += UInt64(bytes.count)
+    if let partRemaining {
+      guard UInt64(bytes.count) <= partRemaining else { return failWithSurplus() }
+      self.partRemaining = partRemaining - UInt64(bytes.count)
+    }
+    receivedBytes &+= UInt64(bytes.count)
     consumer?.exchangeGotContent(self, bytes)
   }
 
@@ -328,7 +345,7 @@ extension Exchange {
       awaitOrigin()
     } else {
       if isMeasured, state == .content { receiving.begin(loop.now) }
-      loop.arm(self, after: worker.settings.readTimeout)
+      awaitProgress()
     }
     connection?.watchAgain()
     if connection?.isWatched == false {

@@ -64,7 +64,7 @@ extension Exchange {
   func awaitOrigin() {
     guard connection != nil, state == .awaitingHead else { return }
     if !output.isEmpty || requestSent && !isThrottled {
-      loop.arm(self, after: worker.settings.readTimeout)
+      awaitProgress()
     } else {
       loop.disarm(self)
     }
@@ -85,7 +85,7 @@ extension Exchange {
           return
         }
         // An origin that is still taking the request is not silent, however slow it is.
-        if !output.isEmpty, !isPaused { loop.arm(self, after: worker.settings.readTimeout) }
+        if !output.isEmpty, !isPaused { awaitProgress() }
       case .wouldBlock:
         sending.begin(loop.now)
         updateInterest()

@@ -11,13 +11,21 @@ struct Fault: Sendable {
   /// Why we ended it, if it was we.
   var own: OwnReason?
   var errno: Errno?
-  var syscall = Syscall.recv
+  var syscall: Syscall? = .recv
   /// Of TLS, by name.
   var alert: String?
+  /// Of an attempt to connect, which has left nothing else behind.
+  var attempt: ConnectionRace.Attempt?
 
   init(_ means: Means, own: OwnReason? = nil) {
     self.means = means
     self.own = own
+  }
+
+  /// No call has said anything.
+  init(_ means: Means, inSilence: Bool) {
+    self.means = means
+    syscall = nil
   }
 
   /// What a call on the socket said; nil for the end of the stream.
@@ -45,10 +53,14 @@ struct Fault: Sendable {
     let last = outcomes.reversed().lazy.compactMap { outcome -> Errno? in
       if case .failed(let errno) = outcome { errno } else { nil }
     }.first
+    let telling =
+      attempts.last { if case .failed = $0.outcome { true } else { false } }
+      ?? attempts.last { $0.local != nil }
     guard last != nil || outcomes.contains(where: { $0 == .underWay || $0 == .abandoned }) else {
       return nil
     }
     self.init(last ?? .timedOut, in: .connect)
+    attempt = telling
   }
 }
 

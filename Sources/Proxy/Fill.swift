@@ -112,11 +112,14 @@ final class Fill: Sendable {
     deserted?.tell(.deserted)
   }
 
+  /// One wants the answer, and no other.
+  var isOneClients: Bool { state.withLock { $0.interested == 1 } }
+
   /// Nobody wants the answer, at this moment.
   var isDeserted: Bool { state.withLock { $0.interested == 0 } }
 
-  /// Whom to tell when the last one who wanted the answer has left.
-  func attach(_ driver: Follower) { state.withLock { $0.driver = driver } }
+  /// Whom to tell when the last one who wanted the answer has left; nil when nothing of it goes on that could be given up.
+  func attach(_ driver: Follower?) { state.withLock { $0.driver = driver } }
 
   /// What there is now; while that is nothing, `follower` gets a letter when it changes.
   func follow(_ follower: Follower) -> Phase {

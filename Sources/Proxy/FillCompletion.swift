@@ -57,7 +57,7 @@ extension FillDriver {
   ) -> Rest {
     switch head.status.rawValue {
     case 206:
-      let announced: UInt64? = if case .length(let length) = head.framing { length } else { nil }
+      let announced = head.framing.announcedLength
       let outcome = Completion.join(
         kept.response, keptUpTo: kept.length, with: fields, announced: announced,
         request: varied.selecting, requestTime: requestTime, responseTime: now,

@@ -47,7 +47,7 @@ final class FillDriver: ExchangeConsumer {
   var exchange: Exchange?
   private(set) var state = State.awaitingHead
   var body: GrowingBody?
-  private var isAnnounced = false
+  private(set) var isAnnounced = false
   var isContentComplete = false
   /// What it is in, unless it is small.
   var file = FillFile()
@@ -68,10 +68,15 @@ final class FillDriver: ExchangeConsumer {
   /// What the content has to be, where its path or an index says so.
   private(set) var expectedDigest: Digest?
   /// The connection had ended, and the fetch goes on (FillHealing.swift).
-  var healing: FillHealing?
-  /// How often the beginning has been compared.
+  var healing: Healing?
+  var progress = HealingProgress()
+  /// How often another version has taken the place of one that nobody had been told of.
+  private(set) var restarts = 0
+  /// How often something has been compared.
   var checks = 0
-  private var failedWhileOpening: ProxyError?
+  /// The whole length, where only a part that was asked for has told it.
+  var learnedLength: Int64?
+  private var failedWhileOpening: (exchange: Exchange, error: ProxyError)?
   /// What is longer is not kept. The same for all of a fill, also when the configuration changes.
   let largest: Int64
 
@@ -133,6 +138,12 @@ final class FillDriver: ExchangeConsumer {
   /// Bytes of content the origin has sent so far.
   var upstreamBytes: UInt64 { UInt64(clamping: received - completedFrom) }
 
+  override var beneficiary: Beneficiary? {
+    guard let leader, !leader.isOver else { return nil }
+    return Beneficiary(
+      client: leader.client.peer, delivered: fill.isOneClients ? leader.client.sentBytes : nil)
+  }
+
   override func exchangeGoesOn(_ exchange: Exchange, as next: Exchange) { self.exchange = next }
 
   // MARK: The origin's head
@@ -150,6 +161,7 @@ final class FillDriver: ExchangeConsumer {
     let now = loop.wallSeconds
     chain = exchange.followed
     if healing != nil {
+      healing?.answered(worker, request.origin)
       guard body == nil else { return healingGotHead(exchange, head) }
       healingWorks(.repeated)
     }
@@ -273,11 +285,16 @@ final class FillDriver: ExchangeConsumer {
 
   /// Asks once more, for all of it.
   /// - Parameter names: of fields that go along this time.
-  func beginAgain(stale: StoredEntry?, carrying names: FieldNames = []) {
+  /// - Parameter healing: what this is a part of, if a connection had ended.
+  func beginAgain(
+    stale: StoredEntry?, carrying names: FieldNames = [], healing: Healing? = nil
+  ) {
     exchange?.cancel()
     let again = FillDriver(
       worker: worker, fill: fill, request: request, stale: stale, leader: leader,
       holdsVariants: holdsVariants, mayComplete: false, isRenewal: isRenewal, carrying: names)
+    again.healing = healing
+    again.restarts = healing == nil ? restarts : restarts + 1
     state = .over
     worker.metrics.subtract(.fillsRunning)
     retire()
@@ -361,11 +378,13 @@ final class FillDriver: ExchangeConsumer {
     telling phase: Fill.Phase = .unshared
   ) {
     state = .over
+    fill.attach(nil)
     let begun = file.gathered.reduce(into: body?.memoryContent ?? []) {
       $0.append(contentsOf: $1.bytes)
     }
     let isComplete = isContentComplete
     self.exchange = nil
+    defer { failedWhileOpening = nil }
     // What a request that fetches for itself gets says nothing about what others would get.
     // And an outage says nothing about what the origin will answer once it is over.
     if worker.fills.leave(fill), head.status.kind != .serverError {
@@ -377,7 +396,8 @@ final class FillDriver: ExchangeConsumer {
     if let leader {
       exchange?.consumer = leader
       leader.takeOver(
-        exchange, head, along: chain, begun: begun, isComplete: isComplete, why: why)
+        exchange, head, along: chain, begun: begun, isComplete: isComplete,
+        failed: failedWhileOpening, carrying: varied.forwarded, why: why)
       if exchange?.consumer === leader { exchange?.resume() }
     } else {
       exchange?.cancel()
@@ -478,10 +498,10 @@ final class FillDriver: ExchangeConsumer {
         begun.withUnsafeBytes { gather($0) }
         file.gathered += later
       }
-      if let error = failedWhileOpening {
+      if let failed = failedWhileOpening {
         failedWhileOpening = nil
         // Told when it is healed; if that fails, all get the error.
-        contentBroke(error)
+        contentBroke(failed.error)
         return
       }
       announce()
@@ -526,6 +546,11 @@ final class FillDriver: ExchangeConsumer {
   }
 
   func contentFinished() {
+    healingGoesOn()
+    if let expected = body?.expectedLength ?? learnedLength, expected != received {
+      return contentBroke(
+        .unasked(request.origin.authority, "sent content of another length than it had promised"))
+    }
     isContentComplete = true
     guard case .filling = state, !file.isOpening || file.blob != nil, let body else { return }
     if file.isRelayingFromMemory { return relayedFromMemory() }
@@ -562,12 +587,12 @@ final class FillDriver: ExchangeConsumer {
     self.exchange = nil
     switch state {
     case .awaitingHead:
-      if heal(error) { return }
+      if heal(error, after: exchange) { return }
       giveBackKept()
       end(.failed(error), .failed)
     case .opening:
       // Nobody has been told yet; with a file there is something to go on from.
-      if mayHeal(error) { failedWhileOpening = error } else { contentBroke(error) }
+      if mayHeal(error) { failedWhileOpening = (exchange, error) } else { contentBroke(error) }
     case .filling:
       contentBroke(error)
     case .committing, .over:
@@ -588,6 +613,7 @@ final class FillDriver: ExchangeConsumer {
   func end(_ phase: Fill.Phase, _ outcome: FillOutcome) {
     if case .over = state { return }
     state = .over
+    fill.attach(nil)
     worker.fills.leave(fill)
     fill.enter(phase)
     worker.metrics.subtract(.fillsRunning)

@@ -1,12 +1,6 @@
-// A fetch whose connection has ended goes on, before any client can notice, in the gentlest way there is:
-//
-//   nothing of an answer had come          ─▶ asked again, on a new connection
-//   a strong validator, and ranges         ─▶ Range from where it broke, with If-Range; a 206 that fits goes on (RFC 9110 §14)
-//   anything else, or a 200 all the same   ─▶ fetched from the start; if the beginning is the same, it goes on behind it
-//
-// A version that is another one by its validators, its length or its beginning ends it: parts of two are never mixed, and
-// those who read along are cut. Attempts are bounded, wait longer each time, try another address first, and take from a
-// budget that an origin gives back by answering.
+// A fetch for the store whose connection has ended: asked again, gone on with, or compared with what is in its file
+// (Healing.swift says when which). Those who read along notice nothing; where nobody has been told anything yet, another
+// version may come as well.
 
 import Caching
 import Forensics
@@ -16,82 +10,39 @@ import Platform
 import Storage
 import Telemetry
 
-/// A fetch that is being healed.
-struct FillHealing {
-  /// What has to be healed, the youngest last.
-  fileprivate(set) var records: [RecordID] = []
-  fileprivate var error: ProxyError
-  fileprivate let since: Instant
-  /// Attempts since something has come.
-  fileprivate var attempts = 0
-  /// Where the content broke off.
-  fileprivate var offset: Int64
-  /// The whole comes again, and its beginning is compared.
-  fileprivate(set) var check: PrefixCheck?
-  fileprivate var pause: HealingPause?
-
-  /// An answer is awaited, whose head decides.
-  fileprivate(set) var isAwaitingHead = true
-}
-
 extension FillDriver {
-  private static let firstPause: Duration = .milliseconds(50)
-
   /// Tries to go on after the connection has ended.
   /// - Returns: false when that is not possible, or has been tried often enough.
-  func heal(_ error: ProxyError) -> Bool {
-    guard mayHeal(error), orphaned == nil || body != nil else { return failHealing(error) }
-    let hasContent = received > completedFrom || body != nil
-    if hasContent {
+  func heal(_ error: ProxyError, after exchange: Exchange? = nil) -> Bool {
+    guard mayHeal(error), orphaned == nil || body != nil else {
+      return failHealing(error, nil)
+    }
+    if received > completedFrom || body != nil {
       guard let body, canGoOn(body.response), !file.isRelayingFromMemory, !file.hasGap,
         !file.hasSpilled
-      else { return failHealing(error) }
+      else { return failHealing(error, "nothing would tell another version from this one") }
       handOver()
     }
-    let attempts = healing?.attempts ?? 0
-    guard attempts < worker.settings.upstream.retries,
-      worker.shared.retries.take(request.origin, now: loop.now)
-    else { return failHealing(error) }
-    var next = healing ?? FillHealing(error: error, since: loop.now, offset: received)
-    next.error = error
-    next.attempts = attempts + 1
-    next.offset = received
-    next.check = nil
-    next.isAwaitingHead = true
-    if let record = error.record {
-      next.records.append(record)
-      worker.shared.endings.isHealing(record)
-    }
+    guard
+      var next = Healing.next(
+        healing, after: error, of: exchange, at: received, &progress, to: request.origin,
+        by: worker)
+    else { return failHealing(error, "tried often enough") }
+    next.way = body.map { way($0, next) } ?? .again
+    let delay = next.delay(progress)
     healing = next
-    worker.metrics.add(.upstreamRetries)
-    guard attempts > 0 || error.fault?.means == .reset && body == nil && isConnecting(error) else {
-      askAgain()
-      return true
-    }
-    // Longer each time, and not all at once.
-    let base = Self.firstPause.wholeNanoseconds << Int64(min(attempts, 6))
-    let jitter = Int64(Randomness.word() % UInt64(base))
-    healing?.pause = HealingPause(loop: loop, after: .nanoseconds(base / 2 + jitter)) {
-      [weak self] in
-      guard let self, healing != nil else { return }
-      healing?.pause = nil
+    if let delay {
+      healing?.wait(delay, loop) { [weak self] in self?.askAgain() }
+    } else {
       askAgain()
     }
     return true
   }
 
-  private func isConnecting(_ error: ProxyError) -> Bool { error.type == .connectionRefused }
-
-  /// Whether it was the connection that failed, and not what was said on it or here.
+  /// Whether it was the connection that failed, and nothing stored is there sooner.
   func mayHeal(_ error: ProxyError) -> Bool {
-    guard let fault = error.fault, worker.settings.upstream.retries > 0 else { return false }
     if body == nil, leader?.mayServeStale(.disconnected) == true { return false }
-    switch fault.means {
-    case .reset, .finish, .icmp: return true
-    // All addresses have had their time.
-    case .timeout: return fault.syscall != .connect || fault.errno == nil
-    case .abort, .killed, .alert, .malformed, .exhausted: return false
-    }
+    return Healing.isPossible(after: error, worker.settings)
   }
 
   /// Whether what has come of this answer can be told from another version of it.
@@ -101,22 +52,39 @@ extension FillDriver {
       || body?.expectedLength != nil || expectedDigest != nil
   }
 
-  private func askAgain() {
-    let healed: OriginRequest
-    if let body {
-      let canAskForRest = received > 0 && Completion.isPossible(for: body.response)
-      healed =
-        canAskForRest
-        ? Forwarding.restRequest(
-          request, of: body.response, from: received, via: worker.via,
-          forwarding: varied.forwarded)
-        : Forwarding.fillRequest(
-          request, validating: nil, via: worker.via, forwarding: varied.forwarded)
-    } else {
-      healed = firstRequest
+  private func way(_ body: GrowingBody, _ healing: Healing) -> Healing.Way {
+    guard received > 0, !healing.distrustsParts else { return .whole }
+    if body.response.validators.hasStrongTag, Completion.isPossible(for: body.response) {
+      return .rest
     }
-    let exchange = Exchange(worker: worker, request: healed, consumer: self)
-    exchange.avoided = healing?.error.peer
+    let overlaps = Completion.isPossibleOverlapping(
+      for: body.response, length: body.expectedLength, hasDigest: expectedDigest != nil)
+    return overlaps && received > Healing.overlap
+      ? .overlap(from: received - Healing.overlap) : .whole
+  }
+
+  private func askAgain() {
+    guard let healing else { return }
+    let part: (from: Int64, isConditional: Bool)? =
+      switch healing.way {
+      case .rest: (received, true)
+      case .overlap(let from): (from, false)
+      case .again, .whole: nil
+      }
+    let asked: OriginRequest =
+      if let body {
+        part.map {
+          Forwarding.restRequest(
+            request, of: body.response, from: $0.from, isConditional: $0.isConditional,
+            via: worker.via, forwarding: varied.forwarded)
+        }
+          ?? Forwarding.fillRequest(
+            request, validating: nil, via: worker.via, forwarding: varied.forwarded)
+      } else {
+        firstRequest
+      }
+    let exchange = Exchange(worker: worker, request: asked, consumer: self)
+    exchange.avoided = healing.error.peer
     self.exchange = exchange
     exchange.start()
   }
@@ -125,75 +93,95 @@ extension FillDriver {
 
   /// Judges the head of an answer to a fetch that had broken off.
   func healingGotHead(_ exchange: Exchange, _ head: ResponseHead) {
-    guard var healing, let body else { return }
+    guard let healing, let body else { return }
     var fields = head.fields
     Forwarding.tidyResponse(&fields, version: head.version, via: worker.via)
-    let now = loop.wallSeconds
-    healing.isAwaitingHead = false
+    let isHere = body.response.isOfSameOrigin(as: chain, asked: request.target)
+    let announced = head.framing.announcedLength
     switch head.status.rawValue {
     case 206:
-      let announced: UInt64? = if case .length(let length) = head.framing { length } else { nil }
-      let outcome = Completion.join(
-        body.response, keptUpTo: received, with: fields, announced: announced,
-        request: varied.selecting, requestTime: requestTime, responseTime: now,
-        policy: request.policy)
-      guard case .rest(_, let length) = outcome, length == body.expectedLength ?? length,
-        length <= largest, body.response.isOfSameOrigin(as: chain, asked: request.target),
-        varied.judge(fields, isWhole: false) == .inOrder
-      else { return giveUpHealing("the part that came does not fit what was there") }
-      healingWorks(.resumed)
+      guard isHere, varied.judge(fields, isWhole: false) == .inOrder,
+        fits(part: fields, announced, body)
+      else { return askForWhole() }
+      if case .overlap(let from) = healing.way {
+        compare(from..<received)
+      } else {
+        self.healing?.outcome = .resumed
+      }
     case 200:
-      guard isSameVersion(head, fields, body) else {
-        return giveUpHealing("it has changed meanwhile")
-      }
-      guard received > 0 else { return healingWorks(.compared) }
-      checks += 1
-      healing.check = PrefixCheck(length: received, number: checks)
-      self.healing = healing
+      guard isHere, varied.judge(fields, isWhole: true) == .inOrder,
+        Completion.isSameVersion(
+          body.response, length: body.expectedLength, with: fields, announced: announced,
+          now: loop.wallSeconds)
+      else { return giveUpHealing("it has changed meanwhile") }
+      if received > 0 { return compare(0..<received) }
+      // A head is out, and nothing of the content that could be compared: what came first has to be said to be the same.
+      guard
+        body.expectedLength != nil
+          || Completion.shareStrongValidator(body.response, fields, now: loop.wallSeconds)
+      else { return giveUpHealing("nothing would tell another version from this one") }
+      self.healing?.outcome = .compared
     case 500..., 408, 425, 429:
-      self.healing = healing
-      exchange.cancel()
-      self.exchange = nil
       // An origin that comes up again says this for a while.
-      let error = healing.error
-      if !heal(ProxyError(error.type, error.detail, status: error.status).met(error.fault)) {
-        handOver()
-        breakOff(error, keeps: error.leavesContentInOrder)
-      }
+      askOnceMore()
     default:
       giveUpHealing("the origin answered \(head.status) when it was asked again")
     }
   }
 
-  /// Whether a 200 is the same version as what has come, as far as its head tells.
-  private func isSameVersion(
-    _ head: ResponseHead, _ fields: FieldSection, _ body: GrowingBody
-  ) -> Bool {
-    let before = body.response
-    let after = Validators(fields, receivedAt: loop.wallSeconds)
-    if let tag = before.validators.entityTag {
-      guard after.entityTag?.matchesWeakly(tag) == true else { return false }
-    } else if after.entityTag != nil {
+  private func fits(part fields: FieldSection, _ announced: UInt64?, _ body: GrowingBody) -> Bool {
+    let now = loop.wallSeconds
+    switch healing?.way {
+    case .rest:
+      let outcome = Completion.join(
+        body.response, keptUpTo: received, with: fields, announced: announced,
+        request: varied.selecting, requestTime: requestTime, responseTime: now,
+        policy: request.policy)
+      guard case .rest(_, let length) = outcome,
+        length == body.expectedLength ?? learnedLength ?? length, length <= largest
+      else { return false }
+      learnedLength = length
+      return true
+    case .overlap(let from):
+      return Completion.isPart(
+        of: body.response, from: from, whole: body.expectedLength ?? learnedLength, with: fields,
+        announced: announced, isStrong: false, now: now)
+    case .again, .whole, nil:
       return false
     }
-    guard before.validators.lastModified == after.lastModified,
-      before.fields.only(.contentEncoding).map({ Array($0) })
-        == fields.only(.contentEncoding).map({ Array($0) }),
-      body.response.isOfSameOrigin(as: chain, asked: request.target),
-      varied.judge(fields, isWhole: true) == .inOrder
-    else { return false }
-    if case .length(let length) = head.framing {
-      return body.expectedLength.map { UInt64(clamping: $0) == length } ?? true
+  }
+
+  /// The part that came is not the one that was asked for: this origin is not asked for parts again.
+  private func askForWhole() {
+    if case .whole = healing?.way {
+      return giveUpHealing("the origin sent a part when it was asked for the whole")
     }
-    return body.expectedLength == nil
+    healing?.distrustsParts = true
+    askOnceMore()
+  }
+
+  private func askOnceMore() {
+    exchange?.cancel()
+    exchange = nil
+    guard let error = healing?.error, !heal(error) else { return }
+    handOver()
+    breakOff(error, keeps: error.leavesContentInOrder)
   }
 
   // MARK: Comparing
 
+  private func compare(_ range: Range<Int64>) {
+    checks += 1
+    healing?.check = ContentCheck(range, number: checks)
+  }
+
   /// Takes what is compared and not kept.
   /// - Returns: whether it has taken all.
   func healingGotContent(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard let check = healing?.check else { return false }
+    guard let check = healing?.check else {
+      healingGoesOn()
+      return false
+    }
     check.take(bytes)
     guard check.isComplete, !check.isAsked else { return true }
     check.isAsked = true
@@ -206,13 +194,12 @@ extension FillDriver {
       giveUpHealing("its beginning is not to be had any more")
       return true
     }
-    let length = check.length
+    let range = check.range
     let digest = check.digest
     let number = check.number
     // Behind what is still queued to be written.
     onPool { post in
-      let isSame = blob.watermark == length && digest != nil && blob.digestSoFar == digest
-      post(.compared, number << 1 | (isSame ? 1 : 0), nil)
+      post(.compared, number << 1 | (ContentCheck.isSame(digest, as: blob, range) ? 1 : 0), nil)
     }
     return true
   }
@@ -220,36 +207,35 @@ extension FillDriver {
   /// - Parameter number: of the check: the connection may have ended meanwhile, and another one be under way.
   func compared(_ isSame: Bool, _ number: Int) {
     guard let check = healing?.check, check.number == number else { return }
-    guard isSame else { return giveUpHealing("its beginning is another one now") }
+    guard isSame else { return giveUpHealing("what came of it a second time is not the same") }
     healing?.check = nil
-    healingWorks(.compared)
+    healing?.outcome = .compared
     let behind = check.behind
     let isFinished = check.isFinished
-    if let exchange, !behind.isEmpty {
-      behind.withUnsafeBytes { exchangeGotContent(exchange, $0) }
-    } else if !behind.isEmpty {
-      behind.withUnsafeBytes { keepContent($0) }
-    }
+    if !behind.isEmpty || isFinished { healingGoesOn() }
+    if !behind.isEmpty { behind.withUnsafeBytes { keepContent($0) } }
     if isFinished { contentFinished() } else { exchange?.resume() }
   }
 
   // MARK: Ends
+
+  /// Something has come that was not there before, or all of it was.
+  func healingGoesOn() {
+    if let outcome = healing?.outcome { healingWorks(outcome) }
+  }
 
   /// What comes from here on is the rest.
   func healingWorks(_ outcome: EndingRecord.Resumption.Outcome) {
     guard let healing else { return }
     self.healing = nil
     announce()
-    worker.shared.retries.giveBack(request.origin)
-    for record in healing.records {
-      worker.shared.endings.resumed(
-        record, .init(offset: healing.offset, outcome: outcome, after: loop.now - healing.since))
-    }
+    healing.worked(outcome, worker)
   }
 
-  /// Those who read along are cut, as they would have been at once.
+  /// Those who read along are cut, as they would have been at once; where there is nobody, another version will do.
   private func giveUpHealing(_ why: String) {
     guard let healing else { return }
+    if !isAnnounced, restarts < worker.settings.upstream.retries { return startOver() }
     let error = healing.error
     endHealing(why)
     // What is kept belongs to a version that is no more.
@@ -257,79 +243,25 @@ extension FillDriver {
     breakOff(error)
   }
 
+  /// Nobody has been told anything of what has come.
+  private func startOver() {
+    guard var healing else { return }
+    self.healing = nil
+    healing.check = nil
+    fill.isCompleting = false
+    if let blob = file.blob, !worker.disk.submit(lane: fill.key.hash, { blob.abandon() }) {
+      blob.giveUp()
+    }
+    beginAgain(stale: stale, carrying: varied.carried, healing: healing)
+  }
+
   /// - Returns: false, for who asks whether it is healed.
-  private func failHealing(_ error: ProxyError) -> Bool {
-    if let record = error.record, healing != nil { healing?.records.append(record) }
-    endHealing("tried \(healing?.attempts ?? 0) times")
-    return false
+  private func failHealing(_ error: ProxyError, _ why: String?) -> Bool {
+    Healing.fail(&healing, after: error, why, isTold: isAnnounced, at: received, worker)
   }
 
   func endHealing(_ why: String) {
-    guard let healing else { return }
-    self.healing = nil
-    healing.pause?.cancel()
-    for record in healing.records {
-      worker.shared.endings.resumed(
-        record,
-        .init(
-          offset: healing.offset, outcome: .failed, after: loop.now - healing.since, note: why))
-    }
+    var ended = healing.take()
+    ended?.failed(why, worker)
   }
-}
-
-/// The beginning of content that comes a second time: hashed, and what is behind it kept for a moment.
-final class PrefixCheck {
-  let length: Int64
-  let number: Int
-  private var left: Int64
-  private var hasher = Hasher256()
-  /// What has come behind it.
-  private(set) var behind: [UInt8] = []
-  var isAsked = false
-  /// All of the content has come.
-  var isFinished = false
-
-  init(length: Int64, number: Int) {
-    self.length = length
-    self.number = number
-    left = length
-  }
-
-  var isComplete: Bool { left == 0 }
-
-  func take(_ bytes: UnsafeRawBufferPointer) {
-    let count = Int(min(Int64(bytes.count), left))
-    hasher.update(UnsafeRawBufferPointer(rebasing: bytes[0..<count]))
-    left -= Int64(count)
-    behind += bytes[count...]
-  }
-
-  var digest: Digest? { isComplete ? hasher.soFar() : nil }
-
-  func isSame(as content: [UInt8]) -> Bool {
-    var other = Hasher256()
-    content.withUnsafeBytes { other.update($0) }
-    let digest = other.finish()
-    return Int64(content.count) == length && digest != nil && digest == self.digest
-  }
-}
-
-/// Some time that passes before something is done.
-final class HealingPause: LoopObject {
-  private let action: () -> Void
-
-  init(loop: EventLoop, after duration: Duration, _ action: @escaping () -> Void) {
-    self.action = action
-    super.init(loop: loop)
-    loop.arm(self, after: duration)
-  }
-
-  override func timerFired() {
-    unregister()
-    action()
-  }
-
-  func cancel() { if isRegistered { unregister() } }
-
-  override func loopEnding() { cancel() }
 }

@@ -48,39 +48,46 @@ enum Forwarding {
     _ request: ClientRequest, validating stale: StoredResponse?, via: Via,
     forwarding allowed: FieldNames = []
   ) -> OriginRequest {
-    var fields = fieldsForAll(request, forwarding: allowed)
-    if let stale { Validation.addConditions(for: stale, to: &fields) }
-    var request = request
-    request.method = .get
-    return make(
-      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    requestForAll(request, via, allowed) { fields in
+      if let stale { Validation.addConditions(for: stale, to: &fields) }
+    }
   }
 
   /// The request for the end of an answer whose beginning is kept, or for all of it if it has changed
   /// (RFC 9111 §3.4).
+  /// - Parameter isConditional: with a strong validator; without, what comes has to be compared.
   static func restRequest(
-    _ request: ClientRequest, of response: StoredResponse, from offset: Int64, via: Via,
-    forwarding allowed: FieldNames = []
+    _ request: ClientRequest, of response: StoredResponse, from offset: Int64,
+    isConditional: Bool = true, via: Via, forwarding allowed: FieldNames = []
   ) -> OriginRequest {
-    var fields = fieldsForAll(request, forwarding: allowed)
-    Completion.ask(for: response, from: offset, in: &fields)
-    var request = request
-    request.method = .get
-    return make(
-      request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
+    requestForAll(request, via, allowed) { fields in
+      Completion.ask(for: response, from: offset, isConditional: isConditional, in: &fields)
+    }
   }
 
-  /// What of a client's request may have a say in an answer for all.
-  private static func fieldsForAll(
-    _ request: ClientRequest, forwarding allowed: FieldNames
-  ) -> FieldSection {
+  /// The same for what is left of an answer that was passed on to one client after all.
+  static func fillRequest(
+    _ request: ClientRequest, for relayed: RelayedContent?, _ way: Healing.Way, via: Via,
+    forwarding allowed: FieldNames
+  ) -> OriginRequest {
+    requestForAll(request, via, allowed) { fields in relayed?.ask(way, in: &fields) }
+  }
+
+  /// GET with what of a client's request may have a say in an answer for all.
+  private static func requestForAll(
+    _ request: ClientRequest, _ via: Via, _ allowed: FieldNames,
+    _ change: (inout FieldSection) -> Void
+  ) -> OriginRequest {
     var fields = request.fields
     HopByHop.removeAll(from: &fields)
     fields.removeAll { known, name, _ in
       isAboutPart(known) || known == .expect
         || UnkeyedFields.isLeftBehind(known, name, forwarding: allowed)
     }
-    return fields
+    change(&fields)
+    var request = request
+    request.method = .get
+    return make(request, fields: fields, method: Array("GET".utf8), framing: .none, via: via)
   }
 
   private static func make(

@@ -1,5 +1,6 @@
 // The sockets of all listeners, one for each worker: the kernel spreads connections over those that share
-// an address (SO_REUSEPORT, socket(7)), so that workers need not share anything.
+// an address (SO_REUSEPORT, socket(7)), so that workers need not share anything. Two instances of the program must not
+// come to share one so: the first socket of each address is bound alone.
 
 import Configuration
 import HTTP
@@ -26,7 +27,7 @@ final class ListenerSockets: Sendable {
           number: number, role: try Self.role(of: listener), trust: listener.trust)
         var address = listener.address
         for worker in 0..<workers {
-          let socket = try Self.listen(address)
+          let socket = try Self.listen(address, isFirst: worker == 0, isShared: workers > 1)
           // With port 0 the first one gets a port, and the others share it.
           if worker == 0 { address = (try? Socket.localAddress(socket.rawValue)) ?? address }
           bound.append(
@@ -64,14 +65,22 @@ final class ListenerSockets: Sendable {
     return .origin(base)
   }
 
-  private static func listen(_ address: SocketAddress) throws(StartFailure) -> FileDescriptor {
-    do {
-      return try Socket.listen(on: address, reusePort: true)
+  /// - Parameters:
+  ///   - isFirst: nobody else may listen there, another instance of this program least of all: the kernel would give it
+  ///     half of the connections.
+  ///   - isShared: sockets of other workers follow.
+  private static func listen(
+    _ address: SocketAddress, isFirst: Bool, isShared: Bool
+  ) throws(StartFailure) -> FileDescriptor {
+    do throws(Errno) {
+      let socket = try Socket.listen(on: address, reusePort: !isFirst)
+      if isFirst, isShared { try Socket.sharePort(socket.rawValue) }
+      return socket
     } catch {
       let advice =
         switch error {
         case .addressInUse:
-          "another program listens there; end it, or choose another address with --listen"
+          "another program listens there, perhaps another instance of \(Program.name); end it, or choose another address with `listen` or --listen"
         case .accessDenied: "ports below 1024 need a privilege; choose a higher one"
         case .addressNotAvailable: "this machine has no such address"
         default: error.message

@@ -6,6 +6,7 @@ import Forensics
 import IO
 import Platform
 import TLS
+import Telemetry
 
 /// One connection to an origin: lent to an exchange, or idle in the pool.
 final class OriginConnection: LoopObject {
@@ -22,6 +23,14 @@ final class OriginConnection: LoopObject {
   private(set) var idleBefore: Duration = .zero
   /// What the kernel knew of it before an error was taken, which clears some of that.
   private(set) var lastInformation: TCPInfo?
+  /// Its kernel is asked whether it is still there.
+  private(set) var isProbed = false
+  /// The error that sending has met.
+  private(set) var sendFailure: Errno?
+  /// Its packets are watched for a sign that it is lost.
+  private var watch: PacketWatch?
+  /// Our own kernel has reset what is behind it: nothing will come any more, and its socket does not know.
+  private(set) var stray: StrayNews?
   /// How many were put into the pool before it: the smallest number is idle for longest.
   var idleNumber: UInt64 = 0
   private var isOpen = true
@@ -49,7 +58,24 @@ final class OriginConnection: LoopObject {
   func open() -> Bool {
     watchAgain()
     if !isWatched { close() }
+    if isWatched, let packets = worker.shared.packets {
+      watch = packets.watch(descriptor, peer: peer, for: self)
+    }
+    if isWatched { worker.shared.kernel?.watch(descriptor, peer: peer) }
     return isWatched
+  }
+
+  override func receive(_ letter: Letter) {
+    guard letter.subject == LetterSubject.stray.rawValue,
+      let news = letter.payload as? StrayNews, isOpen
+    else { return }
+    stray = news
+    if let exchange { exchange.connectionDoomed() } else { worker.pool.drop(self, nil) }
+  }
+
+  private func stopWatchingPackets() {
+    if let watch { worker.shared.packets?.unwatch(watch) }
+    watch = nil
   }
 
   /// An error is told as long as the descriptor is watched; whoever is not reading does not want that.
@@ -72,8 +98,20 @@ final class OriginConnection: LoopObject {
       exchange.connectionReady(events)
     } else if tls == nil || !isSilent || wantsRoomToRead {
       // Over TLS it may have been a ticket, which is welcome. Who asks for answers and takes none is not.
-      worker.pool.drop(self)
+      worker.pool.drop(self, events.contains(.error) ? .idleReset : .idleFinish)
     }
+  }
+
+  func beginProbing(_ probing: PathProbing, sendsContent: Bool) {
+    isProbed = true
+    probing.begin(descriptor, sendsContent: sendsContent)
+  }
+
+  /// Idle, it is let be: how long connections survive that is worth knowing.
+  func endProbing() {
+    guard isProbed else { return }
+    isProbed = false
+    PathProbing.end(descriptor)
   }
 
   // MARK: Bytes
@@ -100,7 +138,14 @@ final class OriginConnection: LoopObject {
     stream.receive(into: buffer)
   }
 
-  func send(_ bytes: UnsafeRawBufferPointer) -> Transfer { stream.send(bytes) }
+  func send(_ bytes: UnsafeRawBufferPointer) -> Transfer {
+    let sent = stream.send(bytes)
+    // The kernel tells an error once, to whoever is first to ask; who reads finds nothing but the end then.
+    if case .failed(let errno) = sent, sendFailure == nil, errno != .brokenPipe {
+      sendFailure = errno
+    }
+    return sent
+  }
 
   var tlsFailure: TLSFailure? { stream.tlsFailure }
   var wantsRoomToRead: Bool { stream.wantsRoomToRead }
@@ -129,11 +174,14 @@ final class OriginConnection: LoopObject {
   var descriptor: Int32 { stream.descriptor }
   var tls: TLSSession? { stream.tls }
 
-  func close() {
+  /// - Parameter how: in order; nil where there is, or may be, a record of it.
+  func close(_ how: HealthyEnding? = nil) {
     guard isOpen else { return }
     isOpen = false
+    if let how { worker.metrics.add(.healthyEndings, .upstream, how) }
     exchange = nil
     unregister()
+    stopWatchingPackets()
     keepTicket()
     tls?.finish()
     FileDescriptor.close(raw: descriptor)
@@ -142,9 +190,11 @@ final class OriginConnection: LoopObject {
 
   /// Gives the socket away.
   func surrender() -> SocketStream {
+    endProbing()
     isOpen = false
     exchange = nil
     unregister()
+    stopWatchingPackets()
     worker.metrics.subtract(.connectionsOpen, .upstream)
     return stream
   }
@@ -185,7 +235,7 @@ final class OriginPool {
         connection.endIdling()
         return connection
       }
-      connection.close()
+      connection.close(.idleFinish)
     }
     return nil
   }
@@ -197,10 +247,11 @@ final class OriginPool {
     guard !worker.isDraining, isPermitted(connection), connection.isTrusted,
       idle[connection.origin, default: []].count < limits.maxIdle
     else {
-      connection.close()
+      connection.close(.idleClose)
       return
     }
     if idleCount >= limits.maxIdleTotal { dropOldest() }
+    connection.endProbing()
     puts &+= 1
     connection.idleNumber = puts
     connection.idleSince = worker.loop.now
@@ -210,14 +261,15 @@ final class OriginPool {
     worker.loop.arm(connection, after: worker.settings.poolTimeout)
   }
 
-  func drop(_ connection: OriginConnection) {
+  /// - Parameter how: nil where it was not in order.
+  func drop(_ connection: OriginConnection, _ how: HealthyEnding? = .idleClose) {
     if var kept = idle[connection.origin], let index = kept.firstIndex(where: { $0 === connection })
     {
       kept.remove(at: index)
       idle[connection.origin] = kept.isEmpty ? nil : kept
       idleCount -= 1
     }
-    connection.close()
+    connection.close(how)
   }
 
   /// The rules may have changed since it was made.
@@ -238,7 +290,7 @@ final class OriginPool {
   }
 
   func dropAll() {
-    for connection in idle.values.joined() { connection.close() }
+    for connection in idle.values.joined() { connection.close(.idleClose) }
     idle = [:]
     idleCount = 0
   }

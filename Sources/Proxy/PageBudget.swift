@@ -5,6 +5,9 @@
 //
 //   claim ─ room? ─▶ work ─▶ change(to: what is left of it) ─▶ … ─▶ let go of: the next one's turn
 //             └─ no ─▶ remembered pages go first, then in line
+//
+// Large pages that are read slowly may take much of it for long. So some of it is for small ones alone, and these do not
+// stand in line behind large ones.
 
 import Synchronization
 
@@ -51,12 +54,20 @@ final class PageBudget: Sendable {
 
   /// In bytes.
   let limit: Int
+  /// What is no larger is small.
+  private let small: Int
+  /// How much of the limit is for small ones alone.
+  private let reserve: Int
   /// Lets go of something that is held for convenience only; false if there is nothing.
   private let makeRoom: @Sendable () -> Bool
   private let state = Mutex(State())
 
-  init(limit: Int, makeRoom: @escaping @Sendable () -> Bool) {
+  init(
+    limit: Int, small: Int = 0, reserve: Int = 0, makeRoom: @escaping @Sendable () -> Bool
+  ) {
     self.limit = limit
+    self.small = small
+    self.reserve = min(reserve, limit)
     self.makeRoom = makeRoom
   }
 
@@ -66,17 +77,25 @@ final class PageBudget: Sendable {
   /// Runs `job` with a claim, at once or when it is its turn, on whatever thread that becomes known.
   func claim(_ count: Int, _ job: @escaping @Sendable (Claim) -> Void) {
     // What is larger than all there is would wait for ever.
-    state.withLock { $0.waiting.append((min(count, limit), job)) }
+    state.withLock { $0.waiting.append((min(count, ceiling(count)), job)) }
     serve()
   }
 
   /// A claim, if there is room for it.
   func claimNow(_ count: Int) -> Claim? { take(count) ? Claim(self, count) : nil }
 
+  /// How much may be in use when so much has been given.
+  private func ceiling(_ count: Int) -> Int { count <= small ? limit : limit - reserve }
+
+  private func fits(_ count: Int, _ used: Int) -> Bool {
+    let ceiling = ceiling(count)
+    return count <= ceiling && used <= ceiling - count
+  }
+
   private func take(_ count: Int) -> Bool {
     repeat {
       let isTaken = state.withLock { state in
-        guard count <= limit, state.used <= limit - count else { return false }
+        guard fits(count, state.used) else { return false }
         state.used += count
         return true
       }
@@ -93,7 +112,7 @@ final class PageBudget: Sendable {
     if isAwaited { serve() }
   }
 
-  /// Gives whoever waits what they wait for, in their order. One thread at a time: letting go of a page in here comes
+  /// Gives whoever waits what they wait for, in their order but for small ones. One thread at a time: letting go of a page in here comes
   /// back by `give`.
   private func serve() {
     let begins = state.withLock { state in
@@ -109,15 +128,22 @@ final class PageBudget: Sendable {
         case makeRoom, done
       }
       let step: Step = state.withLock { state in
-        guard let first = state.waiting.first else {
+        guard !state.waiting.isEmpty else {
           state.isServing = false
           return .done
         }
         state.hasNews = false
-        guard state.used <= limit - first.count else { return .makeRoom }
-        state.used += first.count
-        state.waiting.removeFirst()
-        return .run(first.job, first.count)
+        var next = 0
+        if !fits(state.waiting[0].count, state.used) {
+          let passing = state.waiting.firstIndex {
+            $0.count <= small && fits($0.count, state.used)
+          }
+          guard let passing else { return .makeRoom }
+          next = passing
+        }
+        let served = state.waiting.remove(at: next)
+        state.used += served.count
+        return .run(served.job, served.count)
       }
       switch step {
       case .done: return

@@ -288,6 +288,14 @@ struct ProxyError: Error, Sendable {
     ).met(Fault(errno))
   }
 
+  /// Our own kernel has reset the origin, because an answer of its came by another address than it was asked by.
+  static func strayReset(_ authority: String, isInContent: Bool) -> ProxyError {
+    ProxyError(
+      isInContent ? .responseIncomplete : .connectionTerminated,
+      "what \(authority) sent reached this machine untranslated, and its kernel reset the sender: \(isInContent ? "the rest of the content" : "no answer") will come"
+    ).met(Fault(.reset, inSilence: true))
+  }
+
   /// What an origin was doing when it fell silent.
   enum Silence {
     /// Nothing of an answer has come.

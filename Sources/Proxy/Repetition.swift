@@ -4,7 +4,7 @@ import Forensics
 import Platform
 
 struct Repetition {
-  private let id: RecordID
+  let id: RecordID
   private let since: Instant
 
   init(of id: RecordID, since: Instant) {

@@ -33,8 +33,12 @@ extension ClientConnection {
       // A client that has said all it wants to say may still wait for the answer to its last request, which may
       // lie here since the answer before it ended in this very turn.
       advance()
-      if phase == .waiting, output.isEmpty { close(.finished) }
+      if phase == .waiting, output.isEmpty {
+        idleEnding = .idleFinish
+        close(.finished)
+      }
     case .failed:
+      idleEnding = .idleReset
       close(.finished)
     }
   }

@@ -85,7 +85,9 @@ final class RewrittenPages: Sendable {
   init(_ limits: Limits = Limits()) {
     self.limits = limits
     let room = Room()
-    budget = PageBudget(limit: limits.all) { room.make() }
+    budget = PageBudget(limit: limits.all, small: limits.all / 64, reserve: limits.all / 8) {
+      room.make()
+    }
     state = Mutex(State())
     room.pages = self
   }

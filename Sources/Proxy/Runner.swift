@@ -15,10 +15,11 @@ package enum Runner {
   /// - Parameters:
   ///   - reload: reads the configuration again; nil when it is wrong, which the caller has said by then.
   ///   - started: called once, when every listener accepts, with the configuration as it came to be: ports
-  ///     that were left to the kernel are filled in.
+  ///     that were left to the kernel are filled in. And what can be seen beside the sockets.
   package static func run(
     _ configuration: Configuration, logger: Logger, reload: @escaping () -> Configuration?,
-    handler: @escaping (Server) -> AdminHandler, started: (Configuration) -> Void
+    handler: @escaping (Server) -> AdminHandler,
+    started: (Configuration, [SensorState]) -> Void
   ) throws {
     // Before any thread is started, so that all of them leave the signals to this one.
     let signals = try Signals()
@@ -45,7 +46,7 @@ package enum Runner {
     let keeper = Housekeeper(
       loop: loop, server: server, admin: admin, signals: signals, logger: logger, reload: reload)
     try keeper.start()
-    started(bound(configuration, server, admin))
+    started(bound(configuration, server, admin), server.sensors)
     loop.run()
   }
 

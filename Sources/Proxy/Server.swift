@@ -28,7 +28,7 @@ package final class Server: Sendable {
   package let registry: MetricRegistry
   /// Where it listens, in the order of the configuration; ports the kernel chose are filled in.
   package let addresses: [SocketAddress]
-  private let shared: Shared
+  let shared: Shared
   private let members: [Member]
   private let current: Mutex<Settings>
   /// The configuration as it was at the start, for what is bound to that.
@@ -67,13 +67,32 @@ package final class Server: Sendable {
     }
     self.store = store
     registry = MetricRegistry()
+    let sockets: ListenerSockets
+    do throws(StartFailure) {
+      sockets = try ListenerSockets(
+        configuration.listeners, workers: configuration.threads.resolved)
+    } catch {
+      store.close()
+      throw error
+    }
+    addresses = sockets.addresses
+    let accessLog: AccessLogWriter?
+    do throws(StartFailure) {
+      accessLog = try AccessLogWriter.open(configuration.log.access, logger: logger)
+    } catch {
+      store.close()
+      throw error
+    }
     do {
       let drained = self.drained
       shared = Shared(
         store: store, disk: try DiskPool(),
         resolver: try lookup.map { try Resolver(lookup: $0) } ?? Resolver(), registry: registry,
-        accessLog: try Self.openAccessLog(configuration.log),
-        endings: EndingDesk(log: EndingLog.open(configuration.resets, logger: logger)),
+        accessLog: accessLog,
+        endings: EndingDesk(
+          log: EndingLog.open(configuration.resets, logger: logger),
+          sensors: Sensors(
+            configuration.resets, listeners: sockets.addresses.map(\.port), logger: logger)),
         logger: logger,
         via: Self.pseudonym(), gate: UpstreamGate(GateLimits(configuration.upstream)),
         onDrained: {
@@ -81,23 +100,25 @@ package final class Server: Sendable {
           drained.wakeAll()
         })
     } catch {
+      accessLog?.close()
       store.close()
       throw StartFailure(description: "cannot start: \(error)")
     }
     let count = configuration.threads.resolved
     do {
-      let sockets = try ListenerSockets(configuration.listeners, workers: count)
-      addresses = sockets.addresses
       shared.own.add(addresses)
       shared.authenticator.use(configuration.auth.users)
       shared.rates.apply(configuration.rate, upstream: configuration.upstream.rate)
       // What each worker adds: its loop, and a descriptor in reserve for each of its listeners.
       ownDescriptors =
         ProcessLimits.openDescriptors() + count * (2 + configuration.listeners.count)
-      let settings = Self.settings(configuration, own: ownDescriptors, shared.logger)
+      let settings = Self.settings(
+        configuration, own: ownDescriptors, shared.logger, isStart: true)
       current = Mutex(settings)
       members = try Self.startWorkers(count, shared, settings, sockets)
     } catch {
+      shared.endings.close()
+      accessLog?.close()
       store.close()
       throw error
     }
@@ -105,7 +126,7 @@ package final class Server: Sendable {
 
   /// The configuration as workers use it, within what the system grants.
   private static func settings(
-    _ configuration: Configuration, own: Int, _ logger: Logger
+    _ configuration: Configuration, own: Int, _ logger: Logger, isStart: Bool = false
   ) -> Settings {
     let workers = configuration.threads.resolved
     let upstream = configuration.upstream
@@ -114,9 +135,16 @@ package final class Server: Sendable {
       limit: limit, own: own, workers: workers,
       atOrigins: upstream.maxTotal + upstream.maxIdleTotal * workers)
     if budget.clients < configuration.limits.connections {
-      logger.warning(
-        "limits.connections is \(configuration.limits.connections), but with \(limit) file descriptors no more than \(budget.clients) clients can be served at a time: raise `ulimit -n` (LimitNOFILE in a unit), or lower limits.connections"
-      )
+      let most =
+        "with \(limit) file descriptors no more than \(budget.clients) client\(budget.clients == 1 ? "" : "s") can be served at a time"
+      // Nobody has asked for the default, and to be told once will do.
+      if configuration.limits.connections == Limits().connections {
+        if isStart { logger.info("\(most): `ulimit -n` (LimitNOFILE in a unit) raises that") }
+      } else {
+        logger.warning(
+          "limits.connections is \(configuration.limits.connections), but \(most): raise `ulimit -n` (LimitNOFILE in a unit), or lower limits.connections"
+        )
+      }
     }
     return Settings(configuration, budget: budget)
   }
@@ -143,16 +171,6 @@ package final class Server: Sendable {
       }
     }
     return members
-  }
-
-  private static func openAccessLog(_ log: LogSettings) throws(Errno) -> AccessLogWriter? {
-    switch log.access {
-    case .none: return nil
-    case .stdout: return try AccessLogWriter(descriptor: 1)
-    case .stderr: return try AccessLogWriter(descriptor: 2)
-    case .file(let path):
-      return try AccessLogWriter(path: path)
-    }
   }
 
   /// Differs between instances, so that two of them one behind the other are no loop.
@@ -241,6 +259,7 @@ package final class Server: Sendable {
     let upstream = shared.gate.counts
     registry.shared.set(.upstreamRequests, to: UInt64(clamping: upstream.inUse))
     registry.shared.set(.upstreamWaiting, to: UInt64(clamping: upstream.waiting))
+    registry.shared.set(.accessLogLost, to: shared.accessLog?.lost ?? 0)
     Gauges.refresh(registry.shared, store: store, startedAt: startedAt)
   }
 
@@ -290,11 +309,18 @@ package final class Server: Sendable {
 
   var endings: EndingDesk { shared.endings }
 
+  /// What can be seen beside the sockets, and what not and why.
+  package var sensors: [SensorState] { shared.endings.sensors?.current ?? [] }
+
   /// The youngest records of endings, youngest first.
   package func recentEndings(_ count: Int = 100) -> [EndingRecord] { shared.endings.recent(count) }
 
   /// Judges for good what waits for more evidence, as time would.
-  package func finishEndings() { shared.endings.finish(all: true) }
+  package func finishEndings() {
+    shared.endings.sensors?.packets?.settle()
+    shared.endings.sensors?.kernel?.settle()
+    shared.endings.finish(all: true)
+  }
 
   /// `/api/status`.
   func statusJSON(isDraining: Bool) -> [UInt8] {
@@ -317,6 +343,7 @@ package final class Server: Sendable {
     status.add("store", disk)
     status.add("memory", Int64(ProcessLimits.residentMemory()))
     status.add("kernelTLS", "\(KernelTLS.found)")
+    status.add("sensors", sensors.map(\.json))
     return status.line
   }
 }

@@ -23,6 +23,8 @@ final class Settings: Sendable {
   let writeCheck: TimeoutClass
   let tunnelTimeout: TimeoutClass
   let readTimeout: TimeoutClass
+  /// When and how it is looked whether the path to a silent origin is dead; nil for never.
+  let probing: PathProbing?
   let poolTimeout: TimeoutClass
   let clientProgress: ProgressRule
   let originProgress: ProgressRule
@@ -84,6 +86,7 @@ final class Settings: Sendable {
     writeCheck = TimeoutClass(limits.writeTimeout / 2)
     tunnelTimeout = TimeoutClass(limits.tunnelTimeout)
     readTimeout = TimeoutClass(configuration.upstream.readTimeout)
+    probing = PathProbing(configuration.upstream)
     poolTimeout = TimeoutClass(configuration.upstream.idleTimeout)
     isRated = configuration.rate.isLimited
     isUpstreamRated = configuration.upstream.rate != nil

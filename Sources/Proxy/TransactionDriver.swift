@@ -27,6 +27,8 @@ final class TransactionDriver: ExchangeConsumer {
   var entry: StoredEntry?
   /// A part of an incomplete response that answers this request.
   var part: (kept: Incomplete, plan: Answers.Plan)?
+  /// A stored page is being written anew, or waits for its turn.
+  var awaitsPage = false
   /// An answer that is gathered whole, to be written anew.
   var gathering: Gathering?
   /// What has become of it.
@@ -62,6 +64,15 @@ final class TransactionDriver: ExchangeConsumer {
   var relayIsChunked = false
   /// Where what is relayed has to be something in particular.
   var relayProof: RelayProof?
+  /// What has been relayed, if it could be gone on with.
+  var relayed: RelayedContent?
+  /// It was asked for as a fetch for all, with these fields of the request along.
+  var relayedForAll: FieldNames?
+  /// The connection to the origin had ended, and the relay goes on (RelayHealing.swift).
+  var healing: Healing?
+  var progress = HealingProgress()
+  /// What exchanges before this one have brought.
+  var earlierBytes: UInt64 = 0
   var headWatch: HeadWatch?
   var content: RequestContent
   private(set) var isOver = false
@@ -137,6 +148,8 @@ final class TransactionDriver: ExchangeConsumer {
     if !isTaken { carryOut(machine.storeAnswered(.unreadable)) }
   }
 
+  override func timerFired() { pageTimedOut() }
+
   override func receive(_ letter: Letter) {
     guard !isOver, let subject = LetterSubject(rawValue: letter.subject) else { return }
     switch subject {
@@ -155,7 +168,7 @@ final class TransactionDriver: ExchangeConsumer {
       rewritten(rewriting)
     case .fillNews:
       fillChanged()
-    case .settings, .drain, .admitted, .deserted, .authenticated:
+    case .settings, .drain, .admitted, .deserted, .stray, .authenticated:
       break
     }
     client.advance()
@@ -268,7 +281,16 @@ final class TransactionDriver: ExchangeConsumer {
     relayInformational(status: status, fields: fields)
   }
 
+  override var beneficiary: Beneficiary? {
+    isOver ? nil : Beneficiary(client: client.peer, delivered: client.sentBytes)
+  }
+
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
+    if healing != nil {
+      healing?.answered(worker, request.origin)
+      if machine.isAnswering { return relayHealingGotHead(exchange, head) }
+      relayHealingWorks(.repeated)
+    }
     relayHead = head
     worker.invalidate(after: request, head)
     headWatch?.hear(
@@ -303,27 +325,31 @@ final class TransactionDriver: ExchangeConsumer {
       gatherContent(bytes)
       return
     }
-    relayContent(bytes)
+    if healing == nil || !relayHealingGotContent(bytes) { relayContent(bytes) }
     if !isOver, client.waitingOutput > Self.relayHighWater { exchange.pause() }
   }
 
   override func exchangeFinished(_ exchange: Exchange, trailers: FieldSection?) {
     self.exchange = nil
-    record.upstreamBytes = exchange.receivedBytes
+    earlierBytes += exchange.receivedBytes
     guard !isOver else { return }
+    // Too short to be the same.
+    if healing?.check != nil { return giveUpRelay("it is shorter than it was") }
     if gathering != nil { gatheringEnded() } else { relayFinished(trailers: trailers) }
     client.advance()
   }
 
   override func exchangeFailed(_ exchange: Exchange, _ error: ProxyError) {
     self.exchange = nil
-    record.upstreamBytes = exchange.receivedBytes
-    record.error = error
+    earlierBytes += exchange.receivedBytes
     guard !isOver else { return }
+    let hasStale = !machine.isAnswering && error.isOutage && mayServeStale(.disconnected)
+    if !hasStale, healRelay(error, after: exchange) { return }
+    record.error = error
     if let gathered = gathering {
       gathering = nil
       gatheringFailed(gathered, error)
-    } else if !machine.isAnswering, error.isOutage, mayServeStale(.disconnected) {
+    } else if hasStale {
       standIn(for: nil)
       carryOut(machine.originFailedButStale())
     } else {
@@ -389,7 +415,7 @@ final class TransactionDriver: ExchangeConsumer {
   private func finish() {
     guard !isOver else { return }
     isOver = true
-    if let exchange { record.upstreamBytes = exchange.receivedBytes }
+    record.upstreamBytes = earlierBytes + (exchange?.receivedBytes ?? 0)
     if let fillDriver { record.upstreamBytes = fillDriver.upstreamBytes }
     dropExchange()
     interest = nil

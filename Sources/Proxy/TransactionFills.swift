@@ -176,12 +176,15 @@ extension TransactionDriver {
 
   /// The fill this transaction leads turned out to be for it alone.
   /// - Parameters:
-  ///   - exchange: goes on reporting here; nil when all of the answer has come.
+  ///   - exchange: goes on reporting here; nil when it has ended.
   ///   - chain: the redirects that led to it.
   ///   - begun: content that has come already.
+  ///   - failed: what the exchange ended with in the middle of the answer.
+  ///   - names: of fields that went along with the request.
   func takeOver(
     _ exchange: Exchange?, _ head: ResponseHead, along chain: RedirectChain?, begun: [UInt8],
-    isComplete: Bool, why: StaticString
+    isComplete: Bool, failed: (exchange: Exchange, error: ProxyError)? = nil,
+    carrying names: FieldNames, why: StaticString
   ) {
     guard !isOver else {
       exchange?.cancel()
@@ -192,8 +195,9 @@ extension TransactionDriver {
     self.exchange = exchange
     relayHead = head
     relayDetail = why
+    relayedForAll = names
     if gather(head, along: chain, begun: begun, isFromFill: true) {
-      if !isOver, isComplete { gatheringEnded() }
+      if !isOver { tookOver(isComplete, failed) { gatheringEnded() } }
       client.advance()
       return
     }
@@ -212,7 +216,18 @@ extension TransactionDriver {
     }
     carryOut(machine.fillSaid(.yoursAlone, collapsed: false))
     if !isOver, !begun.isEmpty { begun.withUnsafeBytes { relayContent($0) } }
-    if !isOver, isComplete { relayFinished(trailers: nil) }
+    if !isOver { tookOver(isComplete, failed) { relayFinished(trailers: nil) } }
     client.advance()
+  }
+
+  /// Nobody will say again that the exchange has ended.
+  private func tookOver(
+    _ isComplete: Bool, _ failed: (exchange: Exchange, error: ProxyError)?, _ finish: () -> Void
+  ) {
+    if isComplete {
+      finish()
+    } else if let failed {
+      exchangeFailed(failed.exchange, failed.error)
+    }
   }
 }

@@ -78,10 +78,26 @@ extension TransactionDriver {
       telling: Follower(mailbox: loop.mailbox, id: id)
     ) { claim in rewriter.rewrite(entry, claim) }
     if isFirst { worker.metrics.add(.pagesRewritten) }
-    if let page { answerPage(page) }
+    guard let page else {
+      // Those who read large ones slowly may have taken all there is.
+      awaitsPage = true
+      loop.arm(self, after: worker.settings.upstream.queueTimeout)
+      return
+    }
+    answerPage(page)
+  }
+
+  /// No page for so long.
+  func pageTimedOut() {
+    guard !isOver, awaitsPage else { return }
+    worker.metrics.add(.timeouts, .queue)
+    carryOut(machine.rewritingFailed(.pagesBusy))
+    client.advance()
   }
 
   func rewritten(_ rewriting: Rewriting) {
+    awaitsPage = false
+    loop.disarm(self)
     let gathered = gathering
     gathering = nil
     func failed(_ error: ProxyError) {

@@ -46,6 +46,11 @@ extension TransactionDriver {
       }
       relayProof = proof
     }
+    if worker.settings.upstream.retries > 0 {
+      relayed = RelayedContent(
+        head, along: exchange?.followed, for: request, targets: worker.store.targets,
+        hasDigest: relayProof != nil, now: loop.wallSeconds)
+    }
     var fields = head.fields
     if linkedDocument(head.status, head.fields) != nil {
       // HEAD of a page that was not had, so that it could not be written anew.
@@ -92,22 +97,14 @@ extension TransactionDriver {
   var passDetail: StaticString? { request.policy.kind == .passed ? "pass" : nil }
 
   func relayContent(_ bytes: UnsafeRawBufferPointer) {
+    relayed?.take(bytes)
     guard let relayProof else { return passOn(bytes) }
     let count = relayProof.take(bytes)
     if count > 0 { passOn(UnsafeRawBufferPointer(rebasing: bytes[..<count])) }
   }
 
   private func passOn(_ bytes: UnsafeRawBufferPointer) {
-    if relayIsChunked {
-      var start: [UInt8] = []
-      ChunkedEncoding.appendChunkStart(bytes.count, to: &start)
-      start.withUnsafeBytes { client.write($0, more: true) }
-      client.write(bytes, more: true)
-      let end: [UInt8] = [13, 10]
-      end.withUnsafeBytes { client.write($0) }
-    } else {
-      client.write(bytes)
-    }
+    if relayIsChunked { client.writeChunk(bytes) } else { client.write(bytes) }
     if client.waitingOutput > 0 { client.waitForSocket() }
   }
 
@@ -129,6 +126,13 @@ extension TransactionDriver {
   }
 
   func relayFinished(trailers: FieldSection?) {
+    relayHealingGoesOn()
+    if let relayed, !relayed.isWhole {
+      let error = ProxyError.unasked(
+        request.origin.authority, "sent content of another length than it had promised")
+      record.error = error
+      return carryOut(machine.originFailed(error))
+    }
     if let relayProof {
       guard relayProof.isRight else { return relayMismatched() }
       if let held = relayProof.held { withUnsafeBytes(of: held) { passOn($0) } }
@@ -145,7 +149,9 @@ extension TransactionDriver {
   }
 
   func dropExchange() {
+    earlierBytes += exchange?.receivedBytes ?? 0
     exchange?.cancel()
     exchange = nil
+    endRelayHealing("nobody waited for it any more")
   }
 }

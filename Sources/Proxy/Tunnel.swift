@@ -32,6 +32,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   /// For what goes to the client; it is held up by not reading the other side.
   private var throttle: Throttle?
   private var isOver = false
+  private var hasReportedAlert = false
   /// Descriptors towards the host that are counted among those that clients leave.
   private var farSides = 0
   private var lastActive: Instant
@@ -155,6 +156,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
       evidence.own = fault.own
       evidence.connection.age = loop.now - record.startedAt
       evidence.connection.requests = 1
+      fault.attempt?.describe(to: &evidence.socket)
       error = error.recorded(as: worker.report(evidence, transaction))
     }
     record.error = error
@@ -214,9 +216,15 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
       close(.aborted)
       return
     }
+    far.watch(worker.shared.packets, worker.shared.kernel)
     // Interim answers may wait for the client yet.
     (unsent + answer).withUnsafeBytes { near.send($0) }
-    if !isOver, !unread.isEmpty { unread.withUnsafeBytes { far.send($0) } }
+    if !isOver, !unread.isEmpty {
+      unread.withUnsafeBytes {
+        near.hasSaid($0)
+        far.send($0)
+      }
+    }
     // What TLS has read of it already the kernel does not tell of.
     if !isOver { far.readAgain() }
     loop.arm(self, after: worker.settings.tunnelTimeout)
@@ -287,7 +295,37 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   /// A connection broke at this end. The other one's peer gets what was sent to it before, and then sees a cut too.
   /// - Parameter errno: what a call on its socket said; nil where none did.
   func broke(_ end: TunnelEnd, _ errno: Errno?) {
-    if !isOver, let errno { report(end, errno) }
+    guard !isOver, !reportAlert(), let errno else {
+      end.close(.aborted)
+      cut()
+      return
+    }
+    if end === far, hasAllBeenSaid {
+      let hasFinished = end.hasFinished
+      end.close(.aborted)
+      // Behind the host's own FIN nothing was cut off, and the client has had that FIN.
+      close(hasFinished ? .finished : .severed(worker), isInOrder: true)
+      return
+    }
+    report(end, errno)
+    end.close(.aborted)
+    cut()
+  }
+
+  /// One side has said FIN, and all that has come for the client is on its way to it. Hosts then often reset what they have
+  /// not read, or what comes when they have closed for good, such as the client's farewell in TLS.
+  private var hasAllBeenSaid: Bool {
+    guard let near, let far else { return false }
+    return (near.hasFinished || far.hasFinished) && !near.hasOutput && !far.hasUnread
+  }
+
+  /// Our own kernel has reset what is behind this end: nothing will come from there.
+  func doomed(_ end: TunnelEnd, _ news: StrayNews) {
+    guard !isOver else { return }
+    var packets = PacketEvidence()
+    packets.stray = news.origin
+    packets.isStrayExact = news.isExact
+    if !reportAlert() { report(end, nil, packets) }
     end.close(.aborted)
     cut()
   }
@@ -296,14 +334,39 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
 
   /// Clients often reset tunnels when they have what they wanted: that is an ending to be recorded only where bytes for
   /// them were still on the way.
-  private func report(_ end: TunnelEnd, _ errno: Errno) {
+  private func report(_ end: TunnelEnd, _ errno: Errno?, _ packets: PacketEvidence? = nil) {
     let isNear = end === near
     let isOwed = end.hasOutput || (Socket.unconfirmed(end.descriptor) ?? 0) > 0
     guard !isNear || isOwed else { return }
-    var evidence = Evidence(
-      Ending(isNear ? .downstream : .upstream, .tunnel, Means(errno)))
+    var evidence = evidence(
+      of: end, Ending(isNear ? .downstream : .upstream, .tunnel, errno.map(Means.init) ?? .reset))
+    evidence.packets = packets
     evidence.socket.errno = errno
-    evidence.socket.syscall = .recv
+    evidence.socket.syscall = errno == nil ? nil : .recv
+    record.recordID = worker.report(evidence, transaction)
+  }
+
+  /// Whatever else happens, it ends because one side has ended the handshake of what is passed on with an alert. To be
+  /// asked while both sockets are open.
+  /// - Returns: whether one has.
+  private func reportAlert() -> Bool {
+    guard let end = [near, far].compactMap(\.self).first(where: { $0.alert != nil }),
+      let alert = end.alert
+    else { return false }
+    guard !hasReportedAlert else { return true }
+    hasReportedAlert = true
+    var evidence = evidence(of: end, Ending(end === near ? .downstream : .upstream, .tls, .alert))
+    switch alert {
+    case .alert(let alert): evidence.alert = "\(alert)"
+    case .unreadable: evidence.alert = "encrypted; that it was one its size tells"
+    }
+    record.recordID = worker.report(evidence, transaction)
+    return true
+  }
+
+  private func evidence(of end: TunnelEnd, _ ending: Ending) -> Evidence {
+    let isNear = end === near
+    var evidence = Evidence(ending)
     evidence.socket.info = Socket.information(end.descriptor).flatMap(TCPInfo.init)
     evidence.socket.local = try? Socket.localAddress(end.descriptor)
     evidence.socket.peer = isNear ? record.client : try? Socket.peerAddress(end.descriptor)
@@ -312,7 +375,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     evidence.connection.requests = 1
     evidence.content.answerBytes = Int64(clamping: record.sentBytes)
     evidence.content.delivered = Int64(clamping: record.sentBytes)
-    record.recordID = worker.report(evidence, transaction)
+    return evidence
   }
 
   private var transaction: EndingRecord.Transaction {
@@ -326,11 +389,17 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     close(.aborted)
   }
 
-  private func close(_ how: TunnelEnd.Closing) {
+  private func close(_ how: TunnelEnd.Closing, isInOrder: Bool = false) {
     guard !isOver else { return }
     isOver = true
     throttle?.end()
     throttle = nil
+    var isInOrder = isInOrder
+    if case .finished = how { isInOrder = true }
+    if !reportAlert(), isInOrder {
+      worker.metrics.add(.healthyEndings, .downstream, .tunnel)
+      worker.metrics.add(.healthyEndings, .upstream, .tunnel)
+    }
     near?.close(how)
     far?.close(how)
     worker.log(record)

@@ -3,6 +3,7 @@
 
 import IO
 import Platform
+import TLS
 
 final class TunnelEnd: LoopObject {
   /// Bytes waiting for this socket, above which the other one is not read.
@@ -17,10 +18,14 @@ final class TunnelEnd: LoopObject {
   /// The rate does not allow to read now.
   private var isThrottled = false
   /// The peer has sent its FIN.
-  private var hasFinished = false
+  private(set) var hasFinished = false
   /// Our FIN follows what waits in `output`.
   private var finishesAfterOutput = false
   private var isShut = false
+  /// What this side says, should it be TLS.
+  private var records = TLSRecordWatch()
+  /// Its packets are watched for a sign that it is lost.
+  private var watch: (sensor: PacketSensor, PacketWatch)?
 
   init(tunnel: Tunnel, loop: EventLoop, stream: SocketStream) {
     self.tunnel = tunnel
@@ -33,6 +38,38 @@ final class TunnelEnd: LoopObject {
     isWatched = (try? loop.watch(descriptor, self, .read)) != nil
     return isWatched
   }
+
+  /// Lets packets be looked at for a sign that our own kernel has reset what is behind this end, and the kernel remember
+  /// where it leads.
+  func watch(_ packets: PacketSensor?, _ kernel: KernelSensor?) {
+    guard isOpen, packets != nil || kernel != nil,
+      let peer = try? Socket.peerAddress(descriptor)
+    else { return }
+    if let packets {
+      watch = packets.watch(descriptor, peer: peer, for: self).map { (packets, $0) }
+    }
+    kernel?.watch(descriptor, peer: peer)
+  }
+
+  private func stopWatchingPackets() {
+    if let (sensor, watch) = watch { sensor.unwatch(watch) }
+    watch = nil
+  }
+
+  override func receive(_ letter: Letter) {
+    guard letter.subject == LetterSubject.stray.rawValue,
+      let news = letter.payload as? StrayNews, isOpen
+    else { return }
+    // What had come before it is passed on.
+    ready(.read)
+    if isOpen { tunnel.doomed(self, news) }
+  }
+
+  /// The alert by which this side has ended its handshake.
+  var alert: TLSRecordWatch.Sighting? { records.sighting }
+
+  /// What was read of this side elsewhere.
+  func hasSaid(_ bytes: UnsafeRawBufferPointer) { records.take(bytes) }
 
   var isDone: Bool { hasFinished && isShut }
 
@@ -74,7 +111,9 @@ final class TunnelEnd: LoopObject {
     case .bytes(let count):
       tunnel.passed(count, from: self)
       if count < allowed { tunnel.rests(self) }
-      other.send(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+      let bytes = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
+      if !records.isOver { records.take(bytes) }
+      other.send(bytes)
     case .wouldBlock:
       tunnel.rests(self)
     case .endOfStream:
@@ -171,6 +210,14 @@ final class TunnelEnd: LoopObject {
     if !isWatched { tunnel.broke(self, nil) }
   }
 
+  /// Something has come from this end's peer, and was not read.
+  var hasUnread: Bool {
+    if stream.hasUnread { return true }
+    return withUnsafeTemporaryAllocation(byteCount: 1, alignment: 1) { byte in
+      if case .bytes = Socket.peek(descriptor, into: byte) { true } else { false }
+    }
+  }
+
   /// Something waits for this end's peer.
   var hasOutput: Bool { !output.isEmpty }
 
@@ -178,6 +225,7 @@ final class TunnelEnd: LoopObject {
     guard isOpen else { return }
     isOpen = false
     unregister()
+    stopWatchingPackets()
     switch how {
     case .finished: FileDescriptor.close(raw: descriptor)
     case .aborted: Socket.abort(raw: descriptor)

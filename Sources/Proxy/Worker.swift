@@ -35,6 +35,9 @@ final class Shared: Sendable {
   let rejections = Rejections()
   let endings: EndingDesk
   let retries = RetryBudget()
+  /// What is looked at beside the sockets.
+  var packets: PacketSensor? { endings.sensors?.packets }
+  var kernel: KernelSensor? { endings.sensors?.kernel }
   /// Clients' connections of all workers.
   let connectionCount = Atomic<Int>(0)
   /// Sockets of tunnels towards their hosts, of all workers: a tunnel takes a second descriptor, and more of them while
@@ -81,6 +84,8 @@ enum LetterSubject: UInt32 {
   case admitted
   /// To a fill's driver: nobody wants its answer any more.
   case deserted
+  /// To a connection with an origin: our own kernel has reset what is behind it.
+  case stray
 }
 
 final class Worker: LoopObject {
@@ -102,6 +107,8 @@ final class Worker: LoopObject {
   private var tunnels: [ObjectID: Tunnel] = [:]
   private var listeners: [ProxyListener] = []
   private let logFormatter: AccessLogFormatter
+  /// What is logged from here on is written at once.
+  private var isEnding = false
   /// Records of endings wait to be judged for good.
   private var awaitsFinal = false
   private var logLines: [UInt8] = []
@@ -197,7 +204,8 @@ final class Worker: LoopObject {
       }
     case .drain:
       drain()
-    case .fillNews, .loaded, .firstPieceRead, .pageRewritten, .admitted, .deserted, .authenticated,
+    case .fillNews, .loaded, .firstPieceRead, .pageRewritten, .admitted, .deserted, .stray,
+      .authenticated,
       nil:
       break
     }
@@ -227,11 +235,14 @@ final class Worker: LoopObject {
   /// Once a second: what was put together for the log goes to its thread.
   override func timerFired() {
     flushLog()
-    shared.endings.finish()
+    shared.endings.finishDue()
     if awaitsFinal, shared.endings.isAnyWaiting { scheduleLog() } else { awaitsFinal = false }
   }
 
-  override func loopEnding() { flushLog() }
+  override func loopEnding() {
+    isEnding = true
+    flushLog()
+  }
 
   // MARK: Connections
 
@@ -482,7 +493,7 @@ final class Worker: LoopObject {
   }
 
   private func scheduleLog() {
-    if logLines.count >= 64 << 10 {
+    if isEnding || logLines.count >= 64 << 10 {
       flushLog()
     } else if !loop.isArmed(self) {
       loop.arm(self, after: .seconds(1))

@@ -256,11 +256,14 @@ extension StoreCore {
   }
 
   /// Lets go of what is kept for all keys of a shard that begin so, under the lock of that shard.
-  func discardIncompletes(prefix: [UInt8], in shard: Shard) {
+  /// - Returns: how many.
+  func discardIncompletes(prefix: [UInt8], in shard: Shard) -> Int {
+    var count = 0
     for incomplete in incompletes.all
     where self.shard(incomplete.keyHash) === shard && incomplete.key.starts(with: prefix) {
-      _ = incompletes.discard(incomplete.keyHash)
+      if incompletes.discard(incomplete.keyHash) { count += 1 }
     }
+    return count
   }
 }
 

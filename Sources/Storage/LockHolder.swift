@@ -5,7 +5,13 @@
 
 import Platform
 
-enum LockHolder {
+package enum LockHolder {
+  /// The same for a file by its name.
+  package static func process(of path: String) -> Int32? {
+    guard let file = try? File.open(path, [.followLinks]) else { return nil }
+    return process(of: file.rawValue)
+  }
+
   /// The process that holds `flock` on the file; `nil` where the kernel does not say: another pid namespace, or a
   /// file system that shows its files under other device numbers.
   static func process(of file: Int32) -> Int32? {

@@ -4,6 +4,7 @@
 // are not bounded by it, because they must not get lost; there can be no more of them than requests that order one.
 
 import Platform
+import Synchronization
 
 package final class LogQueue: Sendable {
   enum Item: Sendable {
@@ -11,10 +12,19 @@ package final class LogQueue: Sendable {
     case tombstone(key: [UInt8], hash: UInt64)
   }
 
+  /// Somebody waits until a body of his has so many bytes. Granted on the log thread: room that was only made would go to
+  /// whoever is quickest.
+  final class Room: Sendable {
+    let bytes: Int64
+    let isGranted = Atomic<Bool>(false)
+
+    init(_ bytes: Int64) { self.bytes = bytes }
+  }
+
   struct Work: Sendable {
     var items: [Item] = []
-    /// Those who wait for room need so many bytes together.
-    var roomWanted: Int64 = 0
+    /// Those who wait for room.
+    var rooms: [Room] = []
     /// Somebody wants to run something between two batches.
     var errands: [@Sendable (LogWriter) -> Void] = []
     var isStopping = false
@@ -68,8 +78,11 @@ package final class LogQueue: Sendable {
   func flush() { submit { _ in } }
 
   /// Waits until the log thread has tried to make room.
-  func makeRoom(for bytes: Int64) {
-    submit { $0.roomWanted += bytes }
+  /// - Returns: whether the bytes have been taken for the caller.
+  func makeRoom(for bytes: Int64) -> Bool {
+    let room = Room(bytes)
+    submit { $0.rooms.append(room) }
+    return room.isGranted.load(ordering: .acquiring)
   }
 
   /// Runs something on the log thread and waits for it.

@@ -55,7 +55,7 @@ package final class LogWriter {
       removeSpoiledNotes()
       removeDiscarded()
       removeDoomed()
-      makeRoom(for: work.roomWanted)
+      grant(work.rooms)
       for errand in work.errands { errand(self) }
       if work.isStopping {
         seal()
@@ -310,6 +310,15 @@ package final class LogWriter {
       } catch {
         core.troubles.note(error)
       }
+    }
+  }
+
+  /// Makes room for those who wait for it and takes it for them, in their order.
+  private func grant(_ rooms: [LogQueue.Room]) {
+    guard !rooms.isEmpty else { return }
+    makeRoom(for: rooms.reduce(0) { $0 &+ $1.bytes })
+    for room in rooms where core.take(room.bytes) {
+      room.isGranted.store(true, ordering: .releasing)
     }
   }
 

@@ -107,7 +107,7 @@ extension Store {
       let key = CacheKey(bytes, hasher: keyHasher)
       purge.add(core.remove(key.bytes, key.hash))
     case .prefix(let prefix):
-      core.spoilFetches(prefix: prefix)
+      purge.add(core.spoilFetches(prefix: prefix))
       // On the log thread nothing is moved while we read.
       let core = core
       core.queue.run { _ in

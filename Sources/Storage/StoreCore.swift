@@ -127,16 +127,18 @@ package final class StoreCore: Sendable {
   }
 
   /// Removes all variants of a key.
-  /// - Returns: how many there were.
+  /// - Returns: how many there were, one without its end included.
   func remove(_ key: [UInt8], _ hash: UInt64) -> Int {
-    let removed = shard(hash).state.withLock { state in
-      _ = incompletes.discard(hash)
-      return state.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
+    let (hadIncomplete, removed) = shard(hash).state.withLock { state in
+      (
+        incompletes.discard(hash),
+        state.remove(hash, recovering: !isRecovered.load(ordering: .acquiring))
+      )
     }
     release(removed)
     // Even when the index has nothing: the log may still have a record that reclaiming has passed.
     queue.insist(.tombstone(key: key, hash: hash))
-    return removed.count
+    return removed.count + (hadIncomplete ? 1 : 0)
   }
 
   /// Drops one record because it, or its blob, turned out to be damaged.
@@ -152,14 +154,11 @@ package final class StoreCore: Sendable {
     // What can never fit evicts nothing. And until the start-up scan is through nothing can be evicted: it may take
     // long, and whoever wants the body is served without the store meanwhile.
     guard couldTake(bytes), isRecovered.load(ordering: .acquiring) else { return false }
-    for _ in 0..<Self.attemptsAtRoom {
-      queue.makeRoom(for: bytes)
-      if take(bytes) { return true }
-    }
+    for _ in 0..<Self.attemptsAtRoom where queue.makeRoom(for: bytes) { return true }
     return false
   }
 
-  // Somebody else may be quicker to take the room that was made.
+  // Whoever finds room at once does not wait for those who wait.
   private static let attemptsAtRoom = 16
 
   final class Counters: Sendable {

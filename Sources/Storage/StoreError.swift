@@ -12,6 +12,8 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   case wrongVersion(path: String, found: String)
   /// There is something, but not a store.
   case notAStore(path: String)
+  /// Somebody else's files are in it.
+  case notEmpty(path: String, file: String)
   /// The size cap leaves no room for the log.
   case tooSmall(size: Int64, minimum: Int64)
   /// Its file system lets nobody write.
@@ -35,12 +37,14 @@ public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
       "The store \(path) has format \(found), this program reads and writes format \(StoreFormat.version). Use another directory, or remove this one to start empty."
     case .notAStore(let path):
       "\(path) is not a store: its file `format` is missing or damaged beside other files. Use another directory, or remove this one to start empty."
+    case .notEmpty(let path, let file):
+      "The directory \(path) has files of others, such as \(file), and no store. Name an empty one, or one that does not exist yet (store.path, --store)."
     case .tooSmall(let size, let minimum):
       "A store of \(size) bytes is too small for its log: allow at least \(minimum)."
     case .readOnlyDisk(let path):
       "The file system of the store \(path) is mounted read-only. Mount it writable, or give the store another directory."
     case .notPermitted(let path, let doing, let errno):
-      "Cannot \(doing) \(path): \(errno). Run as the user the store belongs to, or give that user the directory."
+      "Cannot \(doing) \(path): \(errno). Run as the user the store belongs to, give that user the directory, or name another one (store.path, --store)."
     case .unavailable(let path, let doing, let errno):
       "Cannot \(doing) \(path): \(errno)."
     case .readOnly(let path):

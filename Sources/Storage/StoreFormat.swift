@@ -32,6 +32,7 @@ package final class StoreFormat: Sendable {
   /// Opens and locks; makes the file when the directory is new or empty.
   package init(directory: String, readOnly: Bool) throws(StoreError) {
     path = directory + "/format"
+    if !readOnly { try Self.refuseOthers(in: directory) }
     let file: OpenFile
     do throws(Errno) {
       file = OpenFile(try File.open(path, readOnly ? .read : [.readWrite, .create]))
@@ -75,6 +76,23 @@ package final class StoreFormat: Sendable {
         throw StoreError(path: path, doing: "write", error)
       }
     }
+  }
+
+  /// Nothing is put beside what somebody else keeps in a directory.
+  private static func refuseOthers(in directory: String) throws(StoreError) {
+    do throws(Errno) {
+      _ = try File.status(at: directory + "/format")
+      return
+    } catch {
+      // Opening it tells what else may be wrong.
+      guard error == .noSuchFile else { return }
+    }
+    // What a file system begins with, what a first start that was cut off or a damaged store may have left, and what
+    // is hidden, such as the snapshots of a volume.
+    let known: Set = ["lost+found", "log", "blobs", "partial"]
+    guard let names = try? File.list(directory).map(\.name) else { return }
+    let others = names.filter { !known.contains($0) && !$0.hasPrefix(".") }
+    if let file = others.min() { throw .notEmpty(path: directory, file: file) }
   }
 
   /// Writes how the store is now, and waits until that is on the disk.

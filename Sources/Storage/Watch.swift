@@ -112,16 +112,19 @@ extension StoreCore {
   }
 
   /// Nothing that is being fetched for a key that begins so may be kept.
-  func spoilFetches(prefix: [UInt8]) {
+  /// - Returns: how many responses without their end were let go of.
+  func spoilFetches(prefix: [UInt8]) -> Int {
+    var discarded = 0
     for shard in shards {
       shard.state.withLock { state in
         for target in state.watches.values.joined() where target.key.starts(with: prefix) {
           state.spoil(target)
         }
-        discardIncompletes(prefix: prefix, in: shard)
+        discarded += discardIncompletes(prefix: prefix, in: shard)
       }
     }
     queue.nudge()
+    return discarded
   }
 
   /// Files that spoiled fetches would come back from after a kill; nobody is told of them twice.

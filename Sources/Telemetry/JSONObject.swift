@@ -6,6 +6,8 @@ package struct JSONObject: Sendable {
 
   package init() {}
 
+  package var isEmpty: Bool { bytes.count == 1 }
+
   /// The object and a line feed.
   package var line: [UInt8] { bytes + Array("}\n".utf8) }
 

@@ -56,6 +56,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case downstreamReceived, downstreamSent, storeServed
   case upstreamReceived, upstreamSent
   case connectionsOpen, connectionsAccepted, connectionsRefused, acceptPauses
+  case healthyEndings
   case downstreamHandshakes
   case authentications, rateWaits
   case upstreamRequests, upstreamWaiting
@@ -66,7 +67,7 @@ public enum Metric: Int, CaseIterable, Sendable {
   case storeBytes, storeCapacity, storeEntries, storeMemory
   case storeIncomplete, completedBytes
   case storeEvictions, storeTroubles
-  case configurationReloads
+  case configurationReloads, accessLogLost
   case residentMemory, openDescriptors, maximumDescriptors, processorTime, startTime
 
   /// What is fixed about this metric.
@@ -114,6 +115,11 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_accept_pauses_total",
         "Times a listener stopped accepting because descriptors had run out.")
+    case .healthyEndings:
+      .init(
+        .counter, "holdfast_healthy_endings_total",
+        "Connections that ended in order, by side and how. All others are in `holdfast_endings_total`, with a record each.",
+        [Side.self, HealthyEnding.self])
     case .authentications:
       .init(
         .counter, "holdfast_authentications_total",
@@ -217,6 +223,10 @@ public enum Metric: Int, CaseIterable, Sendable {
       .init(
         .counter, "holdfast_configuration_reloads_total",
         "Times the configuration was read again on request, by outcome.", [Outcome.self])
+    case .accessLogLost:
+      .init(
+        .counter, "holdfast_access_log_lost_total",
+        "Lines of the access log that could not be written, or not in time.")
     // The rest carry the names that every Prometheus client library gives them, so that
     // ready-made dashboards find them.
     case .residentMemory:

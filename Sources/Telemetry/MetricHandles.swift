@@ -58,6 +58,7 @@ extension Scalar {
   @inlinable public static var storeIncomplete: Self { Self(.storeIncomplete) }
   @inlinable public static var completedBytes: Self { Self(.completedBytes) }
   @inlinable public static var storeEvictions: Self { Self(.storeEvictions) }
+  @inlinable public static var accessLogLost: Self { Self(.accessLogLost) }
   @inlinable public static var residentMemory: Self { Self(.residentMemory) }
   @inlinable public static var openDescriptors: Self { Self(.openDescriptors) }
   @inlinable public static var maximumDescriptors: Self { Self(.maximumDescriptors) }
@@ -69,6 +70,9 @@ extension Scalar {
 
 extension Scalar2 where A == MethodClass, B == CacheVerdict {
   @inlinable public static var requests: Self { Self(.requests) }
+}
+extension Scalar2 where A == Side, B == HealthyEnding {
+  @inlinable public static var healthyEndings: Self { Self(.healthyEndings) }
 }
 extension Scalar1 where A == StatusClass {
   @inlinable public static var responses: Self { Self(.responses) }

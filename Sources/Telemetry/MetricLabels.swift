@@ -187,6 +187,32 @@ public protocol MetricLabel: CaseIterable, RawRepresentable, Sendable where RawV
   public var labelValue: String { "\(self)" }
 }
 
+/// How a connection ends that nobody need know about: by what it was doing, and by whom.
+@frozen public enum HealthyEnding: UInt8, MetricLabel {
+  /// Kept with nothing asked, and the peer said FIN.
+  case idleFinish
+  /// The same, and the peer said RST: nobody was owed anything.
+  case idleReset
+  /// The same, and it was closed here: its time was up, a bound was reached, or the program ends.
+  case idleClose
+  /// Behind the last answer.
+  case answered
+  /// A tunnel that both sides have finished.
+  case tunnel
+
+  public static var labelName: String { "how" }
+  @inlinable public static var valueCount: Int { 5 }
+  public var labelValue: String {
+    switch self {
+    case .idleFinish: "idle_finish"
+    case .idleReset: "idle_reset"
+    case .idleClose: "idle_close"
+    case .answered: "answered"
+    case .tunnel: "tunnel"
+    }
+  }
+}
+
 /// Why an answer was passed on without being stored.
 @frozen public enum RelayReason: UInt8, MetricLabel {
   /// The request's method or fields rule storing out.

@@ -310,7 +310,7 @@ def parse(words):
     parser.add_argument("--rounds", type=int, default=3, help="calm rounds to make (default 3)")
     parser.add_argument("--only", metavar="A,B", help="these workloads: " + ",".join(names))
     parser.add_argument(
-        "--servers", metavar="A,B", help="these servers: " + ",".join(s.name for s in servers.ALL)
+        "--servers", metavar="A,B", help="these servers: " + ",".join(s.name for s in servers.ALL + servers.VARIANTS)
     )
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
@@ -318,7 +318,8 @@ def parse(words):
     parser.add_argument("--output", metavar="DIR", default=".build/bench", help="where the JSON goes")
     options = parser.parse_args(words)
     options.workloads = choose(parser, options.only, {w.name: w for w in workloads.ALL})
-    options.chosen = choose(parser, options.servers, {s.name: s for s in servers.ALL})
+    known = servers.ALL + (servers.VARIANTS if options.servers else [])
+    options.chosen = choose(parser, options.servers, {s.name: s for s in known})
     if options.holdfast:
         options.holdfast = pathlib.Path(options.holdfast).absolute()
     cores = os.sched_getaffinity(0)

@@ -41,9 +41,15 @@ def ratio(value, reference):
     return f"{value / reference:.2f}" if value and reference else "–"
 
 
+def reference_of(results):
+    """Beside whom: nginx, or the program without sensors where only its variants are measured."""
+    return "nginx" if "nginx" in results or "holdfast-off" not in results else "holdfast-off"
+
+
 def workload_table(workload, results):
     """One workload, a row per server. `results` maps server names to {"rounds", "memory", …}."""
-    reference = results.get("nginx", {})
+    beside = reference_of(results)
+    reference = results.get(beside, {})
     if workload.kind == "idle":
         rows = [
             [
@@ -54,7 +60,7 @@ def workload_table(workload, results):
             ]
             for name, r in results.items()
         ]
-        return table(["server", "bytes/connection", "÷ nginx", "memory MiB"], rows)
+        return table(["server", "bytes/connection", f"÷ {beside}", "memory MiB"], rows)
     rows = []
     for name, r in results.items():
         rows.append(
@@ -71,7 +77,7 @@ def workload_table(workload, results):
         )
     per = "CPU ms/GiB" if workload.unit == "GiB" else "CPU µs/request"
     return table(
-        ["server", per, "÷ nginx", "spread", "requests/s", "MiB/s", "core busy", "memory MiB"], rows
+        ["server", per, f"÷ {beside}", "spread", "requests/s", "MiB/s", "core busy", "memory MiB"], rows
     )
 
 
@@ -83,8 +89,8 @@ def summary_table(workloads, results, servers):
         if not found:
             continue
         field = "bytes_per_connection" if workload.kind == "idle" else "cpu"
-        reference = found.get("nginx", {}).get(field)
+        reference = found.get(reference_of(found), {}).get(field)
         rows.append(
             [workload.sentence] + [ratio(found.get(s, {}).get(field), reference) for s in servers]
         )
-    return table(["÷ nginx (less is better)", *servers], rows)
+    return table([f"÷ {reference_of(servers)} (less is better)", *servers], rows)

@@ -172,6 +172,9 @@ class Floor(Server):
 class Holdfast(Server):
     name = "holdfast"
     speaks_tls = True
+    # How closely packets are looked at, and whether the kernel is asked; the defaults.
+    sensors = "auto"
+    kernel = "auto"
 
     @classmethod
     def version(cls, options):
@@ -192,7 +195,7 @@ threads: 1
 store: {{ path: {self.directory}/store, size: 16GiB, memory: 512MiB }}
 destinations: {{ private: [127.0.0.0/8] }}
 log: {{ access: none, level: warning }}
-resets: {{ path: none }}
+resets: {{ path: none, sensors: {self.sensors}, kernel: {self.kernel}, captures: none }}
 """,
         )
         return [self.options.holdfast, "serve", "--config", configuration]
@@ -447,4 +450,24 @@ cachedir: {cache}
         return [program("traffic_server")]
 
 
+class WithoutSensors(Holdfast):
+    name = "holdfast-off"
+    sensors = "off"
+    kernel = "off"
+
+
+class WithLiteSensor(Holdfast):
+    name = "holdfast-lite"
+    sensors = "lite"
+    kernel = "off"
+
+
+class WithFullSensor(Holdfast):
+    name = "holdfast-full"
+    sensors = "full"
+    kernel = "off"
+
+
 ALL = [Floor, Holdfast, Nginx, Varnish, Squid, TrafficServer]
+# Measured when they are named: what looking at packets costs.
+VARIANTS = [WithoutSensors, WithLiteSensor, WithFullSensor]

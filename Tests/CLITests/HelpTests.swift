@@ -79,6 +79,68 @@ struct HelpTests {
     }
   }
 
+  @Test(
+    "what is wrong with the command line returns 2, and is told without the name of a key",
+    arguments: [
+      (["check", "--listen", "99999"], "holdfast: --listen: "),
+      (["check", "--threads", "0"], "holdfast: --threads: \"0\" is not a number of threads"),
+      (["check", "--store-size", "1"], "holdfast: --store-size: "),
+      (["check", "--client", "banana"], "holdfast: --client: \"banana\" is not a network"),
+      (["check", "--mirror", "debian"], "holdfast: --mirror: \"debian\" is not a mirror"),
+      (
+        ["check", "--mirror", "a=http://a.example.org/", "--mirror", "a=http://b.example.org/"],
+        "holdfast: --mirror: a is given twice"
+      ),
+      (["status", "--admin", "banana"], "holdfast: --admin: \"banana\" is not an address"),
+      (["store", "show", "banana"], "holdfast: banana is not a whole URL"),
+      (["store", "purge", "--prefix", "banana://x"], "'banana' is no scheme"),
+      (["explain", "nope"], "holdfast: there is no cause `nope`"),
+      (["resets", "--code", "bogus"], "there is no cause `bogus`"),
+      (["resets", "show", ""], "Give the record's name"),
+    ])
+  func wrongOptions(arguments: [String], message: String) {
+    do {
+      var command = try Holdfast.parseAsRoot(arguments)
+      try command.run()
+      Issue.record("was accepted")
+    } catch {
+      let text = CommandOutcome.message(for: error)
+      #expect(CommandOutcome.exitCode(for: error) == 2, "\(text)")
+      #expect(text.contains(message), "\(text)")
+    }
+  }
+
+  @Test("what is wrong with a file returns 1")
+  func wrongFile() {
+    let failure = #expect(throws: Failure.self) {
+      var command = try Holdfast.parseAsRoot(["check", "--config", "/no/such/file.yaml"])
+      try command.run()
+    }
+    #expect(failure?.code == 1)
+  }
+
+  @Test("help for what there is none of is a wrong call")
+  func unknownTopics() {
+    for known in [["help"], ["help", "store", "list"], ["help", "help"], ["--help"], ["serve"]] {
+      #expect(HelpText.unknownTopic(known) == nil)
+    }
+    #expect(HelpText.unknownTopic(["help", "nope"])?.code == 2)
+    #expect(
+      HelpText.unknownTopic(["help", "srve"])?.text.contains("did you mean 'serve'?") == true)
+    #expect(HelpText.unknownTopic(["help", "store", "lst"])?.text.contains("'list'") == true)
+  }
+
+  @Test("every command but the ones that only group others has a page")
+  func pages() {
+    func names(_ type: any ParsableCommand.Type, _ path: String) -> [String] {
+      let configuration = type.configuration
+      return [path]
+        + (configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands))
+        .flatMap { names($0, "\(path) \($0.configuration.commandName ?? "")") }
+    }
+    #expect(Set(names(Holdfast.self, "holdfast")) == Set(CLIPage.commands.map(\.name)))
+  }
+
   @Test("help and version return 0")
   func help() {
     for arguments in [["--help"], ["serve", "--help"], ["--version"], ["help", "store", "list"]] {

@@ -85,6 +85,47 @@ import Testing
     }
   }
 
+  @Test("the story of one tells what the kernel said, and moves no cursor by it")
+  func kernel() throws {
+    var record = record(1)
+    record.evidence.counters = ["OutRsts": 2, "EstabResets": 1]
+    var kernel = KernelEvidence()
+    kernel.hadEntry = true
+    kernel.hasEntry = false
+    kernel.isEntryLost = true
+    kernel.realPeer = .loopback(port: 8081)
+    kernel.switchedFrom = .loopback(port: 8080)
+    kernel.translatedSource = .loopback(port: 999)
+    kernel.invalidPackets = 3
+    kernel.counters = ["conntrack.invalid": 3]
+    kernel.settings = KernelEvidence.Settings()
+    kernel.settings?.isLiberal = false
+    kernel.settings?.isLoose = true
+    kernel.settings?.establishedTimeout = .seconds(432_000)
+    kernel.settings?.count = 5
+    kernel.settings?.maximum = 9
+    kernel.sentByPeer = KernelEvidence.Reset(reason: "NO_SOCKET\u{1B}[2J", state: nil)
+    kernel.drops = ["NETFILTER_DROP": 4]
+    record.evidence.kernel = kernel
+    record.verdict = Judge.judge(record.evidence)
+    let entry = try #require(ResetEntry(line: record.line))
+    let text = ResetReport.show(entry, style: .plain)
+    for words in [
+      "backend-switched", "judged with sockets and the kernel's word",
+      "really with   127.0.0.1:8081 (from the connection table)",
+      "the peer's kernel, which is this machine's, sent the reset: NO_SOCKET?[2J",
+      "packets of this connection that it threw away: NETFILTER_DROP +4",
+      "its entry was lost while it was established", "it leads to 127.0.0.1:8081",
+      "it had led to 127.0.0.1:8080", "our end looks like 127.0.0.1:999 there",
+      "3 packets of it were invalid", "counted there: conntrack.invalid +3",
+      "be_liberal 0, loose 1, forgets after 432000 s, 5 of 9 entries",
+      "EstabResets +1, OutRsts +2", "which is this machine's, says NO_SOCKET?[2J",
+    ] {
+      #expect(text.contains(words), "\(words) in\n\(text)")
+    }
+    #expect(!text.contains("\u{1B}"))
+  }
+
   @Test("the list names cause, certainty and healing; strangers' text moves no cursor")
   func list() throws {
     let lines = [
@@ -93,9 +134,13 @@ import Testing
     ].map(\.line)
     let entries = lines.compactMap { ResetEntry(line: $0) }
     #expect(entries.count == 2)
-    let text = ResetReport.list(entries, style: .plain)
+    let text = ResetReport.list(entries, of: 2, style: .plain)
     #expect(text.contains("origin-aborted"))
+    // One of them is not final yet.
+    #expect(text.contains("60%… S"))
     #expect(text.contains("60% S"))
+    #expect(text.contains("…  is not final yet"))
+    #expect(!ResetReport.list([entries[1]], of: 1, style: .plain).contains("…"))
     #expect(text.contains("resumed"))
     #expect(text.contains("2 endings, 1 healed"))
     let story = ResetReport.show(entries[1], style: .plain)
@@ -107,10 +152,43 @@ import Testing
       "The download went on from byte 400 after 13 ms, and nobody noticed.",
       "or perhaps", "to do",
     ] { #expect(story.contains(sentence), "\(sentence) is not in\n\(story)") }
-    let summary = ResetReport.summary(entries, style: .plain)
+    let summary = ResetReport.summary(entries, of: 2, style: .plain)
     #expect(summary.contains("origin-aborted  ████"))
     #expect(summary.contains("registry.example.org"))
-    #expect(ResetReport.list([], style: .plain).contains("as it should"))
+    #expect(ResetReport.list([], of: 0, style: .plain) == "no ending is on record")
+    #expect(ResetReport.list([], of: 113, style: .plain) == "none of 113 endings on record matches")
+    #expect(ResetReport.summary([], of: 1, style: .plain) == "none of 1 ending on record matches")
+  }
+
+  @Test("of an attempt to connect no times are told that only a connection has")
+  func attempt() throws {
+    var evidence = Evidence(Ending(.upstream, .connect, .reset))
+    evidence.socket.errno = .connectionRefused
+    evidence.socket.info = TCPInfo([UInt8](repeating: 1, count: 232))?.ofAttempt
+    let record = EndingRecord(
+      id: RecordID(milliseconds: 1, random: (1, 2)), time: 1, evidence: evidence,
+      transaction: .init())
+    let text = ResetReport.show(try #require(ResetEntry(line: record.line)), style: .plain)
+    #expect(text.contains("The attempt to connect with the origin"))
+    #expect(text.contains("retransmits in all"))
+    #expect(!text.contains("last data"))
+    #expect(!text.contains("round trip"))
+  }
+
+  @Test("of a client that left it is told how much it had confirmed, and of how much")
+  func progress() throws {
+    var evidence = Evidence(Ending(.downstream, .content, .reset))
+    evidence.content.delivered = 900
+    evidence.content.confirmed = 700
+    evidence.content.expected = 5000
+    let record = EndingRecord(
+      id: RecordID(milliseconds: 1, random: (1, 2)), time: 1, evidence: evidence,
+      transaction: .init())
+    let text = ResetReport.show(try #require(ResetEntry(line: record.line)), style: .plain)
+    #expect(
+      text.contains(
+        "900 of 5000 bytes of the answer, its head included, had been given to its socket, and its kernel had confirmed 700."
+      ))
   }
 
   @Test(
@@ -127,7 +205,65 @@ import Testing
       .compactMap { ResetEntry(line: $0.line) }
     // A client that left is one of the client's.
     let expected = arguments == ["--code", "client-left"] ? 1 : count
-    #expect(entries.count(where: filter.takes) == expected)
+    #expect(entries.count(where: filter.selection()) == expected)
+  }
+
+  @Test("--since is counted from the start of the command, however long it waits for more")
+  func sinceTheStart() throws {
+    let entry = try #require(ResetEntry(line: record(1).line))
+    let filter = try ResetFilter.parse(["--since", "1s"])
+    #expect(filter.selection(now: entry.seconds)(entry), "which is in force much later")
+    #expect(!filter.selection(now: entry.seconds + 2)(entry))
+  }
+
+  @Test("a file without a single record is refused, and so is one that is named and not there")
+  func noRecords() throws {
+    try withFile("r.jsonl", ["r.jsonl": Array("import os\nprint()\n".utf8)]) { source in
+      do {
+        _ = try source.read()
+        Issue.record("was read")
+      } catch {
+        #expect("\(error)".contains("none of its 2 lines is a record"))
+      }
+    }
+    try withFile("r.jsonl", ["r.jsonl": Array("print()\n".utf8)]) { source in
+      #expect {
+        try source.read()
+      } throws: { error in
+        (error as? Failure)?.message.hasSuffix("its one line is no record") == true
+      }
+    }
+    let source = ResetSource(Configuration(), file: "/no/such/file", asksInstance: false)
+    do {
+      _ = try source.read()
+      Issue.record("was read")
+    } catch {
+      #expect((error as? Failure)?.text == "holdfast: there is no file /no/such/file")
+    }
+  }
+
+  @Test("on a narrow terminal the list shortens whom it was with, and nothing else")
+  func narrow() throws {
+    let entries = [record(1), record(2)].compactMap { ResetEntry(line: $0.line) }
+    let wide = ResetReport.list(entries, of: 2, style: .plain)
+    let line = wide.split(separator: "\n")[1]
+    let narrow = ResetReport.list(entries, of: 2, style: .plain, width: line.count - 5)
+    let shortened = narrow.split(separator: "\n")[1]
+    #expect(shortened.count == line.count - 5)
+    #expect(shortened.contains("registry.examp…") || shortened.contains("registry.exam…"))
+    #expect(shortened.hasSuffix(entries[0].id))
+  }
+
+  @Test("the counts for scripts")
+  func summaryJSON() throws {
+    let lines = [
+      record(1), record(2, resumption: .init(offset: 4, outcome: .resumed, after: .zero)),
+    ]
+    let text = JSONLine.text(ResetSummary(lines.compactMap { ResetEntry(line: $0.line) }))
+    #expect(text.contains(#""causes":{"origin-aborted":2}"#))
+    #expect(text.contains(#""endings":2"#))
+    #expect(text.contains(#""healed":1"#))
+    #expect(text.contains(#""origins":{"registry.example.org":2}"#))
   }
 
   @Test(

@@ -64,11 +64,11 @@ private final class ScriptedAdmin: Sendable {
 struct RunningStoreTests {
   private let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
-  @Test("a host is asked for under both schemes, and the lines become rows")
+  @Test("a host is asked for under both schemes and every port, and the lines become rows")
   func list() throws {
     let row =
       #"{"url":"http://a/x","status":200,"bytes":5,"stored":1,"varies":false,"later":"ignored"}"#
-    let admin = try ScriptedAdmin([head + row + "\n", head])
+    let admin = try ScriptedAdmin([head + row + "\n", head, head, head])
     let store = RunningStore(client: AdminClient(address: admin.address))
     var rows: [StoreRow] = []
     try store.list(StoreSelector("a", isPrefix: true)) { rows.append($0) }
@@ -76,7 +76,9 @@ struct RunningStoreTests {
     #expect(
       admin.requests() == [
         "GET /api/store?prefix=http%3A%2F%2Fa%2F HTTP/1.0",
+        "GET /api/store?prefix=http%3A%2F%2Fa%3A HTTP/1.0",
         "GET /api/store?prefix=https%3A%2F%2Fa%2F HTTP/1.0",
+        "GET /api/store?prefix=https%3A%2F%2Fa%3A HTTP/1.0",
       ])
   }
 

@@ -84,7 +84,10 @@ struct StoreReportTests {
       ("http://a/b", false, StoreSelector.exact("http://a/b")),
       ("http://a/b", true, .prefix(["http://a/b"])),
       ("http://a/b*", false, .prefix(["http://a/b"])),
-      ("deb.example.org", true, .prefix(["http://deb.example.org/", "https://deb.example.org/"])),
+      (
+        "deb.example.org:80", true,
+        .prefix(["http://deb.example.org:80/", "https://deb.example.org:80/"])
+      ),
       (
         "deb.example.org/x", true,
         .prefix(["http://deb.example.org/x", "https://deb.example.org/x"])

@@ -30,6 +30,12 @@ private func packets(
   return packets
 }
 
+private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
+  var kernel = KernelEvidence()
+  change(&kernel)
+  return kernel
+}
+
 @Suite("Judging an ending") struct JudgeTests {
   struct Row: Sendable, CustomTestStringConvertible {
     let name: String
@@ -54,15 +60,37 @@ private func packets(
       evidence: evidence(.upstream, .connect, .exhausted) { $0.socket.errno = .tooManyOpenFiles },
       cause: .localResources, atLeast: 95),
     Row(
-      name: "refused, without packets",
+      name:
+        "refused, without packets: by a node in the name of a Service, for all one knows (lab L06)",
       evidence: evidence(.upstream, .connect, .reset) { $0.socket.errno = .connectionRefused },
-      cause: .originRefused, atLeast: 80, atMost: 80),
+      cause: .originRefused, atLeast: 75, atMost: 75),
     Row(
       name: "refused by a reset to the SYN",
       evidence: evidence(.upstream, .connect, .reset) {
         $0.socket.errno = .connectionRefused
         $0.packets = packets(.refusal)
       }, cause: .originRefused, atLeast: 95),
+    Row(
+      name: "a firewall says so of a connection that falls silent",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.socket.errno = .timedOut
+        $0.packets = packets(nil) { $0.unreachable = (IPAddress(v4: 0x0A00_0001), false, true) }
+      }, cause: .pathRejected, atLeast: 90),
+    Row(
+      name: "somebody says that a firewall forbids it, and the origin goes on and says FIN",
+      evidence: evidence(.upstream, .content, .finish) {
+        $0.content.hasHead = true
+        $0.content.answerBytes = 500
+        $0.packets = packets(nil) { $0.unreachable = (IPAddress(v4: 0x0A00_0001), false, true) }
+      }, cause: .originFinishedEarly, atLeast: 90),
+    Row(
+      name: "somebody says that a firewall forbids it, and the origin's socket sends a reset",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.hasHead = true
+        $0.content.answerBytes = 500
+        $0.packets = packets(.active) { $0.unreachable = (IPAddress(v4: 0x0A00_0001), false, true) }
+      }, cause: .originAborted, atLeast: 80),
     Row(
       name: "refused by a node in the name of a Service",
       evidence: evidence(.upstream, .connect, .reset) {
@@ -180,6 +208,31 @@ private func packets(
         $0.packets = packets(.passive) { $0.reset?.hopDifference = 1 }
       }, cause: .pathRejected, atLeast: 90),
     Row(
+      name: "a firewall that rejects, and an origin that goes on (lab L15)",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive) {
+          $0.reset?.hopDifference = 1
+          $0.peerAliveAfter = true
+        }
+      }, cause: .pathRejected, atLeast: 95),
+    Row(
+      name: "a reset from far away, and an origin that goes on",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.active) {
+          $0.reset?.hopDifference = 40
+          $0.peerAliveAfter = true
+        }
+      }, cause: .resetInjected, atLeast: 90),
+    Row(
+      name:
+        "reset between SYN-ACK and the first look, by a kernel that knew nothing of it (lab L07)",
+      evidence: evidence(.upstream, .connect, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive)
+      }, cause: .originAcceptOverflow, atLeast: 60, atMost: 60),
+    Row(
       name: "the Service leads elsewhere now",
       evidence: evidence(.upstream, .content, .reset) {
         $0.socket.errno = .connectionReset
@@ -188,6 +241,140 @@ private func packets(
         $0.kernel = KernelEvidence()
         $0.kernel?.switchedFrom = real
       }, cause: .backendSwitched, atLeast: 95),
+    Row(
+      name: "the same, and the backend it led to before speaks untranslated afterwards (lab L26)",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive)
+        $0.kernel = told {
+          $0.switchedFrom = real
+          $0.stray = real
+        }
+      }, cause: .backendSwitched, atLeast: 95),
+    Row(
+      name: "an entry that leads elsewhere now, without packets",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.kernel = told { $0.switchedFrom = real }
+      }, cause: .backendSwitched, atLeast: 95),
+    Row(
+      name: "an entry that was forgotten in its time",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.requests = 2
+        $0.connection.idle = .seconds(40)
+        $0.packets = packets(.passive)
+        $0.kernel = told {
+          $0.hadEntry = true
+          $0.isEntryLost = true
+          $0.translatedSource = real
+          $0.settings = KernelEvidence.Settings()
+          $0.settings?.establishedTimeout = .seconds(30)
+        }
+      }, cause: .natIdleExpired, atLeast: 95),
+    Row(
+      name: "an entry that somebody deleted",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.requests = 2
+        $0.connection.idle = .seconds(40)
+        $0.kernel = told {
+          $0.hadEntry = true
+          $0.hasEntry = false
+          $0.realPeer = real
+          $0.settings = KernelEvidence.Settings()
+          $0.settings?.establishedTimeout = .seconds(432_000)
+        }
+      }, cause: .natIdleExpired, atLeast: 80, atMost: 85),
+    Row(
+      name: "an entry that is gone where nothing is translated",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.requests = 2
+        $0.connection.idle = .seconds(40)
+        $0.kernel = told {
+          $0.hadEntry = true
+          $0.hasEntry = false
+          $0.realPeer = peer
+        }
+      }, cause: .originClosedIdle, atLeast: 40, atMost: 79),
+    Row(
+      name: "a table that could tell and has nothing to tell proves nothing",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.requests = 2
+        $0.connection.idle = .seconds(350)
+        $0.packets = packets(.passive)
+        $0.kernel = told {
+          $0.hadEntry = true
+          $0.hasEntry = true
+        }
+      }, cause: .natIdleExpired, atLeast: 40, atMost: 79),
+    Row(
+      name: "the kernel itself tells of a reset to the real origin",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.kernel = told { $0.stray = real }
+      }, cause: .undnatHere, atLeast: 99),
+    Row(
+      name: "no answer, and a table that dropped for want of room",
+      evidence: evidence(.upstream, .connect, .timeout) {
+        $0.socket.errno = .timedOut
+        $0.counters = ["conntrack.drop": 4]
+      }, cause: .conntrackFull, atLeast: 97),
+    Row(
+      name: "a young connection, and a listener without room",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.age = .seconds(1)
+        $0.connection.requests = 1
+        $0.packets = packets(.passive)
+        $0.kernel = told { $0.counters = ["ListenOverflows": 1] }
+      }, cause: .originAcceptOverflow, atLeast: 90),
+    Row(
+      name: "the same of somebody else's listeners",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.age = .seconds(1)
+        $0.connection.requests = 1
+        $0.counters = ["ListenOverflows": 1]
+        $0.packets = packets(.passive)
+      }, cause: .originAcceptOverflow, atLeast: 40, atMost: 70),
+    Row(
+      name: "a client whose entry has not seen the reset",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.kernel = told {
+          $0.hasEntry = true
+          $0.entry = KernelEvidence.Entry()
+          $0.entry?.state = "established"
+        }
+      }, cause: .undnatThere, atLeast: 97),
+    Row(
+      name: "a client whose entry has",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.kernel = told {
+          $0.hasEntry = true
+          $0.entry = KernelEvidence.Entry()
+          $0.entry?.state = "close"
+        }
+      }, cause: .clientLeft, atLeast: 60, atMost: 60),
+    Row(
+      name: "the reason of an origin's kernel that is ours",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.connection.age = .seconds(9)
+        $0.kernel = told { $0.sentByPeer = KernelEvidence.Reset(reason: "TCP_ABORT_ON_CLOSE") }
+      }, cause: .originAborted, atLeast: 95),
+    Row(
+      name: "a stall, and no resets but those that programs sent",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.counters = ["OutRsts": 5, "TCPAbortOnData": 3, "TCPAbortOnClose": 2]
+      }, cause: .originStalled, atLeast: 80),
     Row(
       name: "an alert",
       evidence: evidence(.upstream, .tls, .alert) { $0.alert = "unknown_ca" },
@@ -260,7 +447,8 @@ private func packets(
     evidence.content.hasUnsentRequest = random.oneIn(4)
     evidence.content.answerBytes = Int64(random.oneIn(2) ? 0 : random.below(1000))
     if random.oneIn(4) { evidence.own = random.pick(OwnReason.allCases) }
-    if random.oneIn(2) { evidence.counters = ["OutRsts": Int64(random.below(3))] }
+    if random.oneIn(2) { evidence.counters = counters(&random) }
+    if random.oneIn(3) { evidence.socket.local = random.oneIn(2) ? peer : real }
     if random.oneIn(2) {
       var packets = PacketEvidence()
       if random.oneIn(2) {
@@ -276,14 +464,49 @@ private func packets(
       if random.oneIn(8) { packets.stray = real }
       evidence.packets = packets
       if evidence.counters == nil { evidence.counters = [:] }
-      if random.oneIn(2) {
-        var kernel = KernelEvidence()
-        if random.oneIn(4) { kernel.switchedFrom = real }
-        if random.oneIn(4) { kernel.realPeer = real }
-        evidence.kernel = kernel
-      }
     }
+    if random.oneIn(2) { evidence.kernel = kernel(&random) }
     return evidence
+  }
+
+  private static func counters(_ random: inout SeededGenerator) -> [String: Int64] {
+    var counters: [String: Int64] = [:]
+    for name in [
+      "OutRsts", "TCPAbortOnData", "ListenOverflows", "conntrack.drop", "conntrack.invalid",
+    ] where random.oneIn(3) {
+      counters[name] = Int64(random.below(3))
+    }
+    return counters
+  }
+
+  private static func kernel(_ random: inout SeededGenerator) -> KernelEvidence {
+    var kernel = KernelEvidence()
+    if random.oneIn(4) { kernel.switchedFrom = real }
+    if random.oneIn(4) { kernel.realPeer = real }
+    if random.oneIn(8) { kernel.stray = real }
+    kernel.hadEntry = random.pick([nil, true, false])
+    kernel.hasEntry = random.pick([nil, true, false])
+    kernel.isEntryLost = random.oneIn(4)
+    if random.oneIn(2) {
+      kernel.entry = KernelEvidence.Entry()
+      kernel.entry?.state = random.pick(["established", "close", nil])
+    }
+    if random.oneIn(2) {
+      kernel.settings = KernelEvidence.Settings()
+      kernel.settings?.establishedTimeout = .seconds(random.below(700))
+      kernel.settings?.count = Int64(random.below(100))
+      kernel.settings?.maximum = 99
+    }
+    kernel.counters = counters(&random)
+    if random.oneIn(3) {
+      kernel.sentByPeer = KernelEvidence.Reset(
+        reason: random.pick([nil, "TCP_STATE", "NO_SOCKET", "TCP_TIMEWAIT_SOCKET", "77"]))
+    }
+    if random.oneIn(4) { kernel.sent = KernelEvidence.Reset(reason: "NO_SOCKET") }
+    kernel.isResetBelieved = random.oneIn(2)
+    if random.oneIn(4) { kernel.machineDrops = ["TCP_LISTEN_OVERFLOW": 1] }
+    kernel.invalidPackets = random.pick([nil, 0, 2])
+    return kernel
   }
 }
 

@@ -62,6 +62,13 @@ import Testing
     let info = TCPInfo([UInt8](repeating: 0xFF, count: length))
     #expect((info == nil) == (length < 104))
     guard let info else { return }
+    // Of what was never established the kernel tells the machine's age.
+    #expect(info.lastDataReceived == .max)
+    #expect(info.fields.contains { $0.name == "last_ack_recv" })
+    let attempt = info.ofAttempt
+    #expect(attempt.lastDataReceived == nil)
+    #expect(!attempt.fields.contains { $0.name.hasPrefix("last_") })
+    #expect(attempt.fields.count == info.fields.count - 4)
     #expect((info.bytesReceived != nil) == (length >= 136))
     #expect((info.segmentsOut != nil) == (length >= 140))
     #expect(info.fields.count == Set(info.fields.map(\.name)).count)

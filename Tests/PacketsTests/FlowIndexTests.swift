@@ -211,6 +211,75 @@ struct FlowIndexTests {
     let flow = try #require(talk.flow)
     #expect(!flow.sent.hasFinished)
     #expect(!flow.received.hasFinished)
+    #expect(flow.total == 3)
+  }
+
+  @Test(
+    "a reset of an earlier connection is none of the next one's, and who asks about the earlier one finds it",
+    arguments: PacketFilter.Mode.allCases)
+  func earlierReset(mode: PacketFilter.Mode) throws {
+    let index = FlowIndex(mode: mode)
+    var talk = Conversation(index)
+    talk.handshake()
+    var reset = talk.fromServer
+    reset.flags = .reset
+    reset.options = []
+    talk.see(reset)
+    let ending = talk.time
+    talk.pass(4_000_000_000)
+    talk.handshake()
+    let flow = try #require(talk.flow)
+    #expect(flow.resets.isEmpty)
+    #expect(flow.received.resets == 0)
+    #expect(flow.total == 3)
+    #expect(try #require(flow.began) > ending)
+    let earlier = try #require(index.packets(local: talk.local, peer: talk.peer, at: ending))
+    #expect(earlier.resets.map(\.packet.time) == [ending])
+    #expect(earlier.resets.map { earlier.segmentsAfter($0) } == [0])
+    #expect(index.packets(local: talk.local, peer: talk.peer, at: 0) == nil)
+  }
+
+  @Test("a connection whose beginning was not seen is found at any time")
+  func unseenBeginning() throws {
+    let index = FlowIndex(mode: .lite)
+    var talk = Conversation(index)
+    talk.answer(10)
+    #expect(try #require(talk.flow).began == nil)
+    #expect(index.packets(local: talk.local, peer: talk.peer, at: 0) != nil)
+  }
+
+  @Test("who connects again and again from one port takes two places")
+  func againAndAgain() throws {
+    let index = FlowIndex(mode: .lite)
+    var talk = Conversation(index)
+    for _ in 0..<1000 {
+      talk.handshake()
+      var reset = talk.fromServer
+      reset.flags = .reset
+      talk.see(reset)
+    }
+    #expect(index.occupancy.flows == 2)
+    #expect(index.occupancy.forgotten == 0)
+    #expect(try #require(talk.flow).total == 4)
+  }
+
+  @Test("a SYN in the peer's name changes nothing of what is known of a connection that lives")
+  func strangeSYN() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.ask(100)
+    talk.answer(1000)
+    let before = try #require(talk.flow)
+    var syn = talk.fromServer
+    syn.flags = .synchronise
+    syn.sequence = 7
+    syn.hopLimit = 33
+    talk.see(syn)
+    let after = try #require(talk.flow)
+    #expect(after.received == before.received)
+    #expect(after.sent == before.sent)
+    #expect(after.total == before.total + 1)
   }
 
   @Test("an ICMP error belongs to the flow it quotes, and to none if it quotes nonsense")
@@ -227,9 +296,40 @@ struct FlowIndexTests {
     let flow = try #require(talk.flow)
     #expect(flow.packets.last?.header.icmp?.description == "host unreachable")
     #expect(flow.packets.last.map { flow.direction(of: $0) } == .received)
-    #expect(flow.unreachable?.sender == router)
-    #expect(flow.unreachable?.error.code == 1)
+    let told = flow.unreachable(in: 0...3_000_000_000, mode: .lite)
+    #expect(told?.sender == router)
+    #expect(told?.error.code == 1)
+    #expect(flow.unreachable(in: 0...1_999_999_999, mode: .lite) == nil)
+    #expect(flow.unreachable(in: 2_000_000_001...3_000_000_000, mode: .lite) == nil)
     #expect(index.occupancy.flows == 1)
+  }
+
+  @Test("an ICMP error that quotes what was never sent says nothing", arguments: [true, false])
+  func forgedICMP(isAnswered: Bool) throws {
+    for mode in PacketFilter.Mode.allCases {
+      let index = FlowIndex(mode: mode)
+      var talk = Conversation(index)
+      let first = talk.fromClient.sequence
+      if isAnswered {
+        talk.handshake()
+        if mode == .full { talk.ask(1000) }
+      } else {
+        var syn = talk.fromClient
+        syn.flags = .synchronise
+        talk.see(syn)
+      }
+      func believes(_ sequence: UInt32) throws -> Bool {
+        var quoted = talk.fromClient
+        quoted.sequence = sequence
+        index.see(
+          quoted.error(type: 3, code: 13, from: talk.peer.ip), at: 9_000_000_000, outgoing: false)
+        return try #require(talk.flow).unreachable(in: 0...10_000_000_000, mode: mode) != nil
+      }
+      // Of what is sent later nothing is seen in lite mode.
+      #expect(try believes(0xDEAD_BEEF) == (mode == .lite && isAnswered))
+      #expect(try believes(first))
+      if isAnswered, mode == .full { #expect(try believes(first &+ 501)) }
+    }
   }
 
   @Test("whatever comes, a small table stays whole")
@@ -252,9 +352,19 @@ struct FlowIndexTests {
       if step % 100 == 0 {
         var seen = 0
         for port in UInt16(1)...4 {
+          var ends: [[SocketAddress]: Int] = [:]
           for flow in index.packets(localPort: port) {
             #expect(flow.local.port == port)
-            #expect(index.packets(local: flow.local, peer: flow.peer)?.total == flow.total)
+            // The last connection between two ends is found by them, and there is one before it at most.
+            #expect(index.packets(local: flow.local, peer: flow.peer) != nil)
+            if let began = flow.began {
+              let then = index.packets(local: flow.local, peer: flow.peer, at: began)
+              #expect(then?.total == flow.total)
+            }
+            ends[[flow.local, flow.peer], default: 0] += 1
+            // Who talks to himself has both ends.
+            let most = flow.local == flow.peer ? 4 : 2
+            #expect(ends[[flow.local, flow.peer]] ?? 0 <= most)
             seen += 1
           }
         }

@@ -121,6 +121,34 @@ struct PacketFilterTests {
     }
   }
 
+  @Test("of connections with brief ports only beginnings and ends are recorded")
+  func briefPorts() {
+    let filter = PacketFilter(mode: .full, briefPorts: [3128, 8080])
+    let program = filter.program
+    func passes(_ packet: Packet) -> Bool {
+      let machine = Machine(packetType: 0, hardwareType: packet.isRaw ? 0xFFFE : 1)
+      return machine.run(program, on: packet.bytes) == 128
+    }
+    for (name, shape) in Self.shapes {
+      for raw in UInt8.min...UInt8.max {
+        var packet = shape
+        packet.flags = TCPFlags(rawValue: raw)
+        #expect(passes(packet), "\(name): another port")
+        packet.source = SocketAddress(packet.source.ip, port: 8080)
+        #expect(passes(packet) == (raw & 7 != 0), "\(name) \(raw) from the port")
+        packet.source = SocketAddress(packet.source.ip, port: 50_000)
+        packet.destination = SocketAddress(packet.destination.ip, port: 3128)
+        #expect(passes(packet) == (raw & 7 != 0), "\(name) \(raw) to the port")
+      }
+    }
+    #expect(filter.mode(ofPort: 3128) == .lite)
+    #expect(filter.mode(ofPort: 443) == .full)
+    #expect(PacketFilter(mode: .lite, briefPorts: [1]).briefPorts.isEmpty)
+    let most = PacketFilter(mode: .full, briefPorts: Array(1...100))
+    #expect(most.briefPorts.count == PacketFilter.maximumBriefPorts)
+    #expect(most.program.count > 1)
+  }
+
   @Test("ICMP errors pass, other messages do not")
   func icmp() {
     var v6 = Packet()

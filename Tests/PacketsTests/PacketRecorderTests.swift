@@ -3,6 +3,7 @@
 import Glibc
 import Platform
 import Synchronization
+import TestNetwork
 import Testing
 
 @testable import Packets

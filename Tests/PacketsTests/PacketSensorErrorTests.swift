@@ -2,6 +2,7 @@
 
 import Platform
 import Synchronization
+import TestNetwork
 import Testing
 
 @testable import Packets

@@ -200,6 +200,23 @@ struct ResetShapeTests {
   }
 
   @Test(
+    "between hosts side by side time tells nothing: the shortest of few round trips may have been a slow one"
+  )
+  func neighbours() throws {
+    var talk = Conversation(FlowIndex(mode: .full))
+    talk.handshake()
+    talk.ask(70)
+    talk.pass(33_000)
+    var reset = talk.fromServer
+    Self.passive(&reset)
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    let facts = try #require(ResetFacts(sighting, mode: .full, minimumRoundTrip: 83_000))
+    #expect(facts.isTooSoon == nil)
+    #expect(facts.isNearer == nil)
+  }
+
+  @Test(
     "a reset that has come a shorter way than the peer's packets is from somebody nearer",
     arguments: [(61, true), (60, nil), (59, nil), (120, true)] as [(UInt8, Bool?)])
   func hopLimit(value: UInt8, isNearer: Bool?) throws {

@@ -2,6 +2,7 @@
 
 import Glibc
 import Platform
+import TestNetwork
 import Testing
 
 @testable import Packets

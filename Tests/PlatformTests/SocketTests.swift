@@ -178,6 +178,36 @@ struct SocketTests {
     #expect(throws: Errno.addressInUse) { _ = try Socket.listen(on: address).rawValue }
   }
 
+  @Test(
+    "a port is shared with those that were meant to, and only with them, behind a first one that was alone"
+  )
+  func sharedPort() throws {
+    let first = try Socket.listen(on: SocketAddress(.loopbackV4, port: 0))
+    let address = try Socket.localAddress(first.rawValue)
+    try Socket.sharePort(first.rawValue)
+    let second = try Socket.listen(on: address, reusePort: true)
+    // Who comes alone, as the first one of another program does, is refused.
+    #expect(throws: Errno.addressInUse) { _ = try Socket.listen(on: address).rawValue }
+    #expect(throws: Errno.addressInUse) {
+      let everywhere = SocketAddress(try #require(IPAddress("0.0.0.0")), port: address.port)
+      _ = try Socket.listen(on: everywhere).rawValue
+    }
+    // Which of the two gets a connection depends on its port: of so many both get some.
+    var clients: [Int32] = []
+    defer { for client in clients { FileDescriptor.close(raw: client) } }
+    var counts = [0, 0]
+    for _ in 0..<64 {
+      clients.append(try Socket.connect(to: address).release())
+      for (index, listener) in [first.rawValue, second.rawValue].enumerated() {
+        while case .accepted(let accepted, _) = Socket.accept(listener) {
+          clients.append(accepted)
+          counts[index] += 1
+        }
+      }
+    }
+    #expect(counts.allSatisfy { $0 > 0 }, "\(counts)")
+  }
+
   @Test("a file goes out by sendfile, and a file shorter than believed is noticed")
   func sendFile() throws {
     let pair = try ConnectedPair()

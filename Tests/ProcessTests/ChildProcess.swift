@@ -4,6 +4,9 @@
 import Foundation
 import Glibc
 
+import struct Platform.Errno
+import enum Platform.Spawn
+
 final class ChildProcess: Sendable {
   /// How a process ended.
   enum Ending: Equatable, Sendable {
@@ -27,34 +30,18 @@ final class ChildProcess: Sendable {
     guard socketpair(AF_UNIX, Sockets.streamType, 0, &ends) == 0 else {
       throw Failure("no pair of sockets: errno \(errno)")
     }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 2)
-    if listensToOutput { posix_spawn_file_actions_adddup2(&actions, ends[1], 1) }
-    // The thread that runs a test may block signals, and the child would inherit that.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    var words: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) }
-    words.append(nil)
-    defer { for word in words { free(word) } }
-    var started = pid_t()
-    let result = Sockets.inheritance.withLock {
-      posix_spawn(&started, executable, &actions, &attributes, words, environ)
+    let result = Result { () throws(Errno) in
+      try Spawn.start(
+        [executable] + arguments, output: listensToOutput ? ends[1] : nil, errors: ends[1])
     }
     Glibc.close(ends[1])
-    guard result == 0 else {
+    let id: pid_t
+    switch result {
+    case .success(let started): id = started
+    case .failure(let error):
       Glibc.close(ends[0])
-      throw Failure("cannot start \(executable): errno \(result)")
+      throw Failure("cannot start \(executable): \(error)")
     }
-    let id = started
     self.id = id
     let input = ends[0]
     let thread = Thread { [state] in
@@ -125,15 +112,16 @@ final class ChildProcess: Sendable {
 
   // MARK: What it uses
 
-  /// A line of /proc/PID/status in bytes: `VmRSS`, or `VmHWM` for its highest value so far.
+  /// A value of /proc/PID/status, without its unit.
+  func status(_ name: String) -> String? {
+    let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8)
+    let line = text?.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+    return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.map { String($0) }
+  }
+
+  /// In bytes: `VmRSS`, or `VmHWM` for its highest value so far.
   func memory(_ name: String = "VmRSS") -> Int {
-    guard let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8) else {
-      return 0
-    }
-    for line in text.split(separator: "\n") where line.hasPrefix(name + ":") {
-      return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 << 10 } ?? 0
-    }
-    return 0
+    status(name).flatMap { Int($0) }.map { $0 << 10 } ?? 0
   }
 
   /// Lets the highest value of resident memory begin anew (proc(5), clear_refs).

@@ -94,6 +94,7 @@ final class HoldfastProcess: Sendable {
     var listen = "[127.0.0.1:0]"
     var logLevel = "info"
     var logAccess = "none"
+    var resets = "none"
     /// Whole lines.
     var more = ""
 
@@ -107,7 +108,7 @@ final class HoldfastProcess: Sendable {
       store: { size: \(size), keep-free: \(keepFree), memory: 16MiB }
       limits: { idle-timeout: 1h, drain-timeout: \(drainTimeout), write-timeout: 5m }
       log: { access: \(logAccess), level: \(logLevel) }
-      resets: { path: none }
+      resets: { path: \(resets), sensors: off, kernel: off, captures: none }
       \(more)
 
       """

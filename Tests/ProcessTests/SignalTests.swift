@@ -124,6 +124,7 @@ extension WholeProgram {
       origin.setReachable(false)
       let again = try HoldfastProcess(store: store)
       defer { again.process.end() }
+      try again.waitUntilRecovered()
       for resource in begun + [kept] {
         let answer = try Client(port: again.port).get(resource, of: origin)
         #expect(answer.isRight(resource) && answer.head.isHit, "\(resource): \(answer)")
@@ -136,7 +137,10 @@ extension WholeProgram {
       let origin = try ScriptedOrigin()
       defer { origin.stop() }
       let store = directory.path + "/store"
-      let holdfast = try HoldfastProcess(store: store)
+      var configuration = HoldfastProcess.Configuration()
+      configuration.logAccess = directory.path + "/access.log"
+      configuration.resets = directory.path + "/resets.jsonl"
+      let holdfast = try HoldfastProcess(store: store, configuration: configuration)
       defer { holdfast.process.end() }
       let port = holdfast.port
       let kept = Resource(.length, 3000, "kept")
@@ -160,6 +164,13 @@ extension WholeProgram {
       holdfast.process.signal(SIGTERM)
       #expect(try holdfast.process.waitForEnd(seconds: 20) == .exited(0))
       for result in downloads.results() { #expect(try result.get() == false) }
+      // Nobody has to guess why.
+      let log = try String(contentsOfFile: configuration.logAccess, encoding: .utf8)
+      #expect(log.split(separator: "\n").count { $0.contains(" shutdown record=") } == 2)
+      let records = try String(contentsOfFile: configuration.resets, encoding: .utf8)
+        .split(separator: "\n").filter { $0.contains("\"stage\":\"final\"") }
+      #expect(records.count == 2, "\(records)")
+      #expect(records.allSatisfy { $0.contains("proxy-aborted") })
 
       #expect(try HoldfastProcess.verify(store: store).code == 0)
       origin.setReachable(false)

@@ -31,9 +31,6 @@ enum Sockets {
     return socket
   }
 
-  /// Held while a process is started, and while a descriptor is made that children must not inherit.
-  static let inheritance = NSLock()
-
   /// Waits for a connection; nil once the listener is shut down.
   static func accept(_ listener: Int32) -> Int32? {
     while true {
@@ -42,11 +39,7 @@ enum Sockets {
         if errno == EINTR { continue }
         return nil
       }
-      let socket = inheritance.withLock {
-        let socket = Glibc.accept(listener, nil, nil)
-        if socket >= 0 { _ = fcntl(socket, F_SETFD, FD_CLOEXEC) }
-        return socket
-      }
+      let socket = Glibc.accept(listener, nil, nil)
       if socket >= 0 { return socket }
       if errno != EINTR && errno != ECONNABORTED { return nil }
     }

@@ -53,6 +53,52 @@ import Testing
     }
   }
 
+  private func lines(_ texts: String...) -> [EndingLine] {
+    texts.map { EndingLine(bytes: Array($0.utf8), isFinal: true) }
+  }
+
+  @Test(
+    "a disk that is full in the middle of a line leaves the lines before it, and none is torn",
+    arguments: [(0, 0), (3, 0), (5, 1), (7, 1), (10, 2), (14, 2)])
+  func full(room: Int, whole: Int) throws {
+    try withDirectory { directory in
+      var settings = settings(directory + "/resets.jsonl")
+      settings.fileSize = ByteCount(1 << 20)
+      var file = try RotatingFile(path: directory + "/resets.jsonl", settings)
+      let first = file.write(lines("zero\n"))
+      #expect(first == .init(written: 1))
+      var left = room
+      let outcome = file.write(lines("one1\n", "two2\n", "thr3\n")) { fd, bytes throws(Errno) in
+        guard left > 0 else { throw .noSpace }
+        let part = UnsafeRawBufferPointer(rebasing: bytes.prefix(min(2, left)))
+        left -= part.count
+        return try File.write(fd, part)
+      }
+      #expect(outcome == .init(written: whole, error: .noSpace))
+      let last = file.write(lines("last\n"))
+      #expect(last == .init(written: 1))
+      let before = ["zero\n", "one1\n", "two2\n"].prefix(1 + whole).joined()
+      #expect(read(directory + "/resets.jsonl") == before + "last\n")
+    }
+  }
+
+  @Test("what was torn by whoever wrote before ends where the next line begins")
+  func torn() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      let old = try File.open(path, [.write, .create])
+      let bytes = Array("whole\nhal".utf8)
+      _ = try bytes.withUnsafeBytes { try File.write(old.rawValue, $0) }
+      var settings = settings(path)
+      settings.fileSize = ByteCount(1 << 20)
+      let log = try #require(EndingLog.open(settings, logger: quiet))
+      log.submit(Array("next\n".utf8), isFinal: true)
+      log.close()
+      #expect(log.dropped == 0)
+      #expect(read(path) == "whole\nhal\nnext\n")
+    }
+  }
+
   @Test("where no file can be made there is none, and that is no reason not to start")
   func nowhere() throws {
     try withDirectory { directory in

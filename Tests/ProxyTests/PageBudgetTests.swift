@@ -52,6 +52,22 @@ import Testing
     #expect(budget.claimNow(101) == nil)
   }
 
+  @Test("small ones pass large ones, and some of it is theirs alone")
+  func small() {
+    let budget = PageBudget(limit: 100, small: 5, reserve: 20) { false }
+    let given = Given()
+    budget.claim(1000, given.job("a"))
+    #expect(budget.used == 80)
+    budget.claim(10, given.job("b"))
+    #expect(budget.claimNow(6) == nil)
+    for name in ["c", "d", "e", "f", "g"] { budget.claim(5, given.job(name)) }
+    #expect(given.names == ["a", "c", "d", "e", "f"] && budget.waiting == 2)
+    given.giveBack("c")
+    #expect(given.names == ["a", "d", "e", "f", "g"] && budget.used == 100)
+    given.giveBack("a")
+    #expect(given.names == ["d", "e", "f", "g", "b"])
+  }
+
   @Test("what is only remembered makes room first, and what is needed may change")
   func room() throws {
     let remembered = Mutex<[PageBudget.Claim]>([])

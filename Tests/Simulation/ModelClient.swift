@@ -67,7 +67,10 @@ package final class ModelClients {
   /// Lines of the access log that were not written when the proxy was killed.
   func mayHaveLostLines() {
     let limit = world.machine.now - 10_000_000_000
-    for account in accounts where account.endedAt.map({ $0 >= limit }) ?? true {
+    // A tunnel has its line when its far side has ended too.
+    let tunnelLimit = world.machine.now - 300_000_000_000
+    for account in accounts
+    where account.endedAt.map({ $0 >= (account.hadTunnel ? tunnelLimit : limit) }) ?? true {
       account.isExact = false
       account.mayLoseLines = true
     }
@@ -116,6 +119,7 @@ package final class ClientAccount {
   /// Neither left nor was cut: then the two are the same, and the log has as many lines.
   package var isExact = true
   package var mayLoseLines = false
+  package var hadTunnel = false
   var endedAt: Int64?
 
   init(_ address: IPAddress) { self.address = address }
@@ -220,6 +224,7 @@ final class ModelClient: WireEnd {
       bytes += message(ask)
       if ask.kind == .connect {
         tunnel = TunnelSide(world, isNear: true)
+        account.hadTunnel = true
         // Who is in a hurry begins before there is a tunnel.
         if machine.random.oneIn(4), let portion = tunnel?.takePortion() { bytes += portion }
       }

@@ -190,7 +190,7 @@ final class ModelOrigin: WireEnd {
     {
       changed.append(other)
     }
-    for resource in changed { resource.change() }
+    for resource in changed { resource.change(at: machine.seconds) }
     return changed
   }
 
@@ -223,11 +223,30 @@ final class ModelOrigin: WireEnd {
       return finish(wire, record, Array(message(interim, 416, fields).utf8), stays: true)
     }
     fields.append("Content-Range: bytes \(part.lowerBound)-\(part.upperBound - 1)/\(length)")
-    fields.append("Content-Length: \(part.count)")
     let key = record.resource.key(record.version, record.language)
-    let bytes =
-      Array(message(interim, 206, fields).utf8) + Content.bytes(key, part.lowerBound, part.count)
-    finish(wire, record, bytes, stays: true)
+    var content = Content.bytes(key, part.lowerBound, part.count)
+    let framing = machine.random.pick([Resource.Framing.length, .length, .chunked, .untilClose])
+    // What its Content-Range says is not what comes, and no framing tells.
+    if framing != .length, machine.random.chance(world.scenario.originFaults) {
+      world.count("parts of a wrong length")
+      if machine.random.oneIn(2) {
+        content.removeLast(machine.random.within(1...content.count))
+      } else {
+        content += Content.bytes(key, part.upperBound, machine.random.within(1...5000))
+      }
+    }
+    switch framing {
+    case .length: fields.append("Content-Length: \(content.count)")
+    case .chunked:
+      fields.append("Transfer-Encoding: chunked")
+      let chunk =
+        content.isEmpty
+        ? [] : Array((String(content.count, radix: 16) + "\r\n").utf8) + content + [13, 10]
+      content = chunk + Array("0\r\n\r\n".utf8)
+    case .untilClose: fields.append("Connection: close")
+    }
+    let bytes = Array(message(interim, 206, fields).utf8) + content
+    finish(wire, record, bytes, stays: framing != .untilClose)
   }
 
   /// Sends in some pieces with pauses between them, and goes on with `then`.

@@ -160,6 +160,9 @@ final class Subject {
     rates.apply(to: &configuration)
     configuration.log.access = .file(log)
     configuration.resets.path = .none
+    configuration.resets.sensors = .off
+    configuration.resets.kernel = .off
+    configuration.resets.captures = nil
     // Half of the runs heal what breaks.
     configuration.upstream.retries = scenario.resources % 2 == 0 ? 3 : 0
     return configuration

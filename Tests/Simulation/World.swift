@@ -36,6 +36,8 @@ package final class Resource {
   private let phase: Int64
   /// What an unsafe method has changed.
   private var bumps = 0
+  /// When the last of them was.
+  private var bumped: Int64 = 0
   /// Who asks after `told` may get nothing that an origin said before `from`.
   private var barriers: [Barrier] = []
 
@@ -63,7 +65,10 @@ package final class Resource {
     (period.map { Int((second + phase) / $0) } ?? 0) + bumps * 1_000_000
   }
 
-  func change() { bumps += 1 }
+  func change(at second: Int64) {
+    bumps += 1
+    bumped = second
+  }
 
   /// From now on everybody may expect what an origin has said since then.
   func expect(since from: Int64, now: Int64, because why: String, isPurge: Bool = false) {
@@ -82,7 +87,7 @@ package final class Resource {
 
   /// When this version came to be, for Last-Modified.
   func modified(at second: Int64) -> Int64 {
-    period.map { second - (second + phase) % $0 } ?? 1_700_000_000
+    max(bumped, period.map { second - (second + phase) % $0 } ?? 1_700_000_000)
   }
 
   /// Seconds, as the answer says or as RFC 9111 §4.2.2 guesses at most.

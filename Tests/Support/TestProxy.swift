@@ -37,6 +37,9 @@ package final class TestProxy: @unchecked Sendable {
     configuration.destinations.connectPorts = [PortRange(1...65535)]
     configuration.log.access = .none
     configuration.resets.path = .none
+    configuration.resets.sensors = .off
+    configuration.resets.kernel = .off
+    configuration.resets.captures = nil
     // What an origin does is what a client sees, unless a test is about healing.
     configuration.upstream.retries = 0
     return configuration
@@ -68,7 +71,7 @@ package final class TestProxy: @unchecked Sendable {
     }
   }
 
-  private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+  package static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
   deinit {
     server.stop()

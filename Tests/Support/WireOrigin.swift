@@ -11,6 +11,8 @@ package final class WireOrigin: @unchecked Sendable {
   package let host: String
   private let name: String
   private var listener: Int32
+  /// Keeps the port from whoever else is given one by the kernel, where connections are to be refused.
+  private var placeholder: Int32 = -1
   private var accepted = 0
   private var connections: [WireOriginConnection] = []
   /// What it shows, if it is one for https.
@@ -111,11 +113,19 @@ package final class WireOrigin: @unchecked Sendable {
     guard listener >= 0 else { return }
     FileDescriptor.close(raw: listener)
     listener = -1
+    let family = address.ip.family == .v4 ? AF_INET : AF_INET6
+    placeholder = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    var isOn: Int32 = 1
+    setsockopt(
+      placeholder, SOL_SOCKET, SO_REUSEADDR, &isOn, socklen_t(MemoryLayout<Int32>.size))
+    _ = address.withSockaddr { bind(placeholder, $0, $1) }
   }
 
   /// Ends the listener and all connections.
   package func close() {
     stopListening()
+    if placeholder >= 0 { FileDescriptor.close(raw: placeholder) }
+    placeholder = -1
     closeConnections()
   }
 

@@ -58,6 +58,7 @@ struct MetricCatalogueTests {
     check(RelayReason.self)
     check(TimeoutKind.self)
     check(TunnelDirection.self)
+    check(HealthyEnding.self)
     check(StoreTroubleKind.self)
     check(Outcome.self)
   }
@@ -89,6 +90,7 @@ struct MetricCatalogueTests {
       seen.append(handle.metric)
     }
     two(.requests)
+    two(.healthyEndings)
     one(.responses)
     times(.requestDuration)
     plain(.downstreamReceived, .downstreamSent, .storeServed, .upstreamReceived, .upstreamSent)
@@ -97,7 +99,8 @@ struct MetricCatalogueTests {
     one(.authentications)
     one(.rateWaits)
     plain(
-      .connectionsAccepted, .acceptPauses, .digestMismatches, .pagesRewritten, .upstreamRequests, .upstreamWaiting,
+      .connectionsAccepted, .acceptPauses, .digestMismatches, .pagesRewritten, .upstreamRequests,
+      .upstreamWaiting,
       .upstreamConnects,
       .upstreamReuses)
     one(.upstreamConnectFailures)
@@ -113,7 +116,7 @@ struct MetricCatalogueTests {
     plain(.storeBytes, .storeCapacity, .storeEntries, .storeMemory)
     plain(.storeIncomplete)
     plain(.completedBytes)
-    plain(.storeEvictions)
+    plain(.storeEvictions, .accessLogLost)
     one(.storeTroubles)
     one(.configurationReloads)
     plain(.residentMemory, .openDescriptors, .maximumDescriptors, .processorTime, .startTime)

@@ -140,6 +140,68 @@ import Testing
     }
   }
 
+  @Test("of a client that leaves in the middle it is told how far it had got, and of how much")
+  func progress() throws {
+    try wire { origin, proxy in
+      let content = String(repeating: "a", count: 8 << 20)
+      let first = try proxy.connect().get(origin.url("/"))
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      let sender = try Background {
+        _ = try upstream.respond(200, ["Cache-Control: max-age=60"], content)
+      }
+      try first.expectResponse(200, content: content)
+      try sender.join()
+      let client = try proxy.connect()
+      try client.shrinkReceiveBuffer(to: 64 << 10)
+      try client.get(origin.url("/")).expectHead(200, isHead: true)
+      client.abort()
+      let facts = try record(proxy, Ending(.downstream, .content, .reset)).evidence.content
+      let delivered = try #require(facts.delivered)
+      let confirmed = try #require(facts.confirmed)
+      let expected = try #require(facts.expected)
+      #expect(confirmed > 0)
+      #expect(confirmed <= delivered)
+      #expect(delivered < expected)
+      // With its head.
+      #expect(expected > 8 << 20)
+      #expect(expected < (8 << 20) + 2000)
+    }
+  }
+
+  @Test(
+    "a handshake in a tunnel that either side ends with an alert", arguments: Side.allCases,
+    [true, false])
+  func tunnelAlert(side: Side, isEncrypted: Bool) throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect().request("CONNECT", origin.authority)
+      let upstream = try origin.accept()
+      try client.expectHead(200, isHead: true)
+      let hello: [UInt8] = [22, 3, 1, 0, 4, 1, 0, 0, 0]
+      try client.send(hello)
+      try upstream.expectBytes(hello)
+      let alert: [UInt8] =
+        isEncrypted
+        ? [20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 19] + [UInt8](repeating: 5, count: 19)
+        : [21, 3, 3, 0, 2, 2, 48]
+      if side == .downstream {
+        try client.send(alert)
+        try upstream.expectBytes(alert)
+        client.finish()
+        upstream.finish()
+      } else {
+        try upstream.send(alert)
+        try client.expectBytes(alert)
+        upstream.finish()
+        client.finish()
+      }
+      let record = try record(proxy, Ending(side, .tls, .alert))
+      #expect(record.verdict.cause == .tlsAlert)
+      #expect(
+        record.verdict.reasons.contains { $0.contains(isEncrypted ? "encrypted" : "unknown_ca") })
+    }
+  }
+
   @Test("the far side of a tunnel that resets")
   func tunnel() throws {
     try wire { origin, proxy in

@@ -202,7 +202,7 @@ import Testing
       // Each may be as large as it says, and none may be stored.
       var taking: [WireClient] = []
       var upstreams: [WireOriginConnection] = []
-      for number in 1...5 {
+      for number in 1...4 {
         taking.append(try proxy.connect().get("/pypi/x\(number)/"))
         let upstream = try origin.accept()
         try upstream.expectRequest()
@@ -212,7 +212,7 @@ import Testing
         try proxy.expect("the head to be read") { $0.value(.relays, .response) == number }
         upstreams.append(upstream)
       }
-      let filling = String(repeating: " ", count: 6 << 20)
+      let filling = String(repeating: " ", count: 12 << 20)
       let client = try proxy.connect().get("/pypi/x/")
       let upstream = try origin.accept()
       try upstream.expectRequest()

@@ -130,10 +130,10 @@ struct Trick: Sendable, CustomTestStringConvertible {
     Trick("a tab for a space", "character that no method", "GET\thttp://a.test/ HTTP/1.1\r\n\r\n"),
     Trick("two spaces", "name its version", "GET http://a.test/  HTTP/1.1\r\n\r\n"),
     Trick("a space in the target", "name its version", "GET http://a.test/a b HTTP/1.1\r\n\r\n"),
-    Trick("a NUL in the target", "request line", "GET http://a.test/\u{0} HTTP/1.1\r\n\r\n"),
+    Trick("a NUL in the target", "control character", "GET http://a.test/\u{0} HTTP/1.1\r\n\r\n"),
     Trick("a bare CR in the target", "request line", "GET http://a.test/\rX HTTP/1.1\r\n\r\n"),
-    Trick("a byte beyond ASCII in the target", "request line", "GET /ä HTTP/1.1\r\n\r\n"),
-    Trick("a vertical tab in the target", "request line", "GET /\u{B}a HTTP/1.1\r\n\r\n"),
+    Trick("a byte beyond ASCII in the target", "byte above 0x7F", "GET /ä HTTP/1.1\r\n\r\n"),
+    Trick("a vertical tab in the target", "control character", "GET /\u{B}a HTTP/1.1\r\n\r\n"),
     Trick("a colon in the method", "character that no method", "GE:T / HTTP/1.1\r\n\r\n"),
     Trick("a space before the method", "request line", " GET / HTTP/1.1\r\n\r\n"),
     Trick(

@@ -97,6 +97,57 @@ import Testing
     }
   }
 
+  /// Both sides' tunnels have ended in order, and nothing is on record.
+  private func expectOrder(_ proxy: TestProxy) throws {
+    try proxy.expect("the tunnel to be gone") { $0.value(.tunnelsOpen) == 0 }
+    #expect(proxy.server.recentEndings().map(\.evidence.ending) == [])
+    #expect(proxy.registry.value(.healthyEndings, .downstream, .tunnel) == 1)
+    #expect(proxy.registry.value(.healthyEndings, .upstream, .tunnel) == 1)
+  }
+
+  @Test("a host that has closed for good resets the client's farewell, and that is in order")
+  func farewell() throws {
+    try wire { origin, proxy in
+      let (client, upstream) = try tunnel(origin, proxy)
+      try upstream.send("the answer")
+      upstream.close()
+      try client.expectBytes("the answer").expectEnd()
+      try client.send("goodbye")
+      try expectOrder(proxy)
+    }
+  }
+
+  @Test("a host that resets when the client has said FIN has done so in order")
+  func resetBehindFinish() throws {
+    try wire { origin, proxy in
+      let (client, upstream) = try tunnel(origin, proxy)
+      try client.send("question")
+      try upstream.expectBytes("question").send("the answer")
+      try client.expectBytes("the answer").send("goodbye").finish()
+      try upstream.expectBytes("goodbye").expectEnd()
+      // As it does who closes without having read all.
+      upstream.abort()
+      try client.expectReset()
+      try expectOrder(proxy)
+    }
+  }
+
+  @Test("a host that resets while nobody has said FIN is on record")
+  func resetInTheMiddle() throws {
+    try wire { origin, proxy in
+      let (client, upstream) = try tunnel(origin, proxy)
+      try client.send("question")
+      try upstream.expectBytes("question").send("half an ans")
+      try client.expectBytes("half an ans")
+      upstream.abort()
+      try client.expectReset()
+      try proxy.expect("a record") { _ in !proxy.server.recentEndings().isEmpty }
+      #expect(
+        proxy.server.recentEndings().map { "\($0.evidence.ending)" } == ["upstream tunnel reset"])
+      #expect(proxy.registry.value(.healthyEndings, .upstream, .tunnel) == 0)
+    }
+  }
+
   @Test("a side that does not read holds back the other, and nothing is lost")
   func backPressure() throws {
     try wire { origin, proxy in

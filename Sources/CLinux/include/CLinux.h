@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -48,6 +50,7 @@ extern int linux_gnu_accept4(int, void *, socklen_t *, int) __asm__("accept4");
 extern ssize_t linux_gnu_preadv2(int, const struct iovec *, int, off_t, int) __asm__("preadv2");
 extern int linux_gnu_fallocate(int, int, off_t, off_t) __asm__("fallocate");
 extern int linux_gnu_pthread_setname_np(pthread_t, const char *) __asm__("pthread_setname_np");
+extern int linux_gnu_closefrom(posix_spawn_file_actions_t *, int) __asm__("posix_spawn_file_actions_addclosefrom_np");
 extern void *linux_gnu_memmem(const void *, size_t, const void *, size_t) __asm__("memmem");
 
 // The result of a call, or its negative error number.
@@ -316,6 +319,22 @@ static inline int linux_processor_count(void) {
   int count = 0;
   for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) count += __builtin_popcountl(mask[i]);
   return count > 0 ? count : 1;
+}
+
+// Makes effective what this thread is permitted of `wanted`, a bit for each capability (capabilities(7)); what was effective
+// stays so. Answers with what is effective then.
+static inline int64_t linux_raise_capabilities(uint64_t wanted) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2] = {{0}};
+  if (syscall(SYS_capget, &header, data) < 0) return -errno;
+  for (int i = 0; i < 2; i++) data[i].effective |= data[i].permitted & (uint32_t)(wanted >> (32 * i));
+  if (syscall(SYS_capset, &header, data) < 0) return -errno;
+  return (int64_t)((uint64_t)data[1].effective << 32 | data[0].effective);
+}
+
+// The process to be started has no descriptor from this one on. 0, or a negative error number.
+static inline int linux_close_from(posix_spawn_file_actions_t *actions, int first) {
+  return -linux_gnu_closefrom(actions, first);
 }
 
 // What answers in the kernel's place on this thread, in debug builds; NULL otherwise (Platform/StandIn.swift).

@@ -118,8 +118,16 @@ static inline int packet_block_is_ours(const void *block) {
   return (__atomic_load_n(&description->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) != 0;
 }
 
+// Whether the kernel is putting packets into it.
+static inline int packet_block_is_filling(const void *block) {
+  const struct tpacket_block_desc *description = (const struct tpacket_block_desc *)block;
+  return !packet_block_is_ours(block) && __atomic_load_n(&description->hdr.bh1.num_pkts, __ATOMIC_RELAXED) > 0;
+}
+
 static inline void packet_give_back(void *block) {
   struct tpacket_block_desc *description = (struct tpacket_block_desc *)block;
+  // The kernel does so when it begins with the block again, which may be much later.
+  description->hdr.bh1.num_pkts = 0;
   __atomic_store_n(&description->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 

@@ -2,19 +2,18 @@
 // down with the value. Sockets are opened on a thread inside; they stay there and may be used from anywhere.
 
 import Glibc
+import Packets
 import Platform
 import Synchronization
 import Testing
 
-@testable import Packets
-
-struct CommandFailed: Error, CustomStringConvertible {
-  var description: String
+package struct CommandFailed: Error, CustomStringConvertible {
+  package var description: String
 }
 
 /// Runs lines of shell; throws what they printed if one failed.
 @discardableResult
-func shell(_ line: String) throws -> String {
+package func shell(_ line: String) throws -> String {
   guard let process = popen("exec 2>&1; set -e; \(line)", "r") else {
     throw CommandFailed(description: line)
   }
@@ -29,14 +28,16 @@ func shell(_ line: String) throws -> String {
 }
 
 /// What a thread leaves for the one that waits for it.
-final class Outcome<Value: Sendable>: Sendable {
-  let result = Mutex<Result<Value, any Error>?>(nil)
+package final class Outcome<Value: Sendable>: Sendable {
+  package let result = Mutex<Result<Value, any Error>?>(nil)
+
+  package init() {}
 }
 
 /// A namespace of the test's own.
-final class Host: Sendable {
-  let name: String
-  var path: String { "/run/netns/\(name)" }
+package final class Host: Sendable {
+  package let name: String
+  package var path: String { "/run/netns/\(name)" }
 
   private static let serial = Atomic<Int>(0)
 
@@ -51,7 +52,7 @@ final class Host: Sendable {
       """)
   }()
 
-  init() throws {
+  package init() throws {
     Self.sweep
     let number = Self.serial.add(1, ordering: .relaxed).newValue
     name = "hfpk-\(getpid())-\(number)"
@@ -63,7 +64,8 @@ final class Host: Sendable {
   }
 
   /// Runs `body` on a thread inside.
-  func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) throws -> Value {
+  package func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) throws -> Value
+  {
     let outcome = Outcome<Value>()
     let path = path
     let thread = try WorkerThread.start(name: "inside") {
@@ -80,21 +82,21 @@ final class Host: Sendable {
     return try result.get()
   }
 
-  func command(_ line: String) throws {
+  package func command(_ line: String) throws {
     try shell("ip netns exec \(name) sh -c '\(line)'")
   }
 
-  func listen(_ address: String) throws -> Int32 {
+  package func listen(_ address: String) throws -> Int32 {
     let address = try #require(SocketAddress(address))
     return try run { try Socket.listen(on: address).release() }
   }
 
-  func connect(_ address: SocketAddress) throws -> Int32 {
+  package func connect(_ address: SocketAddress) throws -> Int32 {
     try run { try Socket.connect(to: address).release() }
   }
 
   /// Joins two hosts by a cable, with an address of IPv4 and one of IPv6 at each end.
-  static func join(_ one: Host, _ other: Host, network: Int) throws {
+  package static func join(_ one: Host, _ other: Host, network: Int) throws {
     let names = ("v\(network)a", "v\(network)b")
     try shell(
       """
@@ -109,7 +111,7 @@ final class Host: Sendable {
   }
 
   /// Why namespaces cannot be made here; nil where they can.
-  static let obstacle: Comment? = {
+  package static let obstacle: Comment? = {
     guard geteuid() == 0 else { return "network namespaces need root" }
     do {
       try Host().run {}
@@ -121,13 +123,13 @@ final class Host: Sendable {
 }
 
 /// Waits, as long as it takes, until a descriptor is ready.
-func waitUntilReady(_ fd: Int32, _ interest: Interest) throws {
+package func waitUntilReady(_ fd: Int32, _ interest: Interest) throws {
   let epoll = try Epoll(capacity: 1)
   try epoll.add(fd, interest, token: 0)
   while try epoll.wait(milliseconds: -1) == 0 {}
 }
 
-func accept(_ listener: Int32) throws -> Int32 {
+package func accept(_ listener: Int32) throws -> Int32 {
   while true {
     switch Socket.accept(listener) {
     case .accepted(let fd, _): return fd
@@ -137,14 +139,14 @@ func accept(_ listener: Int32) throws -> Int32 {
   }
 }
 
-func send(_ fd: Int32, _ text: String) throws {
+package func send(_ fd: Int32, _ text: String) throws {
   let sent = Array(text.utf8).withUnsafeBytes { Socket.send(fd, $0) }
   #expect(sent == .bytes(text.utf8.count))
 }
 
 /// Reads once there is something; how it ended.
 @discardableResult
-func receive(_ fd: Int32) throws -> Transfer {
+package func receive(_ fd: Int32) throws -> Transfer {
   try waitUntilReady(fd, .read)
   return withUnsafeTemporaryAllocation(byteCount: 65536, alignment: 1) {
     Socket.receive(fd, into: $0)
@@ -152,4 +154,4 @@ func receive(_ fd: Int32) throws -> Transfer {
 }
 
 /// Closes with a reset.
-func abort(_ fd: Int32) { Socket.abort(raw: fd) }
+package func abort(_ fd: Int32) { Socket.abort(raw: fd) }

@@ -1,0 +1,178 @@
+// Looks at the network namespace of the calling thread: asks the tools, reads the kernel's files, changes nothing. What
+// cannot be had is noted beside what can.
+
+import Foundation
+import KernelSensors
+import Platform
+
+package enum HostInspector {
+  package static func inspect() -> HostFacts {
+    var facts = HostFacts()
+    facts.kernel = KernelVersion(read("/proc/sys/kernel/osrelease")?.trimmed ?? "")
+    readRules(&facts)
+    if let text = read("/proc/thread-self/net/ip_vs") {
+      facts.virtualServices = HostFacts.virtualServices(text)
+    }
+    facts.conntrack = conntrack()
+    facts.localPorts =
+      read("/proc/sys/net/ipv4/ip_local_port_range").flatMap(HostFacts.ports)
+      ?? facts.localPorts
+    facts.sensors = sensors()
+    return facts
+  }
+
+  static func read(_ path: String) -> String? {
+    guard let data = FileManager.default.contents(atPath: path) else { return nil }
+    return String(decoding: data, as: UTF8.self)
+  }
+
+  // MARK: Rules
+
+  private static func readRules(_ facts: inout HostFacts) {
+    for (family, prefix, names) in [
+      (Family.v4, "iptables", "ip_tables_names"), (.v6, "ip6tables", "ip6_tables_names"),
+    ] {
+      var rules = Ruleset()
+      let managed = readIptables(prefix, names, &rules, &facts)
+      readNftables(family, skipping: managed, &rules, &facts)
+      facts.rules[family] = rules
+    }
+  }
+
+  /// Both makes of iptables.
+  /// - Returns: the tables that are nftables underneath.
+  private static func readIptables(
+    _ prefix: String, _ names: String, _ rules: inout Ruleset, _ facts: inout HostFacts
+  ) -> Set<String> {
+    var managed: Set<String> = []
+    let modern = Tool("\(prefix)-nft-save", package: "iptables")
+    // Before there were two makes there was one name.
+    let only = Tool("\(prefix)-save", package: "iptables")
+    if modern.path != nil || only.path != nil {
+      let tool = modern.path == nil ? only : modern
+      let source = modern.path == nil ? prefix : "\(prefix)-nft"
+      if let text = ask(tool, [], &facts) {
+        managed = IptablesParser.tables(text)
+        rules.merge(IptablesParser.parse(text, source: source))
+        facts.note(source: source, managed.isEmpty)
+      }
+    }
+    // The kernel knows whether there are tables of the older make; asking for them would not do any harm.
+    let legacy = read("/proc/thread-self/net/\(names)")
+    let tool = Tool("\(prefix)-legacy-save", package: "iptables")
+    if legacy?.isEmpty == true || legacy == nil && tool.path == nil { return managed }
+    if modern.path == nil, only.path != nil, tool.path == nil { return managed }
+    if let text = ask(tool, [], &facts) {
+      rules.merge(IptablesParser.parse(text, source: "\(prefix)-legacy"))
+      facts.note(source: "\(prefix)-legacy", IptablesParser.tables(text).isEmpty)
+    }
+    return managed
+  }
+
+  private static func readNftables(
+    _ family: Family, skipping managed: Set<String>, _ rules: inout Ruleset,
+    _ facts: inout HostFacts
+  ) {
+    let tool = Tool("nft", package: "nftables")
+    let output: [UInt8]
+    do {
+      output = try tool.run(["-j", "list", "ruleset"])
+    } catch {
+      facts.add(obstacle(error))
+      return
+    }
+    do {
+      let nftables = try NftablesParser.parse(Data(output), family, skipping: managed)
+      rules.merge(nftables)
+      facts.note(source: "nft", nftables.isEmpty)
+    } catch {
+      facts.add(
+        Obstacle(
+          "nft printed no JSON that can be read",
+          remedy: "it has to be built with JSON, as Debian's is", hidesRules: true))
+    }
+  }
+
+  private static func ask(_ tool: Tool, _ arguments: [String], _ facts: inout HostFacts) -> String?
+  {
+    do {
+      return String(decoding: try tool.run(arguments), as: UTF8.self)
+    } catch {
+      facts.add(obstacle(error))
+      return nil
+    }
+  }
+
+  private static func obstacle(_ error: ToolError) -> Obstacle {
+    let remedy =
+      switch error {
+      case .missing(_, let package): "apt-get install \(package)"
+      case .failed where error.isForbidden:
+        "needs CAP_NET_ADMIN in this network namespace: run it as root (sudo), or in a pod with securityContext.capabilities.add: [NET_ADMIN]"
+      case .failed, .tooSlow, .tooMuch: "run it by hand and see"
+      }
+    return Obstacle("\(error)", remedy: remedy, hidesRules: true)
+  }
+
+  // MARK: The kernel's files
+
+  private static func conntrack() -> ConntrackFacts? {
+    let settings = ConntrackSettings.read()
+    guard let count = settings.count else { return nil }
+    var facts = ConntrackFacts()
+    facts.count = Int(clamping: count)
+    facts.maximum = settings.maximum.map { Int(clamping: $0) }
+    facts.isLiberal = settings.isLiberal
+    facts.isLoose = settings.isLoose
+    facts.establishedTimeout = settings.establishedTimeout.map { Int(clamping: $0) }
+    facts.counters =
+      read("/proc/thread-self/net/stat/nf_conntrack").map(ConntrackFacts.counters) ?? [:]
+    return facts
+  }
+
+  private static func sensors() -> [SensorFact] {
+    let capabilities = Capabilities(status: read("/proc/thread-self/status") ?? "")
+    let (raw, admin) = (
+      capabilities.has(Capabilities.netRaw), capabilities.has(Capabilities.netAdmin)
+    )
+    let counts = read("/proc/thread-self/net/netstat") != nil
+    let watches = capabilities.has(Capabilities.perfmon) || capabilities.has(Capabilities.sysAdmin)
+    let traces = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].contains {
+      FileManager.default.isReadableFile(atPath: "\($0)/events/tcp/tcp_send_reset/id")
+    }
+    var missing: [String] = []
+    if !traces { missing.append("tracefs, mounted at /sys/kernel/tracing and readable") }
+    if !watches { missing.append("CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)") }
+    return [
+      SensorFact("sockets", true, "take nothing"),
+      SensorFact("counters", counts, counts ? "take nothing" : "need procfs at /proc"),
+      SensorFact(
+        "packets", raw,
+        raw
+          ? "CAP_NET_RAW"
+          : "need CAP_NET_RAW: setcap, AmbientCapabilities=, or capabilities.add: [NET_RAW]"),
+      SensorFact(
+        "conntrack", admin,
+        admin
+          ? "CAP_NET_ADMIN"
+          : "needs CAP_NET_ADMIN in the namespace that translates (resets.namespace)"),
+      SensorFact(
+        "tracepoints", missing.isEmpty,
+        missing.isEmpty ? "tracefs, CAP_PERFMON" : "need \(missing.joined(separator: ", and "))"),
+    ]
+  }
+}
+
+extension HostFacts {
+  mutating func add(_ obstacle: Obstacle) {
+    if !obstacles.contains(obstacle) { obstacles.append(obstacle) }
+  }
+
+  mutating func note(source: String, _ isEmpty: Bool) {
+    if !isEmpty, !sources.contains(source) { sources.append(source) }
+  }
+}
+
+extension String {
+  var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
+}

@@ -1,0 +1,178 @@
+// A file of lines that is moved aside when it has grown too large or too old. However a write ends, what is read from it
+// later is one record in each line: a piece of a line that found no room is taken back.
+//
+//   resets.jsonl ─▶ resets.jsonl.1 ─▶ … ─▶ resets.jsonl.N ─▶ gone     (when it is too large, or too old)
+
+import Configuration
+import Platform
+
+/// One line, with its end.
+struct EndingLine {
+  let bytes: [UInt8]
+  /// Nothing will be written about it any more.
+  let isFinal: Bool
+}
+
+/// A file that is moved aside when it has grown too large or too old.
+struct RotatingFile: ~Copyable {
+  /// Nil for a descriptor that is somebody else's.
+  private let path: String?
+  private let settings: ResetSettings
+  private var file: FileDescriptor
+  private var size: Int64
+  /// Seconds since 1970.
+  private var bornAt: Int64
+  private var isStale = false
+  /// It does not end with a whole line.
+  private var isTorn = false
+
+  init(descriptor: Int32) throws(Errno) {
+    path = nil
+    settings = ResetSettings()
+    size = 0
+    bornAt = .max
+    file = try FileDescriptor.duplicate(descriptor)
+  }
+
+  init(path: String, _ settings: ResetSettings) throws(Errno) {
+    self.path = path
+    self.settings = settings
+    let opened = try Self.open(path)
+    (size, bornAt) = (opened.size, opened.bornAt)
+    isTorn = opened.isTorn
+    file = opened.file
+  }
+
+  private struct Opened: ~Copyable {
+    let file: FileDescriptor
+    let size: Int64
+    let bornAt: Int64
+    let isTorn: Bool
+  }
+
+  private static func open(_ path: String) throws(Errno) -> Opened {
+    // Addresses of clients and targets of requests are nobody else's business.
+    let file = try File.open(path, [.write, .append, .create, .followLinks], mode: 0o640)
+    // Two that move one file aside would lose each other's lines. File systems without locks have to do without.
+    let isOurs: Bool
+    do throws(Errno) { isOurs = try File.lock(file.rawValue) } catch { isOurs = true }
+    guard isOurs else { throw .wouldBlock }
+    let status = try File.status(file.rawValue)
+    let now = WallTime.now().seconds
+    return Opened(
+      file: file, size: status.size,
+      bornAt: status.size == 0 ? now : min(now, status.modified.seconds),
+      isTorn: status.size > 0 && isTorn(path, status.size))
+  }
+
+  /// Whoever wrote it last may have ended in the middle of a line.
+  private static func isTorn(_ path: String, _ size: Int64) -> Bool {
+    guard let file = try? File.open(path, [.read, .followLinks]) else { return false }
+    var last: UInt8 = 0x0A
+    let count = withUnsafeMutableBytes(of: &last) {
+      try? File.readFully(file.rawValue, into: $0, at: size - 1)
+    }
+    return count == 1 && last != 0x0A
+  }
+
+  mutating func reopens() { isStale = true }
+
+  /// What became of a batch.
+  struct Outcome: Equatable {
+    /// Lines that are there, the first ones.
+    var written: Int
+    /// What kept the others out.
+    var error: Errno?
+  }
+
+  /// - Parameter call: write(2).
+  mutating func write(
+    _ lines: [EndingLine],
+    with call: (Int32, UnsafeRawBufferPointer) throws(Errno) -> Int = File.write
+  ) -> Outcome {
+    do throws(Errno) { try prepare() } catch { return Outcome(written: 0, error: error) }
+    let start = isTorn ? 1 : 0
+    let bytes = [UInt8](repeating: 0x0A, count: start) + lines.flatMap(\.bytes)
+    let (done, error) = File.writeAll(file.rawValue, bytes, with: call)
+    if let error {
+      return Outcome(written: keepWhole(lines, start: start, done: done), error: error)
+    }
+    size += Int64(done)
+    isTorn = false
+    guard path != nil, lines.contains(where: \.isFinal) else {
+      return Outcome(written: lines.count)
+    }
+    do throws(Errno) { try File.fdatasync(file.rawValue) } catch {
+      return Outcome(written: 0, error: error)
+    }
+    return Outcome(written: lines.count)
+  }
+
+  /// Takes the piece of a line back with which a batch has ended too early. Where that cannot be done, the next batch
+  /// begins with the end of that line, and only one is torn.
+  /// - Returns: how many lines are whole.
+  private mutating func keepWhole(_ lines: [EndingLine], start: Int, done: Int) -> Int {
+    guard done > 0 else { return 0 }
+    var end = start
+    var whole = 0
+    for line in lines {
+      guard end + line.bytes.count <= done else { break }
+      end += line.bytes.count
+      whole += 1
+    }
+    size += Int64(done)
+    isTorn = done > end && !takeBack(Int64(done - end))
+    return whole
+  }
+
+  private mutating func takeBack(_ count: Int64) -> Bool {
+    guard path != nil else { return false }
+    do throws(Errno) {
+      // Somebody else may have cut it meanwhile.
+      let length = try File.status(file.rawValue).size
+      guard length >= count else { return false }
+      try File.truncate(file.rawValue, to: length - count)
+      size = max(0, size - count)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// Opens another one where it is time for it.
+  private mutating func prepare() throws(Errno) {
+    let now = WallTime.now().seconds
+    if isStale {
+      try reopen()
+    } else if path != nil,
+      size >= settings.fileSize.bytes
+        || size > 0 && now - bornAt >= settings.fileAge.components.seconds
+    {
+      rotate()
+      try reopen()
+    }
+  }
+
+  private mutating func reopen() throws(Errno) {
+    guard let path else { return }
+    // It may be the same file, emptied: our own lock must not keep us out.
+    File.unlock(file.rawValue)
+    let opened = try Self.open(path)
+    (size, bornAt) = (opened.size, opened.bornAt)
+    isTorn = opened.isTorn
+    file = opened.file
+    isStale = false
+  }
+
+  /// Every file's number becomes one more; the last one goes.
+  private func rotate() {
+    guard let path else { return }
+    for number in (1..<max(2, settings.files)).reversed() {
+      let older = "\(path).\(number)"
+      let newer = number == 1 ? path : "\(path).\(number - 1)"
+      // One that is missing is no trouble, and trouble with a disk shows in the next write.
+      try? File.rename(newer, to: older)
+    }
+    if settings.files <= 1 { try? File.unlink(path) }
+  }
+}
