@@ -163,9 +163,6 @@ struct Case {
           .originRefused, most: 75, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
           also: [.serviceWithoutEndpoints])
       }
-      if packets?.reset?.isNear == true {
-        return make(.pathRejected, ["the refusal came sooner than the origin can answer"])
-      }
       return make(
         // The node of a Service without endpoints looks the same without packets.
         .originRefused, most: packets == nil ? 75 : 97,

@@ -72,6 +72,11 @@ public struct TCPInfo: Sendable, Equatable {
   public var unsentBytes: UInt32? { word(144) }
   /// Microseconds; nil where it has never been measured.
   public var minimumRoundTripTime: UInt32? { word(148).flatMap { $0 == .max ? nil : $0 } }
+  /// The same once the peer has confirmed content too. Of a handshake alone nothing follows: its SYN-ACK may have been
+  /// lost, or have waited for a busy kernel, and every answer is quick beside that.
+  public var confirmedRoundTripTime: UInt32? {
+    (bytesAcknowledged ?? 0) > 1 ? minimumRoundTripTime : nil
+  }
   public var bytesSent: UInt64? { long(200) }
   public var bytesRetransmitted: UInt64? { long(208) }
 

@@ -1,6 +1,7 @@
 // One end of a TCP connection in a machine of the lab. Calls wait for what they ask for, so that a story can be told in a
 // line; they give up after a while with words about what did not come.
 
+import Forensics
 import Glibc
 import Platform
 
@@ -275,6 +276,14 @@ package final class LabListener {
           "\(owner) waited for a connection")
       case .failed(let error): throw LabError("\(owner) could not accept: \(error)")
       }
+    }
+  }
+
+  /// Waits until so many connections wait to be accepted.
+  package func waitForQueue(of count: Int) throws {
+    try patiently("waited for \(count) connections in the queue of the \(owner)") {
+      // Of a listener this field is the length of its queue (tcp_diag).
+      Socket.information(descriptor).flatMap { TCPInfo($0) }?.unacknowledged ?? 0 >= count
     }
   }
 

@@ -39,7 +39,7 @@ extension PacketSensor {
     found.unreachable = flow.unreachable(in: life.times(from: life.beginning), mode: mode).flatMap(
       Self.message)
     found.lost = lost(life)
-    let roundTrip = about.socket.info?.minimumRoundTripTime.map { Int64($0) * 1000 }
+    let roundTrip = about.socket.info?.confirmedRoundTripTime.map { Int64($0) * 1000 }
     let resets = flow.resets.compactMap { sighting in
       ResetFacts(sighting, mode: mode, minimumRoundTrip: roundTrip).map { (sighting, $0) }
     }

@@ -74,6 +74,18 @@ import Testing
     #expect(info.fields.count == Set(info.fields.map(\.name)).count)
   }
 
+  @Test(
+    "of a round trip the handshake alone is no measure: its SYN-ACK may have come late",
+    arguments: [(0, nil), (1, nil), (2, 1_000_000)] as [(UInt8, UInt32?)])
+  func roundTrip(acknowledged: UInt8, counts: UInt32?) throws {
+    var bytes = [UInt8](repeating: 0, count: 232)
+    bytes[120] = acknowledged
+    for (index, byte) in [0x40, 0x42, 0x0F, 0x00].enumerated() { bytes[148 + index] = UInt8(byte) }
+    let info = try #require(TCPInfo(bytes))
+    #expect(info.minimumRoundTripTime == 1_000_000)
+    #expect(info.confirmedRoundTripTime == counts)
+  }
+
   @Test("idling is learned from what happened")
   func idling() {
     var survival = IdleSurvival()
