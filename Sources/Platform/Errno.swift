@@ -43,6 +43,7 @@ extension Errno {
   public static let notPermitted = Errno(rawValue: EPERM)
   public static let noSuchFile = Errno(rawValue: ENOENT)
   public static let interrupted = Errno(rawValue: EINTR)
+  public static let noDeviceOrAddress = Errno(rawValue: ENXIO)
   public static let inputOutput = Errno(rawValue: EIO)
   public static let badDescriptor = Errno(rawValue: EBADF)
   public static let wouldBlock = Errno(rawValue: EAGAIN)

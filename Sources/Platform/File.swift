@@ -59,6 +59,17 @@ public enum File {
     return file
   }
 
+  /// Opens a file to add lines to it, and makes it where there is none. To open a pipe that nobody reads is an error
+  /// (`ENXIO`); to write to one waits for its reader.
+  package static func openLog(_ path: String) throws(Errno) -> FileDescriptor {
+    // Addresses of clients and targets of requests are nobody else's business.
+    let file = try open(
+      path, [.write, .append, .create, .followLinks, .nonBlocking], mode: 0o640)
+    let flags = fcntl(file.rawValue, F_GETFL)
+    if flags >= 0 { _ = fcntl(file.rawValue, F_SETFL, flags & ~O_NONBLOCK) }
+    return file
+  }
+
   // MARK: Reading and writing
 
   /// Reads at an offset, at most as much as fits.

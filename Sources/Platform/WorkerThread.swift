@@ -99,6 +99,26 @@ package final class WorkerThread: Sendable {
     }
   }
 
+  /// Waits for the end of the thread, but not longer than `limit`. One that has not ended by then goes on by itself, and
+  /// nobody can wait for it any more.
+  /// - Returns: whether it has ended.
+  package func join(within limit: Duration) -> Bool {
+    #if DEBUG
+      if standIn != nil {
+        join()
+        return true
+      }
+    #endif
+    let thread = self.thread.withLock { thread -> pthread_t? in
+      defer { thread = nil }
+      return thread
+    }
+    guard let thread else { return true }
+    if linux_join_until(thread, (Instant.now() + limit).nanoseconds) == 0 { return true }
+    pthread_detach(thread)
+    return false
+  }
+
   deinit {
     // Nobody can join any more: let the system take the remains.
     if let thread = thread.withLock({ $0 }) { pthread_detach(thread) }

@@ -12,6 +12,8 @@ final class AccessLogWriter: Sendable {
   private struct State {
     var waiting: [[UInt8]] = []
     var bytes = 0
+    /// Lines that the thread is writing.
+    var inHand: UInt64 = 0
     var lost: UInt64 = 0
     var isClosing = false
     var reopens = false
@@ -24,12 +26,15 @@ final class AccessLogWriter: Sendable {
         bytes = 0
         reopens = false
       }
+      inHand = waiting.reduce(0) { $0 &+ AccessLog.lineCount($1[...]) }
       return (waiting, reopens, isClosing)
     }
   }
 
   private let state = Monitor(State())
   private let thread: WorkerThread
+  private let name: String
+  private let logger: Logger
 
   /// - Parameter pause: after an error the place is tried again so much later.
   /// - Returns: nil where nothing is to be written.
@@ -44,23 +49,29 @@ final class AccessLogWriter: Sendable {
       case .stderr: log = try AccessLog(descriptor: 2, place.text, logger, pause)
       case .file(let path): log = try AccessLog(path: path, logger, pause)
       }
-      return try AccessLogWriter(log)
+      return try AccessLogWriter(log, place.text, logger)
     } catch {
       throw StartFailure(
         description:
-          "the access log cannot be written to \(place.text): \(error.message). Give log.access (--access-log) a file that can be made there, stdout, stderr or none"
+          "the access log cannot be written to \(place.text): \(error == .noDeviceOrAddress ? "it is a pipe that nobody reads" : error.message). Give log.access (--access-log) a file that can be made there, stdout, stderr or none"
       )
     }
   }
 
-  private init(_ opened: consuming AccessLog) throws(Errno) {
+  private init(
+    _ opened: consuming AccessLog, _ name: String, _ logger: Logger
+  ) throws(Errno) {
+    (self.name, self.logger) = (name, logger)
     let state = self.state
     let box = AccessLogBox(opened)
     thread = try WorkerThread.start(name: "access-log") {
       while true {
         let (batch, reopens, isClosing) = state.wait { state in state.take() }
         let lost = box.log.write(batch, reopens: reopens, isLast: isClosing)
-        if lost > 0 { state.withLock { $0.lost &+= lost } }
+        state.withLock { state in
+          state.lost &+= lost
+          state.inHand = 0
+        }
         if isClosing { return }
       }
     }
@@ -89,10 +100,18 @@ final class AccessLogWriter: Sendable {
   var lost: UInt64 { state.withLock { $0.lost } }
 
   /// Writes what waits, and ends.
-  func close() {
+  /// - Parameter patience: whoever reads the other end of a pipe, or looks at a terminal that he has stopped, has so much
+  ///   time. What he has not taken then is lost.
+  func close(patience: Duration = .seconds(5)) {
     state.withLock { $0.isClosing = true }
     state.wakeAll()
-    thread.join()
+    guard !thread.join(within: patience) else { return }
+    let left = state.withLock { state in
+      let left = state.waiting.reduce(state.inHand) { $0 &+ AccessLog.lineCount($1[...]) }
+      state.lost &+= left
+      return left
+    }
+    logger.error("nobody reads the access log \(name): up to \(left) lines at its end are lost")
   }
 }
 
@@ -131,7 +150,7 @@ private struct AccessLog: ~Copyable {
 
   private static func open(_ path: String) throws(Errno) -> FileDescriptor {
     try File.makeDirectories(above: path, mode: 0o750)
-    return try File.open(path, [.write, .append, .create, .followLinks], mode: 0o640)
+    return try File.openLog(path)
   }
 
   static func lineCount(_ lines: ArraySlice<UInt8>) -> UInt64 {

@@ -20,6 +20,8 @@ final class EndingLog: Sendable {
   fileprivate struct State {
     var lines: [EndingLine] = []
     var size = 0
+    /// Lines that the thread is writing.
+    var inHand = 0
     var dropped: UInt64 = 0
     var isClosing = false
     var reopens = false
@@ -29,6 +31,7 @@ final class EndingLog: Sendable {
   private let thread: WorkerThread
   /// Where the lines go, for people.
   let name: String
+  private let logger: Logger
 
   /// - Returns: nil where nothing is to be written.
   static func open(_ settings: ResetSettings, logger: Logger) -> EndingLog? {
@@ -59,7 +62,7 @@ final class EndingLog: Sendable {
   }
 
   private init(_ opened: consuming RotatingFile, _ name: String, _ logger: Logger) throws(Errno) {
-    self.name = name
+    (self.name, self.logger) = (name, logger)
     let state = self.state
     let box = FileBox(opened)
     thread = try WorkerThread.start(name: "resets-log") {
@@ -87,6 +90,7 @@ final class EndingLog: Sendable {
             trouble = nil
           }
         }
+        state.withLock { $0.inHand = 0 }
         if isClosing { return }
       }
     }
@@ -111,10 +115,17 @@ final class EndingLog: Sendable {
   var dropped: UInt64 { state.withLock { $0.dropped } }
 
   /// Writes what waits, and ends.
-  func close() {
+  /// - Parameter patience: whoever reads the other end of a pipe has so much time. What he has not taken then is lost.
+  func close(patience: Duration = .seconds(5)) {
     state.withLock { $0.isClosing = true }
     state.wakeAll()
-    thread.join()
+    guard !thread.join(within: patience) else { return }
+    let left = state.withLock { state in
+      let left = UInt64(state.inHand + state.lines.count)
+      state.dropped &+= left
+      return left
+    }
+    logger.error("nobody reads \(name): up to \(left) records of resets at its end are lost")
   }
 }
 
@@ -126,6 +137,7 @@ extension EndingLog.State {
       size = 0
       reopens = false
     }
+    inHand = lines.count
     return (lines, isClosing, reopens)
   }
 }

@@ -19,6 +19,8 @@ struct RotatingFile: ~Copyable {
   private let path: String?
   private let settings: ResetSettings
   private var file: FileDescriptor
+  /// It lies on a disk: it can grow too large, be cut, and be flushed. Others are pipes and terminals.
+  private var isOnDisk = false
   private var size: Int64
   /// Seconds since 1970.
   private var bornAt: Int64
@@ -39,20 +41,20 @@ struct RotatingFile: ~Copyable {
     self.settings = settings
     let opened = try Self.open(path)
     (size, bornAt) = (opened.size, opened.bornAt)
-    isTorn = opened.isTorn
+    (isTorn, isOnDisk) = (opened.isTorn, opened.isOnDisk)
     file = opened.file
   }
 
   private struct Opened: ~Copyable {
     let file: FileDescriptor
+    let isOnDisk: Bool
     let size: Int64
     let bornAt: Int64
     let isTorn: Bool
   }
 
   private static func open(_ path: String) throws(Errno) -> Opened {
-    // Addresses of clients and targets of requests are nobody else's business.
-    let file = try File.open(path, [.write, .append, .create, .followLinks], mode: 0o640)
+    let file = try File.openLog(path)
     // Two that move one file aside would lose each other's lines. File systems without locks have to do without.
     let isOurs: Bool
     do throws(Errno) { isOurs = try File.lock(file.rawValue) } catch { isOurs = true }
@@ -60,7 +62,7 @@ struct RotatingFile: ~Copyable {
     let status = try File.status(file.rawValue)
     let now = WallTime.now().seconds
     return Opened(
-      file: file, size: status.size,
+      file: file, isOnDisk: status.kind == .file, size: status.size,
       bornAt: status.size == 0 ? now : min(now, status.modified.seconds),
       isTorn: status.size > 0 && isTorn(path, status.size))
   }
@@ -99,7 +101,7 @@ struct RotatingFile: ~Copyable {
     }
     size += Int64(done)
     isTorn = false
-    guard path != nil, lines.contains(where: \.isFinal) else {
+    guard isOnDisk, lines.contains(where: \.isFinal) else {
       return Outcome(written: lines.count)
     }
     do throws(Errno) { try File.fdatasync(file.rawValue) } catch {
@@ -126,7 +128,7 @@ struct RotatingFile: ~Copyable {
   }
 
   private mutating func takeBack(_ count: Int64) -> Bool {
-    guard path != nil else { return false }
+    guard isOnDisk else { return false }
     do throws(Errno) {
       // Somebody else may have cut it meanwhile.
       let length = try File.status(file.rawValue).size
@@ -144,7 +146,7 @@ struct RotatingFile: ~Copyable {
     let now = WallTime.now().seconds
     if isStale {
       try reopen()
-    } else if path != nil,
+    } else if isOnDisk,
       size >= settings.fileSize.bytes
         || size > 0 && now - bornAt >= settings.fileAge.components.seconds
     {
@@ -159,7 +161,7 @@ struct RotatingFile: ~Copyable {
     File.unlock(file.rawValue)
     let opened = try Self.open(path)
     (size, bornAt) = (opened.size, opened.bornAt)
-    isTorn = opened.isTorn
+    (isTorn, isOnDisk) = (opened.isTorn, opened.isOnDisk)
     file = opened.file
     isStale = false
   }

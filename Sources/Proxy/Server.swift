@@ -238,9 +238,10 @@ package final class Server: Sendable {
     // Jobs of the disk threads may wait for the store's start-up scan.
     store.endWaiting()
     shared.disk.shutdown()
-    shared.accessLog?.close()
-    shared.endings.close()
     store.close()
+    // These may have to wait for whoever reads them.
+    shared.endings.close()
+    shared.accessLog?.close()
   }
 
   /// Requests that are at origins now, and such as wait for a place.

@@ -61,16 +61,18 @@ struct LabProcess {
   }
 
   /// What this machine's own network and mounts look like: nothing of it is the lab's to change. Other tests of
-  /// this process have machines as well.
+  /// this process, and other labs that are alive, have machines as well.
   static func machine() throws -> String {
-    try Shell.run(
+    let own = try Shell.run(
       """
       ip -o link | cut -d: -f2 | sort
       nft list ruleset
       iptables-legacy-save 2>/dev/null | grep -v '^#' || true
-      cut -d' ' -f2 /proc/self/mounts | grep hflab | grep -v hflab-\(getpid())- || true
       cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding /proc/sys/net/ipv4/tcp_retries2
       cat /proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal 2>/dev/null || true
       """)
+    let mounts = try Shell.run("cut -d' ' -f2 /proc/self/mounts").split(separator: "\n")
+    let left = mounts.filter { $0.split(separator: "/").contains { LabRun.isOrphaned(String($0)) } }
+    return own + left.joined(separator: "\n")
   }
 }

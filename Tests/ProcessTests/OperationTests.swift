@@ -62,6 +62,31 @@ extension WholeProgram {
         })
     }
 
+    @Test("an access log that is read no more keeps nobody from being served, nor it from ending")
+    func unreadLog() throws {
+      let directory = try TemporaryDirectory()
+      let log = directory.path + "/access.log"
+      #expect(mkfifo(log, 0o600) == 0)
+      let reader = open(log, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+      defer { close(reader) }
+      let holdfast = try HoldfastProcess(
+        store: directory.path + "/store",
+        configuration: HoldfastProcess.Configuration(logAccess: log))
+      defer { holdfast.process.end() }
+      // Lines of more bytes than a pipe takes.
+      let path = "/" + String(repeating: "x", count: 1000)
+      for _ in 0..<200 {
+        let client = try Client(port: holdfast.port)
+        try client.send("GET \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(holdfast.port)\r\n\r\n")
+        #expect(try client.readHead().status >= 400)
+      }
+      holdfast.process.signal(SIGTERM)
+      try holdfast.process.wait(for: "word of the lost lines") { lines in
+        lines.contains { $0.contains("nobody reads the access log") } ? () : nil
+      }
+      #expect(try holdfast.process.waitForEnd() == .exited(0))
+    }
+
     @Test("a second instance on the same address does not start, and says why")
     func twice() throws {
       let directory = try TemporaryDirectory()

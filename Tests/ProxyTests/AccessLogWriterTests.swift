@@ -90,6 +90,46 @@ import Testing
     }
   }
 
+  @Test("a pipe that nobody reads is refused and waited for by nobody")
+  func unread() throws {
+    try withDirectory { directory in
+      let path = directory + "/access.log"
+      #expect(mkfifo(path, 0o600) == 0)
+      do throws(StartFailure) {
+        _ = try AccessLogWriter.open(.file(path), logger: Logger(label: "test") { _ in said })
+        Issue.record("nobody reads it")
+      } catch {
+        #expect(error.description.contains("a pipe that nobody reads"))
+        #expect(error.description.contains(path))
+      }
+      let reader = try File.open(path, [.read, .nonBlocking])
+      let log = try open(path)
+      log.submit(Array("one\n".utf8))
+      log.close()
+      var bytes = [UInt8](repeating: 0, count: 10)
+      #expect(read(reader.rawValue, &bytes, bytes.count) == 4)
+      #expect(log.lost == 0)
+    }
+  }
+
+  @Test("who reads a pipe no more holds up the end for a moment only, and what he left is counted")
+  func stuckReader() throws {
+    try withDirectory { directory in
+      let path = directory + "/access.log"
+      #expect(mkfifo(path, 0o600) == 0)
+      let reader = try File.open(path, [.read, .nonBlocking])
+      let log = try open(path)
+      let line = Array((String(repeating: "x", count: 999) + "\n").utf8)
+      for _ in 0..<200 { log.submit(line) }
+      log.close(patience: .milliseconds(50))
+      // 64 KiB lie in the pipe (pipe(7)), and who can say what becomes of them?
+      #expect((136...200).contains(log.lost))
+      #expect(said.lines.count == 1)
+      #expect(said.lines[0].contains("nobody reads the access log \(path)"))
+      _ = reader.rawValue
+    }
+  }
+
   @Test("what cannot be a log is refused with its name and its key")
   func refused() throws {
     try withDirectory { directory in

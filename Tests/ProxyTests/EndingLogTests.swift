@@ -1,6 +1,7 @@
 // The file of endings: moved aside when it is too large, gone on with when it can be written again, and never in the way.
 
 import Configuration
+import Glibc
 import Logging
 import Platform
 import Testing
@@ -50,6 +51,47 @@ import Testing
       #expect(read(path + ".3") == nil)
       // Nobody else reads where clients have been.
       #expect(try File.status(at: path).mode & 0o007 == 0)
+    }
+  }
+
+  @Test("a pipe takes lines as they come: it is neither moved aside nor flushed")
+  func pipe() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      #expect(mkfifo(path, 0o600) == 0)
+      let reader = try File.open(path, [.read, .nonBlocking])
+      let log = try #require(EndingLog.open(settings(path), logger: quiet))
+      let line = Array((String(repeating: "x", count: 99) + "\n").utf8)
+      for _ in 0..<3 { log.submit(line, isFinal: true) }
+      log.close()
+      #expect(log.dropped == 0)
+      var bytes = [UInt8](repeating: 0, count: 1000)
+      #expect(Glibc.read(reader.rawValue, &bytes, bytes.count) == 300)
+      #expect(try File.list(directory).map(\.name) == ["resets.jsonl"])
+    }
+  }
+
+  @Test("who reads a pipe no more holds up the end for a moment only, and what he left is counted")
+  func stuckReader() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      #expect(mkfifo(path, 0o600) == 0)
+      let reader = try File.open(path, [.read, .nonBlocking])
+      let log = try #require(EndingLog.open(settings(path), logger: quiet))
+      let line = Array((String(repeating: "x", count: 999) + "\n").utf8)
+      for _ in 0..<200 { log.submit(line, isFinal: true) }
+      log.close(patience: .milliseconds(50))
+      #expect((136...200).contains(log.dropped))
+      _ = reader.rawValue
+    }
+  }
+
+  @Test("a pipe that nobody reads keeps nobody from serving")
+  func unread() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      #expect(mkfifo(path, 0o600) == 0)
+      #expect(EndingLog.open(settings(path), logger: quiet) == nil)
     }
   }
 

@@ -50,6 +50,7 @@ extern int linux_gnu_accept4(int, void *, socklen_t *, int) __asm__("accept4");
 extern ssize_t linux_gnu_preadv2(int, const struct iovec *, int, off_t, int) __asm__("preadv2");
 extern int linux_gnu_fallocate(int, int, off_t, off_t) __asm__("fallocate");
 extern int linux_gnu_pthread_setname_np(pthread_t, const char *) __asm__("pthread_setname_np");
+extern int linux_gnu_clockjoin(pthread_t, void **, clockid_t, const struct timespec *) __asm__("pthread_clockjoin_np");
 extern int linux_gnu_closefrom(posix_spawn_file_actions_t *, int) __asm__("posix_spawn_file_actions_addclosefrom_np");
 extern void *linux_gnu_memmem(const void *, size_t, const void *, size_t) __asm__("memmem");
 
@@ -309,6 +310,12 @@ static inline int64_t linux_monotonic_coarse(void) { return linux_clock(CLOCK_MO
 static inline int64_t linux_monotonic(void) { return linux_clock(CLOCK_MONOTONIC); }
 static inline int64_t linux_wall_coarse(void) { return linux_clock(CLOCK_REALTIME_COARSE); }
 static inline int64_t linux_wall(void) { return linux_clock(CLOCK_REALTIME); }
+
+// Until a time of the monotonic clock, in nanoseconds.
+static inline int linux_join_until(pthread_t thread, int64_t time) {
+  struct timespec end = {.tv_sec = time / 1000000000, .tv_nsec = time % 1000000000};
+  return linux_gnu_clockjoin(thread, 0, CLOCK_MONOTONIC, &end);
+}
 
 static inline void linux_name_thread(const char *name) { linux_gnu_pthread_setname_np(pthread_self(), name); }
 
