@@ -182,7 +182,8 @@ package enum Reference {
     Setting(
       "upstream.queue-timeout", \.upstream.queueTimeout, in: defaults, .reload,
       .milliseconds(100)...(.seconds(3600)), example: "10s",
-      "How long a request may stand in line for an origin, or for the memory to write a page of links anew; 503 beyond it."),
+      "How long a request may stand in line for an origin, or for the memory to write a page of links anew; 503 beyond it."
+    ),
     Setting(
       "upstream.finish-below", \.upstream.orphans.finishBelow, in: defaults, .reload,
       example: "1MiB",

@@ -7,11 +7,6 @@ package struct CounterSnapshot: Sendable {
   /// In the order of `KernelCounter.all`; nil for what this kernel does not have.
   let values: [UInt64?]
 
-  init(time: Instant, values: [UInt64?]) {
-    self.time = time
-    self.values = values
-  }
-
   /// Of the calling thread's network namespace.
   static func take() throws(KernelSensorError) -> CounterSnapshot {
     var values = [UInt64?](repeating: nil, count: KernelCounter.all.count)

@@ -43,7 +43,7 @@ extension StoreCore {
     for shard in shards {
       let dropped = shard.state.withLock { state -> [IndexEntry] in
         var found: [IndexEntry] = []
-        state.index.forEach { if $0.blob == id { found.append($0) } }
+        state.index.visit { if $0.blob == id { found.append($0) } }
         return found.compactMap { state.drop($0) }
       }
       release(dropped)

@@ -209,7 +209,7 @@ package struct Index: ~Copyable {
     return removed
   }
 
-  package func forEach(_ body: (IndexEntry) -> Void) {
+  package func visit(_ body: (IndexEntry) -> Void) {
     for position in 0..<capacity where !table[position].isFree { body(table[position]) }
   }
 

@@ -178,7 +178,7 @@ extension LogWriter {
     for shard in core.shards {
       let dropped = shard.state.withLock { state -> [IndexEntry] in
         var found: [IndexEntry] = []
-        state.index.forEach { if $0.segment == segment.id { found.append($0) } }
+        state.index.visit { if $0.segment == segment.id { found.append($0) } }
         return found.compactMap { state.drop($0) }
       }
       core.release(dropped)

@@ -84,7 +84,8 @@ struct StorabilityTests {
     arguments: [
       (100, "interim"), (103, "interim"), (206, "partial"), (304, "not-modified"),
       (412, "request-bound"), (416, "request-bound"), (407, "request-bound"),
-      (429, "request-bound"), (431, "request-bound"), (400, "request-bound"), (414, "request-bound"), (401, "request-bound"), (101, "interim"),
+      (429, "request-bound"), (431, "request-bound"), (400, "request-bound"),
+      (414, "request-bound"), (401, "request-bound"), (101, "interim"),
       (199, "interim"), (511, "request-bound"),
     ])
   func statuses(status: Int, outcome: String) {

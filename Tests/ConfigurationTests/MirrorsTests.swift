@@ -75,7 +75,8 @@ struct MirrorsTests {
   @Test(
     "what cannot be meant is refused",
     arguments: [
-      ("ecosystem: pipy", "write one of auto, debian, pypi, none"), ("files: [\"*\"]", "inside the network"),
+      ("ecosystem: pipy", "write one of auto, debian, pypi, none"),
+      ("files: [\"*\"]", "inside the network"),
       ("files: [https://x.example.org/]", "only its host"), ("file: [x]", "files"),
     ])
   func refused(line: String, complaint: String) {

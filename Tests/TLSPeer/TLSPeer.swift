@@ -138,7 +138,7 @@ package final class TLSPeer {
 
   private func show(_ certificates: [UInt8], _ key: [UInt8]) throws {
     var all: [OpaquePointer] = []
-    defer { all.forEach { X509_free($0) } }
+    defer { for certificate in all { X509_free(certificate) } }
     certificates.withUnsafeBytes { bytes in
       let bio = BIO_new_mem_buf(bytes.baseAddress, Int32(bytes.count))
       defer { BIO_free(bio) }

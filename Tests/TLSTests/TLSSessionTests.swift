@@ -315,7 +315,7 @@ struct TLSSessionTests {
     let (client, server) = try contexts(authority)
     var inner: [Int32] = [0, 0]
     _ = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &inner)
-    defer { inner.forEach { close($0) } }
+    defer { for descriptor in inner { close(descriptor) } }
     let pair = try Pair(client: client, server: server)
     let slow = try TLSSession(server: server, descriptor: inner[1])
     var progress = slow.handshake()
