@@ -23,10 +23,12 @@ enum Launch {
         reload: {
           do {
             let loaded = try reload()
-            if !loaded.warnings.all.isEmpty { Console.complain(loaded.warnings.description) }
+            if !loaded.warnings.all.isEmpty {
+              MessageStream.standardError.say(loaded.warnings.description)
+            }
             return loaded.configuration
           } catch {
-            Console.complain("The configuration stays as it was:\n\(error)")
+            MessageStream.standardError.say("The configuration stays as it was:\n\(error)")
             return nil
           }
         },
@@ -50,6 +52,6 @@ struct ConsoleLog: LogHandler {
 
   func log(event: LogEvent) {
     let word = event.level >= .warning ? "\(event.level): " : ""
-    Console.complain("\(Program.name): \(word)\(event.message)")
+    MessageStream.standardError.say("\(Program.name): \(word)\(event.message)")
   }
 }

@@ -59,6 +59,13 @@ public enum File {
     return file
   }
 
+  /// Whether a write to a pipe, a terminal or a socket would find room now. Files always have some.
+  package static func takesBytes(_ fd: Int32) -> Bool {
+    var entry = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+    // That nobody reads it any more (POLLERR), a write will say without waiting.
+    return poll(&entry, 1, 0) == 1
+  }
+
   /// Opens a file to add lines to it, and makes it where there is none. To open a pipe that nobody reads is an error
   /// (`ENXIO`); to write to one waits for its reader.
   package static func openLog(_ path: String) throws(Errno) -> FileDescriptor {
