@@ -100,10 +100,11 @@ package final class ProbeServer: Sendable {
     guard isWelcome else { return }
     let fd = socket.release()
     let thread = try? WorkerThread.start(name: "probe") {
-      defer { self.state.withLock { $0.current -= 1 } }
-      if let connection = try? ProbeConnection(FileDescriptor(owning: fd)) {
-        self.serve(connection)
-      }
+      let connection = try? ProbeConnection(FileDescriptor(owning: fd))
+      if let connection { self.serve(connection) }
+      // Before its peer hears of the end, who may come back at once.
+      self.state.withLock { $0.current -= 1 }
+      withExtendedLifetime(connection) {}
     }
     if thread == nil {
       FileDescriptor.close(raw: fd)

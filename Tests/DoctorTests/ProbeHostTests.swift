@@ -190,7 +190,7 @@ struct ProbeHostTests {
     let network = try Network(.direct, of: run)
     let address = try Stage.address(network.topology.originAddress, Topology.originPort)
     var limits = ProbeServer.Limits()
-    (limits.atOnce, limits.inAll, limits.patience) = (2, 5, .milliseconds(300))
+    (limits.atOnce, limits.inAll, limits.patience) = (2, 5, .seconds(2))
     let bounds = limits
     let server = try network[.origin].run { try ProbeServer(on: [address], limits: bounds) }
     let serving = try WorkerThread.start(name: "server") { server.run(for: .seconds(60)) }
