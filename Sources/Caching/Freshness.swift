@@ -43,14 +43,14 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
   /// Seconds past the lifetime in which a stale answer may be sent while it is validated
   /// (RFC 5861 §3).
   public var staleWhileRevalidate: Int64
-  /// The same for a failing origin (RFC 5861 §4).
-  public var staleIfError: Int64
+  /// The same for a failing origin (RFC 5861 §4); nil where nothing is said of it.
+  public var staleIfError: Int64?
   public var flags: Flags
 
   @inlinable
   public init(
     lifetime: Int64, correctedInitialAge: Int64, responseTime: Int64,
-    staleWhileRevalidate: Int64 = 0, staleIfError: Int64 = 0, flags: Flags = []
+    staleWhileRevalidate: Int64 = 0, staleIfError: Int64? = nil, flags: Flags = []
   ) {
     self.lifetime = lifetime
     self.correctedInitialAge = correctedInitialAge
@@ -104,7 +104,7 @@ public struct Freshness: Sendable, Hashable, BitwiseCopyable {
     self.init(
       lifetime: 0, correctedInitialAge: max(apparent, corrected), responseTime: responseTime,
       staleWhileRevalidate: directives.staleWhileRevalidate ?? 0,
-      staleIfError: directives.staleIfError ?? 0)
+      staleIfError: directives.staleIfError)
 
     if directives.flags.contains(.noCache) { flags.insert(.alwaysValidate) }
     if directives.forbidsStale { flags.insert(.staleForbidden) }

@@ -79,7 +79,7 @@ public struct ResourcePolicy: Sendable, Hashable, BitwiseCopyable {
       if overridesOrigin { adjusted.flags.remove(.alwaysValidate) }
     }
     adjusted.staleWhileRevalidate = max(freshness.staleWhileRevalidate, staleWhileRevalidate)
-    adjusted.staleIfError = max(freshness.staleIfError, staleIfError)
+    if staleIfError > 0 { adjusted.staleIfError = max(freshness.staleIfError ?? 0, staleIfError) }
     return adjusted
   }
 

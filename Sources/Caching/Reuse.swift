@@ -154,10 +154,12 @@ public enum Reuse: Sendable, Hashable, BitwiseCopyable {
       }
     }
     let staleness = max(0, age - freshness.lifetime)
-    let granted = max(freshness.staleIfError, directives.staleIfError ?? 0)
+    let granted = max(freshness.staleIfError ?? 0, directives.staleIfError ?? 0)
     switch failure {
     case .disconnected:
-      return staleness <= max(granted, policy.staleWhenDisconnected)
+      // An origin that has set a bound means it (RFC 5861 §4).
+      let isBounded = stored.staleIfError != nil
+      return staleness <= (isBounded ? granted : max(granted, policy.staleWhenDisconnected))
     case .answered(let status):
       switch status.rawValue {
       case 500, 502, 503, 504:

@@ -183,7 +183,7 @@ public enum Storability: Sendable {
   // Whether it can be sent at all as it is: with nothing to renew it by, this is all there will be.
   private static func isReusable(_ freshness: Freshness) -> Bool {
     if freshness.flags.contains(.alwaysValidate) { return false }
-    let longest = max(freshness.staleWhileRevalidate, freshness.staleIfError)
+    let longest = max(freshness.staleWhileRevalidate, freshness.staleIfError ?? 0)
     let grace = freshness.flags.contains(.staleForbidden) ? 0 : longest
     return freshness.lifetime + grace > freshness.correctedInitialAge
   }

@@ -78,9 +78,11 @@ public enum Preconditions {
       guard anyMatches(.ifMatch, fields, bytes, validators.entityTag, strongly: true) else {
         return .failed
       }
-    } else if let date = date(.ifUnmodifiedSince, fields, bytes, now) {
-      // Without Last-Modified nothing can be said in favour of "unmodified".
-      guard let modified = validators.lastModified, modified <= date else { return .failed }
+    } else if let date = date(.ifUnmodifiedSince, fields, bytes, now),
+      // Where there is no modification date the condition must be ignored (§13.1.4).
+      let modified = validators.lastModified, modified > date
+    {
+      return .failed
     }
 
     // Steps 3 and 4: does the client have it already?

@@ -54,8 +54,8 @@ public struct IPAddress: Hashable, Sendable {
 extension IPAddress {
   /// The IPv4 address inside, for the forms that make a host or a translator speak IPv4:
   /// v4-mapped (`::ffff:0:0/96`), v4-compatible (`::/96`), v4-translated (`::ffff:0:0:0/96`, RFC 2765), the NAT64
-  /// prefix (`64:ff9b::/96`, RFC 6052), 6to4 (`2002::/16`, RFC 3056) and ISATAP (`::[2]00:5efe:0:0` below any prefix,
-  /// RFC 5214). For everything else the address itself.
+  /// prefix (`64:ff9b::/96`, RFC 6052), 6to4 (`2002::/16`, RFC 3056) and ISATAP (`::[2]00:5efe:0:0` below any global
+  /// prefix, RFC 5214). For everything else the address itself.
   ///
   /// All judgements below are made on this, so that no spelling of 127.0.0.1 is taken for a stranger.
   public var unwrapped: IPAddress {
@@ -67,7 +67,10 @@ extension IPAddress {
       return IPAddress(v4: UInt32(truncatingIfNeeded: low))
     }
     if high >> 48 == 0x2002 { return IPAddress(v4: UInt32(truncatingIfNeeded: high >> 16)) }
-    if low >> 32 & ~0x0200_0000 == 0x5EFE { return IPAddress(v4: UInt32(truncatingIfNeeded: low)) }
+    // Below a prefix that is somebody's own, or a link's, that is what decides, whatever is written behind it.
+    if high >> 61 == 1, low >> 32 & ~0x0200_0000 == 0x5EFE {
+      return IPAddress(v4: UInt32(truncatingIfNeeded: low))
+    }
     return self
   }
 

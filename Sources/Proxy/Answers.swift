@@ -130,7 +130,13 @@ enum Answers {
       answer.status = .preconditionFailed
       answer.framing = .length(0)
     }
-    answer.fields.removeAll { name, _, _ in !isKeptBy304(name) }
+    // The answer was made for this client, cookies and leave to read it (CORS) included; only its content is not sent.
+    let isCORS = Array("access-control-".utf8)
+    answer.fields.removeAll { known, name, _ in
+      let start = name.prefix(isCORS.count)
+      return !isKeptBy304(known) && known != .setCookie
+        && !start.span.equalsIgnoringCase(isCORS.span)
+    }
     return answer
   }
 

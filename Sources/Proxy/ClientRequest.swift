@@ -73,16 +73,19 @@ struct ClientRequest {
 
   var traits: RequestTraits {
     let isRetrieval = (method == .get || method == .head) && !hasContent
+    let isOwn = UnkeyedFields.areInside(fields)
+    let mayCollapse = !fields.contains(.authorization)
     return RequestTraits(
       isCacheable: isRetrieval && policy.kind != .passed && upgrade == nil,
       // What is said of a page that is written anew takes all of it.
       mayFill: isRetrieval && (method == .get || links != nil) && !directives.noStore
-        && !UnkeyedFields.areInside(fields),
-      mayCollapse: !fields.contains(.authorization),
+        && !isOwn,
+      mayCollapse: mayCollapse,
       onlyIfCached: directives.onlyIfCached, isOffline: isOffline,
       asksForLess: fields.contains(.range)
         || !fields.names.isDisjoint(with: Preconditions.conditions),
-      leavesFieldsBehind: leavesFieldsBehind, isRewritten: links != nil)
+      leavesFieldsBehind: leavesFieldsBehind,
+      asksForAll: mayCollapse && !isOwn && !leavesFieldsBehind, isRewritten: links != nil)
   }
 
   /// The client will make something of trailers (RFC 9110 §6.5.1).

@@ -50,18 +50,8 @@ final class Fill: Sendable {
     case failed(ProxyError)
   }
 
-  /// An interim answer that says what will be wanted soon (103, RFC 8297).
-  struct Hint: Sendable {
-    let status: Status
-    let fields: FieldSection
-  }
-
-  /// Hints kept for those who come later.
-  private static let hintLimit = 8
-
   private struct State {
     var phase = Phase.waiting
-    var hints: [Hint] = []
     var isCompleting = false
     var hasServedLess = false
     var waiting: [Follower] = []
@@ -137,21 +127,6 @@ final class Fill: Sendable {
       state.waiting.append(follower)
       return true
     }
-  }
-
-  /// What the origin has hinted at so far, while its answer is waited for.
-  var hints: [Hint] { state.withLock { $0.hints } }
-
-  /// Passes a hint on to all who wait.
-  func hint(_ hint: Hint) {
-    let waiting = state.withLock { state in
-      guard case .waiting = state.phase, state.hints.count < Self.hintLimit else {
-        return [Follower]()
-      }
-      state.hints.append(hint)
-      return state.waiting
-    }
-    for follower in waiting { follower.tell() }
   }
 
   /// Only the fill's driver changes the phase; it tells its own leader itself.

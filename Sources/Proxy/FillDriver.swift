@@ -150,9 +150,9 @@ final class FillDriver: ExchangeConsumer {
 
   override func exchangeGotInformational(_ exchange: Exchange, status: Status, fields: FieldSection)
   {
+    // For whoever asked. Others wait for the same answer, but whether they may have it is known with its head, and what
+    // comes before that may be this client's own (a cookie, what a private answer will link to).
     leader?.relayInformational(status: status, fields: fields)
-    // Others wait for the same answer; 100 and 102 speak of one request's progress.
-    if status.rawValue == 103 { fill.hint(Fill.Hint(status: status, fields: fields)) }
   }
 
   override func exchangeGotHead(_ exchange: Exchange, _ head: ResponseHead) {
@@ -267,10 +267,13 @@ final class FillDriver: ExchangeConsumer {
       // Confirmed, but this request may not renew it for others (Authorization): it stays as it was.
       end(.confirmed(stale), .finished)
     case .unstorable(let response, _):
-      // Good for those who wait, and for nobody after them.
-      let entry = renew(stale, response)
+      // No longer for all: it is good for whoever asked, and the others who wait ask for themselves.
       worker.store.remove(fill.key)
-      end(.confirmed(entry), .finished)
+      leader?.confirmedForOne(worker.store.freshened(stale, response: response))
+      if worker.fills.leave(fill) {
+        worker.fills.remember(.unshared, hash: fill.key.hash, now: loop.now)
+      }
+      end(.unshared, .finished)
     case .unrelated:
       // The 304 is about something we do not hold: only a request without conditions can mend that.
       worker.store.remove(fill.key)

@@ -14,14 +14,16 @@ extension ClientConnection {
   private static var slowFields: FieldNameSet {
     FieldNameSet(
       .authorization, .cacheControl, .pragma, .contentLength, .transferEncoding, .expect, .ifMatch,
-      .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards)
+      .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards,
+      .upgrade)
   }
 
   /// The same where clients say who they are: their Authorization may be for this proxy.
   private static var guardedSlowFields: FieldNameSet {
     FieldNameSet(
       .cacheControl, .pragma, .contentLength, .transferEncoding, .expect, .ifMatch,
-      .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards)
+      .ifModifiedSince, .ifNoneMatch, .ifRange, .ifUnmodifiedSince, .range, .via, .maxForwards,
+      .upgrade)
   }
 
   /// Answers the request whose head was just parsed, if that needs no more than memory.

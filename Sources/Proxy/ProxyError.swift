@@ -198,6 +198,20 @@ struct ProxyError: Error, Sendable {
     }
   }
 
+  /// Whether the same might go well if somebody else asked for it: it was refused for who asked, or by what way, or the
+  /// origin ended the connection over what it was sent. What happens on the way to the origin happens to everybody, and what
+  /// takes its time would take it again.
+  var mayBeRequestsOwn: Bool {
+    switch type {
+    case .dnsTimeout, .dnsError, .destinationUnavailable, .destinationIPUnroutable,
+      .connectionRefused, .connectionTimeout, .connectionReadTimeout, .connectionWriteTimeout,
+      .connectionLimitReached, .tlsProtocolError, .tlsCertificateError, .tlsAlertReceived,
+      .responseTimeout, .proxyInternalError:
+      false
+    default: true
+    }
+  }
+
   // MARK: Reaching the origin
 
   static func resolving(_ host: String, _ failure: Resolver.Failure) -> ProxyError {

@@ -28,6 +28,8 @@ struct RequestTraits: Equatable {
   var asksForLess = false
   /// It has fields that stay behind when the store is filled (UnkeyedFields.swift).
   var leavesFieldsBehind = false
+  /// Nothing in it makes the answer another one than a request without any such field would get.
+  var asksForAll = false
   /// Its answer is gathered whole and written anew, so that nothing is gained by filling the store for it alone.
   var isRewritten = false
 

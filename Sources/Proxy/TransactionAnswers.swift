@@ -160,7 +160,7 @@ extension TransactionDriver {
     interest = nil
     isCollapsed = false
     isConfirmed = false
-    hintsRelayed = 0
+    isUnkept = false
     carryOut(machine.storedContentUnreadable())
   }
 
@@ -251,7 +251,7 @@ extension TransactionDriver {
     case .miss, .validated, .collapsed:
       return CacheStatus(
         forwarded: validationReason, forwardStatus: isConfirmed ? .notModified : response.status,
-        timeToLive: left, isStored: true, isCollapsed: isCollapsed)
+        timeToLive: left, isStored: !isUnkept, isCollapsed: isCollapsed)
     case .bypass, .error:
       return CacheStatus(forwarded: .bypass)
     }

@@ -52,8 +52,10 @@ final class TransactionDriver: ExchangeConsumer {
   var isCollapsed = false
   /// The fill was answered with 304.
   var isConfirmed = false
-  /// Of the fill's hints.
-  var hintsRelayed = 0
+  /// Fetches of others that this one waited for, and that failed.
+  var failedWaits = 0
+  /// What is stored is confirmed, and removed: it is for this client only.
+  var isUnkept = false
   // It holds this one weakly.
   var fillDriver: FillDriver?
   var exchange: Exchange?

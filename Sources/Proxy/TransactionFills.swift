@@ -87,12 +87,6 @@ extension TransactionDriver {
     guard !isOver, !machine.isAnswering, let fill else { return }
     switch fill.phase {
     case .waiting:
-      // The leader has had them from its own exchange.
-      guard isCollapsed else { return }
-      for hint in fill.hints.dropFirst(hintsRelayed) {
-        relayInformational(status: hint.status, fields: hint.fields)
-        hintsRelayed += 1
-      }
       return
     case .growing(let body):
       guard mayShare(body.response) else { return goAlone() }
@@ -134,11 +128,42 @@ extension TransactionDriver {
     case .failed(let error):
       let isStale = error.isOutage && mayServeStale(.disconnected)
       if isStale { standIn(for: nil) }
+      if !isStale, failedForOthers(error) { break }
       carryOut(
         machine.fillSaid(isStale ? .failedButStale : .failed(error), collapsed: isCollapsed))
     }
     client.advance()
   }
+
+  /// The fill this transaction leads has heard that what is stored is good for this request, and not to be stored.
+  func confirmedForOne(_ entry: StoredEntry) {
+    guard !isOver, !machine.isAnswering else { return }
+    self.entry = entry
+    isConfirmed = true
+    isUnkept = true
+    carryOut(machine.fillSaid(.confirmed, collapsed: false))
+    client.advance()
+  }
+
+  /// What this transaction waited for has failed in a way that may have been the request's own, and others made that
+  /// request. Whoever is first among those who waited asks for all of them; a few times, since he may be like the one before.
+  private func failedForOthers(_ error: ProxyError) -> Bool {
+    guard isCollapsed, error.mayBeRequestsOwn else { return false }
+    failedWaits += 1
+    guard failedWaits <= Self.waitsAtMost else {
+      // What is refused costs no origin anything.
+      guard !error.isOutage else { return false }
+      goAlone()
+      return true
+    }
+    fill = nil
+    interest = nil
+    isCollapsed = false
+    followFill()
+    return true
+  }
+
+  private static let waitsAtMost = 2
 
   /// The fill this transaction leads asks once more.
   func fillBeganAgain(_ driver: FillDriver) { fillDriver = driver }
@@ -162,7 +187,12 @@ extension TransactionDriver {
 
   /// With no answer to be had, or a bad one, a stale one may do (RFC 9111 §4.2.4, RFC 5861 §4).
   func mayServeStale(_ failure: Reuse.Failure) -> Bool {
-    guard let entry, !isOver else { return false }
+    guard let entry, !isOver,
+      // That what is stored is no longer what a client has would be news only if it came from the origin (RFC 9111 §4.3.2).
+      Preconditions.evaluate(
+        request.fields, method: request.method, status: entry.response.status,
+        validators: entry.response.validators, now: loop.wallSeconds) != .failed
+    else { return false }
     return Reuse.afterFailure(
       request.limit(entry.response), request.demandsAfterFailure, now: loop.wallSeconds,
       failure: failure, policy: request.policy)

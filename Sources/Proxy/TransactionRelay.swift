@@ -10,7 +10,8 @@ import Telemetry
 extension TransactionDriver {
   func relay() {
     worker.metrics.add(.relays, .request)
-    if request.method == .head, let entry {
+    // It goes as it is, and what one client's fields have shaped is no news about what all are given.
+    if request.method == .head, request.traits.asksForAll, let entry {
       headWatch = HeadWatch(
         store: worker.store, key: request.key, entry: entry, sentAt: loop.now)
     }

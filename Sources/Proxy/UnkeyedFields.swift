@@ -20,9 +20,7 @@ enum UnkeyedFields {
   static func isLeftBehind(_ known: FieldName, _ name: ArraySlice<UInt8>) -> Bool {
     switch known {
     case .forwarded, .xForwardedFor, .xForwardedHost, .xForwardedProto, .origin, .referer: true
-    case .other:
-      name.first.map { $0 | 0x20 } == UInt8(ascii: "x") && isAmongPrefixes(name)
-        || others.contains { name.span.equalsIgnoringCase($0.span) }
+    case .other: isUnkeyed(plain(name))
     default: false
     }
   }
@@ -32,6 +30,22 @@ enum UnkeyedFields {
     _ known: FieldName, _ name: ArraySlice<UInt8>, forwarding allowed: FieldNames
   ) -> Bool {
     isLeftBehind(known, name) && (allowed.isEmpty || !allowed.contains(name.map(\.lowercased)))
+  }
+
+  private static func isUnkeyed(_ name: Name) -> Bool {
+    // What an origin behind CGI takes for If-None-Match or Accept-Language shapes its answer like these.
+    if name.isRespelled, FieldName.recognise(name.bytes.span) != .other { return true }
+    return name.bytes.first.map { $0 | 0x20 } == UInt8(ascii: "x") && isAmongPrefixes(name.bytes)
+      || others.contains { name.bytes.span.equalsIgnoringCase($0.span) }
+  }
+
+  private typealias Name = (bytes: ArraySlice<UInt8>, isRespelled: Bool)
+
+  /// CGI, WSGI and their like give an origin one variable for `X-Real-IP` and `X_Real_IP` (RFC 3875 §4.1.18).
+  private static func plain(_ name: ArraySlice<UInt8>) -> Name {
+    let underscore = UInt8(ascii: "_")
+    guard name.contains(underscore) else { return (name, false) }
+    return (name.map { $0 == underscore ? UInt8(ascii: "-") : $0 }[...], true)
   }
 
   private static func isAmongPrefixes(_ name: ArraySlice<UInt8>) -> Bool {
@@ -71,7 +85,11 @@ enum UnkeyedFields {
   static func isCredential(_ known: FieldName, _ name: ArraySlice<UInt8>) -> Bool {
     switch known {
     case .cookie: true
-    case .other: credentials.contains { name.span.equalsIgnoringCase($0.span) }
+    case .other:
+      credentials.contains { credential in
+        let plain = plain(name).bytes
+        return plain.span.equalsIgnoringCase(credential.span)
+      }
     default: false
     }
   }

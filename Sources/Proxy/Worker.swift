@@ -425,7 +425,11 @@ final class Worker: LoopObject {
 
   /// Renews a stored response that was served stale (RFC 5861 §3), for nobody in particular.
   func revalidate(_ request: ClientRequest, _ entry: StoredEntry) {
-    // Followers may collapse on it, so it must not be made with one client's credentials.
+    // Others may wait for it, so it goes without what is one client's own: a cookie, in whatever field. Whoever says who he
+    // is in Authorization may be the only one who is answered.
+    var request = request
+    request.method = .get
+    request.fields.removeAll { known, name, _ in UnkeyedFields.isCredential(known, name) }
     guard request.traits.mayFill, request.traits.mayCollapse,
       !fills.remembers(.renewalGivenUp, hash: request.key.hash, now: loop.now)
     else { return }

@@ -202,15 +202,22 @@ public final class Store: Sendable {
   public func refresh(
     _ entry: StoredEntry, response: StoredResponse, watch: Watch? = nil
   ) -> StoredEntry {
+    let fresh = freshened(entry, response: response)
+    withExtendedLifetime(entry) { save(fresh, watch, isFreshened: true) }
+    return fresh
+  }
+
+  /// A freshened response with the body it had, for whoever has asked and nobody else: it is not stored.
+  public func freshened(_ entry: StoredEntry, response: StoredResponse) -> StoredEntry {
     let content: StoredEntry.Content =
       switch entry.body {
       case .inline: .inline(entry.inlineBody)
       case .blob(let file): .blob(file)
       }
-    let fresh = StoredEntry(
-      key: entry.key, hash: entry.hash, response: response, content: content, seed: core.seed)
-    withExtendedLifetime(entry) { save(fresh, watch, isFreshened: true) }
-    return fresh
+    return withExtendedLifetime(entry) {
+      StoredEntry(
+        key: entry.key, hash: entry.hash, response: response, content: content, seed: core.seed)
+    }
   }
 
   private func save(_ entry: StoredEntry, _ watch: Watch?, isFreshened: Bool = false) {

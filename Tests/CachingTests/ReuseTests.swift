@@ -125,6 +125,16 @@ struct ReuseTests {
     #expect(!allowed(.badGateway, after: 70, request: .cacheControl("no-cache")))
   }
 
+  @Test(
+    "an origin out of reach: a bound that it has set itself holds, 0 included (RFC 5861 §4)",
+    arguments: [(0, 0, true), (0, 1, false), (30, 30, true), (30, 31, false)])
+  func bounded(bound: Int64, staleness: Int64, isAllowed: Bool) {
+    let freshness = stored(.cacheControl("max-age=60, stale-if-error=\(bound)")).freshness
+    let allowed = Reuse.afterFailure(
+      freshness, RequestDirectives(), now: arrival + 60 + staleness, failure: .disconnected)
+    #expect(allowed == isAllowed)
+  }
+
   @Test("an origin out of reach: what nobody forbids, for a week")
   func disconnected() {
     let freshness = stored(.cacheControl("max-age=60")).freshness

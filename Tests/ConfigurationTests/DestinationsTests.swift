@@ -64,6 +64,8 @@ struct DestinationsTests {
       ("2002:a00:1::1", false), ("2002:808:808::1", true), ("2001:0:102:304::1", false),
       ("2001:0:808:808:0:0:f7f7:f7f7", false), ("fe80::5efe:10.0.0.1", false),
       ("2606:4700::200:5efe:10.0.0.1", false), ("64:ff9b:1::1", false),
+      ("fd00::5efe:8.8.8.8", false), ("fe80::5efe:8.8.8.8", false), ("fec0::5efe:8.8.8.8", false),
+      ("ff02::5efe:8.8.8.8", false), ("2606:4700::5efe:8.8.8.8", true),
     ])
   func embedded(text: String, allowed: Bool) throws {
     #expect(try Destinations().allows(address: #require(IPAddress(text))) == allowed)

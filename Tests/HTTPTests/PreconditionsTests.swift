@@ -92,7 +92,8 @@ struct PreconditionsTests {
   func ifUnmodifiedSince() {
     #expect(evaluate(["If-Unmodified-Since": same]) == .proceed)
     #expect(evaluate(["If-Unmodified-Since": before]) == .failed)
-    #expect(evaluate(["If-Unmodified-Since": after], bare) == .failed)
+    // Without a modification date the condition must be ignored (RFC 9110 §13.1.4).
+    #expect(evaluate(["If-Unmodified-Since": before], bare) == .proceed)
     #expect(evaluate(["If-Match": "\"v1\"", "If-Unmodified-Since": before]) == .proceed)
   }
 

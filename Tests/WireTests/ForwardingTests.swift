@@ -130,31 +130,6 @@ import Testing
     }
   }
 
-  @Test("who waits for the same answer gets its hints too, early or late")
-  func collapsedHints() throws {
-    try wire { origin, proxy in
-      let leader = try proxy.connect().get(origin.url("/"))
-      let upstream = try origin.accept()
-      try upstream.expectRequest()
-      let early = try proxy.connect().get(origin.url("/"))
-      try proxy.expect("both to be read") { $0.value(.downstreamReceived) > 80 }
-      try upstream.send("HTTP/1.1 103 Early Hints\r\nLink: </1>\r\nContent-Length: 0\r\n\r\n")
-      try leader.expectHead(103, ["Link": "</1>"])
-      try early.expectHead(103, ["Link": "</1>"])
-      try upstream.send(
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </2>\r\n\r\n")
-      try leader.expectHead(100)
-      try leader.expectHead(103, ["Link": "</2>"])
-      try early.expectHead(103, ["Link": "</2>"])
-      let late = try proxy.connect().get(origin.url("/"))
-      try late.expectHead(103, ["Link": "</1>"])
-      try late.expectHead(103, ["Link": "</2>"])
-      try upstream.respond(200, ["Cache-Control: max-age=600"], "content")
-      for client in [leader, early, late] { try client.expectResponse(200, content: "content") }
-      try origin.expectNothingElse()
-    }
-  }
-
   @Test("HTTP/1.0 clients get no interim answers")
   func noHintsForOldClients() throws {
     try wire { origin, proxy in

@@ -29,7 +29,8 @@ import Testing
     "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Real-IP", "X-Client-IP",
     "Client-IP", "TRUE-CLIENT-IP", "CF-Connecting-IP", "X-Scheme", "X-WAP-Profile", "Origin",
     "Referer",
-    "Base-Url", "X-Remote-User",
+    "Base-Url", "X-Remote-User", "X_Forwarded_Host", "x_real_ip", "X-Original_URL",
+    "Accept_Language", "IF_NONE_MATCH",
   ]
 
   @Test("what is not in the key does not reach a fetch for all", arguments: unkeyed)
@@ -78,7 +79,7 @@ import Testing
 
   static let credentials = [
     "Cookie", "PRIVATE-TOKEN", "Job-Token", "X-JFrog-Art-Api", "X-API-Key", "X-Auth-Token",
-    "X-NuGet-ApiKey",
+    "X-NuGet-ApiKey", "Private_Token", "X_API-Key",
   ]
 
   @Test("what a cookie or a token selected is for its client alone", arguments: credentials)
