@@ -75,9 +75,48 @@ extension ClientConnection {
 
   // MARK: Bytes
 
+  /// What is held back of an answer, so that its beginning goes out in one call, and one packet.
+  private static let holdLimit = 16 << 10
+
+  /// Takes the head of an answer whose content may follow at once, and holds it back until then, or until the turn is over.
+  func hold(_ head: UnsafeRawBufferPointer) {
+    guard phase != .closed else { return }
+    output.append(head)
+    isHolding = true
+    loop.afterTurn(self)
+  }
+
+  /// Holds nothing back any more.
+  func release(more: Bool = false) {
+    guard isHolding else { return }
+    isHolding = false
+    guard phase != .closed, !output.isEmpty else { return }
+    let allowed = allowance(output.count)
+    guard allowed > 0 else { return }
+    let window = UnsafeRawBufferPointer(rebasing: output.bytes[0..<allowed])
+    switch stream.send(window, more: more) {
+    case .bytes(let count):
+      countSent(count)
+      output.consume(count)
+    case .wouldBlock: break
+    case .endOfStream: close(.clientLeft)
+    case .failed(let errno):
+      lostBy = errno
+      close(.clientLeft)
+    }
+  }
+
   /// Takes bytes in their order behind what waits already; sends at once what the socket takes.
   func write(_ bytes: UnsafeRawBufferPointer, more: Bool = false) {
     guard phase != .closed, !bytes.isEmpty else { return }
+    if isHolding {
+      guard output.count + bytes.count > Self.holdLimit else {
+        output.append(bytes)
+        return
+      }
+      release(more: true)
+      guard phase != .closed else { return }
+    }
     let allowed = allowance(bytes.count)
     guard output.isEmpty, allowed > 0 else {
       output.append(bytes)
@@ -111,6 +150,9 @@ extension ClientConnection {
 
   /// Bytes that wait for the socket to take them.
   var waitingOutput: Int { output.count }
+
+  /// Something waits, and not only for what follows it.
+  var isWaitingForSocket: Bool { !output.isEmpty && !isHolding }
 
   /// Counts bytes that the socket took.
   func countSent(_ count: Int) {

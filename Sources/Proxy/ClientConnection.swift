@@ -57,6 +57,8 @@ final class ClientConnection: LoopObject, Throttled {
   var input = ByteQueue()
   /// Not yet taken by the socket.
   var output = ByteQueue()
+  /// What lies in `output` waits for what follows it, and not for the socket.
+  var isHolding = false
   /// What a call said when the client was found gone.
   var lostBy: Errno?
   /// Who ends it while nothing is asked.
@@ -183,6 +185,7 @@ final class ClientConnection: LoopObject, Throttled {
   }
 
   override func turnEnded() {
+    isHolding = false
     if hasWantedUnread {
       if phase == .waiting { read() } else { readContent() }
     }

@@ -83,9 +83,9 @@ extension TransactionDriver {
         detail: relayDetail ?? passDetail),
       delimiter: delimiter, keepsAlive: client.keepsAlive, version: request.version)
     client.content = .relay
-    answer.withUnsafeBytes {
-      client.write($0, more: head.framing != .none && head.framing != .length(0))
-    }
+    // Content often comes in the same segment as its head, and goes on in one as well.
+    let hasContent = head.framing != .none && head.framing != .length(0)
+    answer.withUnsafeBytes { if hasContent { client.hold($0) } else { client.write($0) } }
   }
 
   /// Why the request went to the origin as it is.
@@ -106,7 +106,7 @@ extension TransactionDriver {
 
   private func passOn(_ bytes: UnsafeRawBufferPointer) {
     if relayIsChunked { client.writeChunk(bytes) } else { client.write(bytes) }
-    if client.waitingOutput > 0 { client.waitForSocket() }
+    if client.isWaitingForSocket { client.waitForSocket() }
   }
 
   /// The client's socket took what waited.
@@ -145,6 +145,7 @@ extension TransactionDriver {
       ChunkedEncoding.appendEnd(trailers: kept ?? FieldSection(), to: &end)
       end.withUnsafeBytes { client.write($0) }
     }
+    client.release()
     if client.waitingOutput > 0 { client.waitForSocket() }
     answerSent()
   }
