@@ -106,6 +106,7 @@ enum RequestIntake {
       throw .prohibited(route.target.host, IPAddress(route.target.authority.bareHost).map { [$0] })
     }
     var fields = FieldSection(copying: head, of: bytes)
+    if route.isOfAnotherHost { leaveBehindCredentials(&fields) }
     if head.method == .options, case .hops(let hops) = MaxForwards(head, in: bytes) {
       var value: [UInt8] = []
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
@@ -138,6 +139,14 @@ enum RequestIntake {
       isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
+  }
+
+  /// What a client shows this proxy it means for one of the hosts behind it, and shows for all of them: it goes by the
+  /// origin that it sees (RFC 9110 §11.5, RFC 6265 §5.4). Without, what is fetched is for everybody.
+  private static func leaveBehindCredentials(_ fields: inout FieldSection) {
+    fields.removeAll { known, name, _ in
+      known == .authorization || UnkeyedFields.isCredential(known, name)
+    }
   }
 
   /// What the origin is shown for a request. Only what reads: the operator's name is not for clients to write with.
