@@ -125,9 +125,7 @@ enum RequestIntake {
     if resource.kind?.hasLinks == true, head.method == .get || head.method == .head {
       links = route.links
     }
-    // What is written anew has to be read first.
-    if links != nil { fields.set(.acceptEncoding, "identity") }
-    return ClientRequest(
+    var request = ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
@@ -139,6 +137,14 @@ enum RequestIntake {
       isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
+    // What is written anew has to be read first, and a digest is that of the file as it is.
+    if links != nil
+      || (head.method == .get || head.method == .head)
+        && request.expectedDigest(worker.shared.digests, hasher: worker.hasher) != nil
+    {
+      request.fields.set(.acceptEncoding, "identity")
+    }
+    return request
   }
 
   /// What a client shows this proxy it means for one of the hosts behind it, and shows for all of them: it goes by the

@@ -38,7 +38,7 @@ extension TransactionDriver {
 
   func sendRelayHead() {
     guard var head = relayHead else { return }
-    if request.method == .get, head.status == .ok, !head.fields.contains(.contentEncoding),
+    if request.method == .get, head.status == .ok, !Completion.isCoded(head.fields),
       let digest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
     {
       let proof = RelayProof(digest, framing: head.framing)

@@ -537,6 +537,56 @@ import Testing
     }
   }
 
+  @Test("a file that says it is in no coding is checked like one that says nothing")
+  func identityMismatch() throws {
+    try wire(configure: Self.configure) { origin, proxy in
+      let client = try tell(Self.wheelDigest, origin, proxy)
+      for caching in ["max-age=60", "no-store"] {
+        try client.get(Self.link(origin), "Accept-Encoding: gzip")
+        let request = try origin.serveOnce(
+          200, ["Cache-Control: \(caching)", "Content-Encoding: Identity"], "wrong")
+        #expect(request["Accept-Encoding"] == "identity")
+        if caching == "no-store" {
+          try client.expectHead(200)
+          try client.expectIncomplete()
+        } else {
+          try client.expectError(502, "SHA-256", type: "http_protocol_error")
+        }
+      }
+      try proxy.expect("two mismatches") { $0.value(.digestMismatches) == 2 }
+      let other = try proxy.connect().get(Self.link(origin))
+      try origin.serveOnce(
+        200, ["Cache-Control: max-age=60", "Content-Encoding: identity"], "wheel")
+      try other.expectResponse(200, content: "wheel")
+      try proxy.expectStored()
+      try other.get(Self.link(origin)).expectResponse(200, content: "wheel")
+      try origin.expectNothingElse()
+    }
+  }
+
+  @Test(
+    "a file that is compressed although it was asked for as it is cannot be checked, nor stored")
+  func codedFile() throws {
+    try wire(configure: Self.configure) { origin, proxy in
+      let file = "/f/x-1.0-py3-none-any.whl"
+      let page = try proxy.connect().get("/pypi/x/")
+      try origin.serveOnce(200, [Self.html], Self.page(origin, file, sha256: Self.wheelDigest))
+      try page.expectResponse(200)
+      for _ in 0..<2 {
+        let client = try proxy.connect().get(Self.link(origin, file), "Accept-Encoding: gzip")
+        try origin.serveOnce(
+          200, ["Cache-Control: max-age=60", "Content-Encoding: gzip"], "coded")
+        let answer = try client.expectResponse(
+          200, ["Content-Encoding": "gzip"], content: "coded")
+        #expect(answer["Cache-Status"]?.contains("stored") == false)
+      }
+      // An error in its place is none of the file's.
+      let client = try proxy.connect().get(Self.link(origin, file))
+      try origin.serveOnce(404, ["Content-Encoding: gzip"], "coded")
+      try client.expectResponse(404)
+    }
+  }
+
   @Test("nothing at all in place of a file is no file either")
   func emptyMismatch() throws {
     try wire(configure: Self.configure) { origin, proxy in
