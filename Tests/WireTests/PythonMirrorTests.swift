@@ -235,7 +235,11 @@ import Testing
 
   @Test(
     "a file right below a mirror is no spelling of a project",
-    arguments: ["X_y-1.0.tar.gz", "A_b-1.0-py3-none-any.whl"])
+    arguments: [
+      "X_y-1.0.tar.gz", "A_b-1.0-py3-none-any.whl", "a-1.0.tar.bz2", "a-1.0.tgz", "a-1.0.tar.xz",
+      "a-1.0.tar.Z", "a-1.0-py3.egg", "a-1.0.win32.exe", "a-1.0-1.noarch.rpm", "a_1.0_all.deb",
+      "a-1.0.tgz.asc", "a.zip.metadata", "a.sig", "robots.txt",
+    ])
   func notRedirected(name: String) throws {
     try wire(configure: Self.configure) { origin, proxy in
       let client = try proxy.connect().get("/pypi/\(name)")
