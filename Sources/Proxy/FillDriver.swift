@@ -580,7 +580,7 @@ final class FillDriver: ExchangeConsumer {
   func mismatched() {
     worker.metrics.add(.digestMismatches)
     worker.shared.logger.warning(
-      "\(fill.key): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"
+      "\(request.target): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"
     )
     breakOff(.wrongDigest(request.origin.authority))
   }

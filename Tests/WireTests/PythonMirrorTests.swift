@@ -444,6 +444,8 @@ import Testing
         upstream.close()
       }
       #expect(proxy.registry.value(.digestMismatches) == 2)
+      let url = origin.url("/f/x.whl")
+      #expect(proxy.warnings.lines.count { $0.hasPrefix("\(url): what came is not") } == 2)
       // What is no file is no mismatch.
       try client.get(Self.link(origin))
       try origin.serveOnce(404, [], "gone")
