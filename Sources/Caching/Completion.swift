@@ -39,7 +39,11 @@ public enum Completion {
 
   /// Whether content is compressed, or has been: its bytes may be others each time (RFC 9110 §8.8.3.3 wants another tag
   /// then, which not every origin gives).
-  public static func isCoded(_ fields: FieldSection) -> Bool { fields.contains(.contentEncoding) }
+  /// `identity` says that it is not (§8.4.1 asks not to send it, and some do).
+  public static func isCoded(_ fields: FieldSection) -> Bool {
+    guard let coding = fields.combinedValue(.contentEncoding) else { return false }
+    return !coding.isEmpty && !coding.span.equalsToken("identity")
+  }
 
   /// What Accept-Ranges says; nil where it says nothing.
   private static func offersRanges(_ response: StoredResponse) -> Bool? {

@@ -27,6 +27,11 @@ extension CredentialPlace: ConfigurationScalar {
       throw Misreading("is a URL; write host and path only, like packages.example.org/team/")
     }
     let slash = text.firstIndex(of: "/") ?? text.endIndex
+    if slash < text.endIndex, !text.hasSuffix("/") {
+      throw Misreading(
+        "has a path without a slash at its end, which would be a part of other names too; write \(text)/"
+      )
+    }
     path = try Self.path(String(text[slash...]))
     var name = text[..<slash]
     // Several colons without brackets are an address.
@@ -47,11 +52,6 @@ extension CredentialPlace: ConfigurationScalar {
 
   private static func path(_ text: String) throws(Misreading) -> String {
     guard !text.isEmpty, text != "/" else { return "/" }
-    guard text.hasSuffix("/") else {
-      throw Misreading(
-        "has a path without a slash at its end, which would be a part of other names too; write \(text.drop { $0 == "/" })/"
-      )
-    }
     guard !text.contains("?"), !text.contains("#"), let target = TargetURI("https://host\(text)"),
       !target.hasDotSegments
     else { throw Misreading("has a path that no request can have as it stands") }

@@ -8,7 +8,12 @@ import Telemetry
 extension Exchange {
   /// Whether this head is one to be followed, and not the answer.
   func isFollowed(_ head: ResponseHead) -> Bool {
-    request.redirects != nil && RedirectChain.concerns(head.status)
+    request.redirects != nil && RedirectChain.concerns(head.status) && ownStep(of: head) == nil
+  }
+
+  /// A redirect that the client has to follow itself: what its Location says, as it holds for every way in.
+  func ownStep(of head: ResponseHead) -> [UInt8]? {
+    request.redirects?.ownStep(of: head.status, head.fields)
   }
 
   /// Where redirects have led, if any were followed.

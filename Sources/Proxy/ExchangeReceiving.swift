@@ -247,6 +247,7 @@ extension Exchange {
       follow(head)
     } else {
       var head = head
+      if let step = ownStep(of: head) { head.fields.set(.location, step) }
       request.redirects?.tidy(&head.fields)
       // A session of the operator's.
       if request.credential != nil { head.fields.remove(.setCookie) }

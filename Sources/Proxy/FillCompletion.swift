@@ -15,7 +15,7 @@ extension FillDriver {
   func takeKept(_ watch: Watch) -> Incomplete? {
     let now = loop.wallSeconds
     guard let found = worker.store.incomplete(fill.key, for: request.fields, now: now),
-      request.accepts(found.response),
+      request.accepts(found.response), !isUncheckable(found.response),
       // Older than what is stored whole: superseded.
       found.response.responseTime >= stale?.response.responseTime ?? .min,
       // A request whose answer nobody else may have (Authorization) can complete nothing, and is not to be the end

@@ -226,6 +226,9 @@ final class FillDriver: ExchangeConsumer {
       requestTime: requestTime, responseTime: now, policy: request.policy,
       targets: worker.store.targets)
     switch verdict {
+    case .storable(let response) where isUncheckable(response):
+      // It was asked for as it is. Stored, it would be for ever what nobody has looked at.
+      yield(exchange, head, reason: .response, why: "coded")
     case .storable(let response):
       leader?.ownFields = StoredResponse.unshared(of: fields, targets: worker.store.targets)
       keep(response.followed(along: chain, policy: request.policy), head, exchange)
@@ -321,10 +324,16 @@ final class FillDriver: ExchangeConsumer {
     if orphaned != nil { reconsider() }
   }
 
-  /// Makes the body, and finds out what the content has to be. A digest is of the file itself, not of an error in its
-  /// place, nor of the file compressed on its way.
+  /// What the content has to be is known, and cannot be held against it: a digest is of the file itself, not of what
+  /// it was compressed to on its way.
+  func isUncheckable(_ response: StoredResponse) -> Bool {
+    response.status == .ok && Completion.isCoded(response.fields)
+      && request.expectedDigest(worker.shared.digests, hasher: worker.hasher) != nil
+  }
+
+  /// Makes the body, and finds out what the content has to be. A digest is of no error in its place.
   private func beginBody(_ response: StoredResponse, expectedLength: Int64?) {
-    if response.status == .ok, !response.fields.contains(.contentEncoding) {
+    if response.status == .ok, !Completion.isCoded(response.fields) {
       expectedDigest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
     }
     file.proof = expectedDigest.map { SpillProof($0) }
@@ -574,7 +583,7 @@ final class FillDriver: ExchangeConsumer {
   func mismatched() {
     worker.metrics.add(.digestMismatches)
     worker.shared.logger.warning(
-      "\(fill.key): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"
+      "\(request.target): what came is not what its index or its name says (expected SHA-256 \(expectedDigest?.hex ?? "-"))"
     )
     breakOff(.wrongDigest(request.origin.authority))
   }

@@ -124,7 +124,12 @@ extension ClientRequest {
   /// Whether a stored answer is for clients that came this way.
   func accepts(_ response: StoredResponse) -> Bool {
     guard followsRedirects else { return response.followed == nil }
-    guard !RedirectChain.concerns(response.status) else { return false }
+    guard !RedirectChain.concerns(response.status) else {
+      // One that it follows itself, and that was written for all ways in.
+      guard let next = RedirectChain.target(of: response.fields, from: target) else { return false }
+      return response.fields.only(.location).map { Array($0) }
+        == target.reference(toDirectory: next)
+    }
     // A page whose links cannot be written anew is fetched again, so that they can.
     guard links != nil, response.status == .ok else { return true }
     return response.base(asked: target) != nil && PageCoding.canRead(response.fields)

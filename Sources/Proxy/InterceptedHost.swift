@@ -6,14 +6,14 @@ import HTTP
 struct InterceptedHost: Sendable {
   /// As CONNECT named it.
   let authority: Authority
-  /// What a Host field may say: host and port, and the host alone where the port is https's own.
-  private let full: [UInt8]
-  private let short: [UInt8]?
+  /// What a Host field may say: the host, and behind it a colon and the port, or nothing where that is https's own.
+  private let host: [UInt8]
+  private let port: [UInt8]
 
   init(_ authority: Authority) {
     self.authority = authority
-    full = Array(authority.description.utf8)
-    short = authority.port == Scheme.https.defaultPort ? Array(authority.host.utf8) : nil
+    host = Array(authority.host.utf8)
+    port = Array(":\(authority.port)".utf8)
   }
 
   /// Where the Host field of a request stands, if it is in order and names this host.
@@ -23,10 +23,18 @@ struct InterceptedHost: Sendable {
     guard Authority.faultOfHost(head, in: bytes) == nil, let slot = head.first(.host) else {
       return nil
     }
-    let value = bytes.extracting(slot.value)
-    if value.equalsIgnoringCase(full.span) { return slot.value }
-    if let short, value.equalsIgnoringCase(short.span) { return slot.value }
-    return nil
+    return names(bytes.extracting(slot.value)) ? slot.value : nil
+  }
+
+  /// A last dot makes a name absolute, which it is here anyway: CONNECT's has gone already.
+  private func names(_ field: borrowing Span<UInt8>) -> Bool {
+    guard field.count >= host.count,
+      field.extracting(0..<host.count).equalsIgnoringCase(host.span)
+    else { return false }
+    let hasDot = field.count > host.count && field[host.count] == 0x2E
+    let rest = field.extracting((hasDot ? host.count + 1 : host.count)..<field.count)
+    return rest.isEmpty
+      ? authority.port == Scheme.https.defaultPort : rest.equalsIgnoringCase(port.span)
   }
 
   /// What a request inside the tunnel is about (RFC 9112 §3.3).

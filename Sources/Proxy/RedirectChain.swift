@@ -71,6 +71,13 @@ struct RedirectChain {
       && target.pathAndQuery.prefix { $0 != 0x3F } == asked.pathAndQuery.prefix { $0 != 0x3F }
   }
 
+  /// Where the client has to go by itself, relative to what it asked for: to the same place with a slash behind it. If
+  /// that were answered in its place, the relative links of a listing would lead a directory too high (RFC 3986 §5.1.3).
+  func ownStep(of status: Status, _ answer: FieldSection) -> [UInt8]? {
+    guard hops == 0, Self.concerns(status) else { return nil }
+    return Self.target(of: answer, from: asked).flatMap { asked.reference(toDirectory: $0) }
+  }
+
   // MARK: Following
 
   /// Goes where a redirect leads.
@@ -161,5 +168,21 @@ struct RedirectChain {
     }
     for names in varying { answer.append(.vary, names) }
     terms.tidy(&answer)
+  }
+}
+
+extension TargetURI {
+  /// The place of the same name with a slash behind it, relative to this one; nil if `next` is any other. It means the
+  /// same whichever way a client came by.
+  func reference(toDirectory next: TargetURI) -> [UInt8]? {
+    let path = pathAndQuery.prefix { $0 != 0x3F }
+    let nextPath = next.pathAndQuery.prefix { $0 != 0x3F }
+    let query = next.pathAndQuery[nextPath.count...]
+    guard next.keyPrefix == keyPrefix, nextPath.elementsEqual(path + [0x2F]),
+      query.isEmpty || query == pathAndQuery[path.count...],
+      let slash = path.lastIndex(of: 0x2F)
+    else { return nil }
+    // With a dot in front, no colon makes a scheme of it (RFC 3986 §4.2), and no slash a host.
+    return Array("./".utf8) + nextPath[(slash + 1)...] + query
   }
 }

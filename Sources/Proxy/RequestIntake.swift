@@ -106,6 +106,7 @@ enum RequestIntake {
       throw .prohibited(route.target.host, IPAddress(route.target.authority.bareHost).map { [$0] })
     }
     var fields = FieldSection(copying: head, of: bytes)
+    if route.isOfAnotherHost { leaveBehindCredentials(&fields) }
     if head.method == .options, case .hops(let hops) = MaxForwards(head, in: bytes) {
       var value: [UInt8] = []
       MessageWriter.appendDecimal(UInt64(max(0, hops - 1)), to: &value)
@@ -124,9 +125,7 @@ enum RequestIntake {
     if resource.kind?.hasLinks == true, head.method == .get || head.method == .head {
       links = route.links
     }
-    // What is written anew has to be read first.
-    if links != nil { fields.set(.acceptEncoding, "identity") }
-    return ClientRequest(
+    var request = ClientRequest(
       method: head.method, methodName: head.method == .other ? bytes.copy(head.methodRange) : [],
       version: head.version, fields: fields, framing: framing,
       route: route, directives: RequestDirectives(head, of: bytes),
@@ -138,6 +137,22 @@ enum RequestIntake {
       isOffline: worker.settings.isOffline,
       keepsAlive: ConnectionOptions.persists(head, in: bytes), upgrade: upgrade,
       asksForServer: asksForServer(head, in: bytes))
+    // What is written anew has to be read first, and a digest is that of the file as it is.
+    if links != nil
+      || (head.method == .get || head.method == .head)
+        && request.expectedDigest(worker.shared.digests, hasher: worker.hasher) != nil
+    {
+      request.fields.set(.acceptEncoding, "identity")
+    }
+    return request
+  }
+
+  /// What a client shows this proxy it means for one of the hosts behind it, and shows for all of them: it goes by the
+  /// origin that it sees (RFC 9110 §11.5, RFC 6265 §5.4). Without, what is fetched is for everybody.
+  private static func leaveBehindCredentials(_ fields: inout FieldSection) {
+    fields.removeAll { known, name, _ in
+      known == .authorization || UnkeyedFields.isCredential(known, name)
+    }
   }
 
   /// What the origin is shown for a request. Only what reads: the operator's name is not for clients to write with.

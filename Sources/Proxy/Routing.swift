@@ -44,6 +44,11 @@ struct Route {
   var credential: ShownCredential? = nil
   /// Whose files its pages are believed about; nil where nothing they say counts.
   var digestHosts: DigestHosts? = nil
+  /// The client cannot tell this host from others that it reaches this way: what it shows of itself was for another one.
+  var isOfAnotherHost = false
+
+  /// Whether all hosts are one to who comes this way: ours.
+  var looksLikeOneHost: Bool { way == .mirror || way == .prefix }
 }
 
 struct Router: Sendable {
@@ -269,7 +274,7 @@ struct Router: Sendable {
     {
       return Route(
         target: try parse(scheme, authority, path, in: bytes), way: .prefix, isConfigured: false,
-        links: prefixLinks)
+        links: prefixLinks, isOfAnotherHost: true)
     }
     let segment = Self.firstSegment(of: range, in: bytes)
     let rest = segment.upperBound..<range.upperBound
@@ -291,7 +296,7 @@ struct Router: Sendable {
       return Route(
         target: try FilesPath.target(
           bytes.extracting(segment).isHTTPS ? .https : .http, segment, rest, in: bytes),
-        way: .prefix, isConfigured: false, links: prefixLinks)
+        way: .prefix, isConfigured: false, links: prefixLinks, isOfAnotherHost: true)
     }
     throw ProxyError(.destinationNotFound, notFoundSentence, status: .notFound)
   }
@@ -313,7 +318,8 @@ struct Router: Sendable {
     return Route(
       target: target, way: .mirror, isConfigured: isOwn || isNamed, links: mirror.links,
       below: mirror.ecosystem.map { PathRules.Below($0, baseCount: target.keyPathStart + 1) },
-      digestHosts: isOwn || isNamed ? mirror.digestHosts : nil)
+      digestHosts: isOwn || isNamed ? mirror.digestHosts : nil,
+      isOfAnotherHost: target.keyPrefix != mirror.base.keyPrefix)
   }
 
   /// Where a request for a page of an index is sent that asks for it by another name than the index has it under

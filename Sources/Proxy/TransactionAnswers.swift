@@ -211,6 +211,8 @@ extension TransactionDriver {
       for: plan, of: response, length: length, age: response.freshness.currentAge(at: now),
       cacheStatus: cacheStatus(response, now: now), delimiter: delimiter,
       keepsAlive: client.keepsAlive, version: request.version)
+    // RFC 6265 goes by the host a client sees: the cookie would come back for whatever is behind the same address.
+    if request.route.looksLikeOneHost { ownFields.remove(.setCookie) }
     if !ownFields.isEmpty {
       head.removeLast(2)
       ownFields.serialise(into: &head)

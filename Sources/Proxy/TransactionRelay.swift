@@ -30,6 +30,8 @@ extension TransactionDriver {
 
   func relayInformational(status: Status, fields: FieldSection) {
     guard request.version == .http11, !machine.isAnswering else { return }
+    var fields = fields
+    if request.route.looksLikeOneHost { fields.remove(.setCookie) }
     let head = Answers.informational(status: status, fields: fields)
     head.withUnsafeBytes { client.write($0) }
     if client.waitingOutput > 0 { client.waitForSocket() }
@@ -37,7 +39,7 @@ extension TransactionDriver {
 
   func sendRelayHead() {
     guard var head = relayHead else { return }
-    if request.method == .get, head.status == .ok, !head.fields.contains(.contentEncoding),
+    if request.method == .get, head.status == .ok, !Completion.isCoded(head.fields),
       let digest = request.expectedDigest(worker.shared.digests, hasher: worker.hasher)
     {
       let proof = RelayProof(digest, framing: head.framing)
@@ -63,6 +65,7 @@ extension TransactionDriver {
     Forwarding.tidyResponse(
       &fields, version: head.version, via: worker.via,
       keepingTrailer: head.framing == .chunked && request.acceptsTrailers)
+    if request.route.looksLikeOneHost { fields.remove(.setCookie) }
     // RFC 9110 §6.6.1: who has a clock dates what comes without a date.
     if !fields.contains(.date) { fields.set(.date, HTTPDate.bytes(loop.wallSeconds)) }
     let delimiter: Answers.Delimiter =

@@ -30,7 +30,7 @@ struct UpstreamCredentialTests {
       ("{ hosts: [a.test], token: abc }", "is not known"),
       ("{ hosts: [\"*/team/\"], token-file: p }", "to every host"),
       ("{ hosts: [\"https://a.test/\"], token-file: p }", "is a URL"),
-      ("{ hosts: [a.test/team], token-file: p }", "without a slash at its end"),
+      ("{ hosts: [a.test/team], token-file: p }", "write a.test/team/"),
       ("{ hosts: [a.test/team/../], token-file: p }", "no request can have"),
       ("{ hosts: [\"a.test/team/?x/\"], token-file: p }", "no request can have"),
       ("{ hosts: [\"a.test:0\"], token-file: p }", "a port that is none"),

@@ -297,7 +297,9 @@ enum Pages {
       ("Foo.Bar__x/", "foo-bar-x/"), ("foo", "foo/"), ("foo/", nil), ("foo-bar/", nil),
       ("Foo", "foo/"),
       ("", nil), ("/", nil), ("-x/", nil), ("x-/", nil), ("a/b/", nil), ("a%20b/", nil),
-      ("+files", nil),
+      ("+files", nil), ("zope.interface", "zope-interface/"), ("jaraco.text", "jaraco-text/"),
+      ("x.z", "x-z/"), ("foo-1.0.tar.Z", nil), ("foo-1.0.ZIP", nil), ("index.html", nil),
+      ("foo.zip/", "foo-zip/"),
     ] as [(String, String?)])
   func redirect(path: String, expected: String?) {
     let made = ProjectName.redirect(Array(path.utf8)[...])

@@ -18,6 +18,8 @@ package final class TestProxy: @unchecked Sendable {
   package let script: Script
   package private(set) var server: Server
   package private(set) var configuration: Configuration
+  /// What it has logged of some weight.
+  package let warnings = Warnings()
   private let lookup: Lookup
   private let directory: String
   private var clients: [WireClient] = []
@@ -45,6 +47,8 @@ package final class TestProxy: @unchecked Sendable {
     return configuration
   }
 
+  package static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
   package static let testNames: Lookup = { host in
     host.hasSuffix(".test") ? .success([.loopbackV4]) : .failure(.notFound)
   }
@@ -64,14 +68,12 @@ package final class TestProxy: @unchecked Sendable {
     configuration.store.path = directory + "/store"
     self.configuration = configuration
     do {
-      server = try Server.start(configuration, logger: Self.quiet, lookup: lookup)
+      server = try Server.start(configuration, logger: warnings.logger, lookup: lookup)
     } catch {
       try? File.removeTree(directory)
       throw error
     }
   }
-
-  package static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
   deinit {
     server.stop()
@@ -100,7 +102,7 @@ package final class TestProxy: @unchecked Sendable {
   package func restart(_ meanwhile: () throws -> Void = {}) throws {
     server.stop()
     try meanwhile()
-    server = try Server.start(configuration, logger: Self.quiet, lookup: lookup)
+    server = try Server.start(configuration, logger: warnings.logger, lookup: lookup)
     server.store.waitUntilRecovered()
   }
 

@@ -97,6 +97,32 @@ import Testing
     }
   }
 
+  @Test(
+    "a last dot of the host is no part of its name",
+    arguments: ["origin.test.", "Origin.Test", "origin.test"], ["origin.test.", "origin.test"])
+  func lastDot(connected: String, asked: String) throws {
+    try intercepting { origin, proxy in
+      let client = try tunnel(proxy, to: "\(connected):\(origin.port)")
+      try get(client, "/x", host: "\(asked):\(origin.port)")
+      let request = try origin.serve(200, ["Cache-Control: max-age=60"], "secret")
+      #expect(request["Host"] == origin.authority)
+      try client.expectResponse(200, content: "secret")
+      try proxy.expectStored()
+      // The same on the short way, and written as a whole.
+      try get(client, "/x", host: "\(asked):\(origin.port)")
+      try client.expectResponse(200, content: "secret")
+      try get(client, "https://\(asked):\(origin.port)/x", host: "origin.test.:\(origin.port)")
+      try client.expectResponse(200, content: "secret")
+      // Nothing else may follow the host, and its port is not optional unless it is the scheme's.
+      for (host, status) in [("origin.test.", 421), ("origin.test.a:\(origin.port)", 421)] {
+        let other = try tunnel(proxy, to: origin.authority)
+        try get(other, "/x", host: host)
+        #expect(try other.expectAnyResponse().status == status)
+      }
+      try origin.expectNothingElse()
+    }
+  }
+
   @Test("uploads, ranges, pipelined requests and large answers pass")
   func everything() throws {
     try intercepting { origin, proxy in

@@ -113,6 +113,61 @@ import Testing
     }
   }
 
+  @Test(
+    "a client follows a redirect to the same place with a slash itself, or relative links lead astray",
+    arguments: ["wheels/", "/base/wheels/", "ORIGIN/base/wheels/", "wheels/?a=1"],
+    ["/m/wheels", "/HOST/base/wheels", "/m/+files/http/HOST/base/wheels"])
+  func ownStep(location: String, path: String) throws {
+    try mirrored { origin, _, proxy in
+      let hasQuery = location.hasSuffix("a=1")
+      let query = hasQuery ? "?a=1" : ""
+      let target = path.replacing("HOST", with: origin.authority) + query
+      let client = try proxy.connect().get(target)
+      let place = location.replacing("ORIGIN/", with: origin.url("/"))
+      try origin.serve(301, ["Location: \(place)", "Cache-Control: max-age=600"], "there")
+      try client.expectResponse(301, ["Location": "./wheels/\(query)"], content: "there")
+      try proxy.expectStored()
+      // Stored, it is the same for whoever comes another way.
+      for way in [target, origin.url("/base/wheels\(query)")] {
+        let hit = try client.get(way).expectResponse(301, ["Location": "./wheels/\(query)"])
+        #expect(hit["Cache-Status"]?.contains("hit") == true)
+      }
+      try client.request("HEAD", target).expectResponse(
+        301, ["Location": "./wheels/\(query)"], isHead: true)
+      try origin.expectNothingElse()
+    }
+  }
+
+  @Test(
+    "a redirect that changes more than a slash is followed here",
+    arguments: ["wheels/?sig=1", "/base/Wheels/", "/base/other/", "/wheels/"])
+  func noStepOfItsOwn(location: String) throws {
+    try mirrored { origin, _, proxy in
+      let client = try proxy.connect().get("/m/wheels")
+      let upstream = try redirecting(origin, with: redirect(301, to: location))
+      try upstream.expectRequest()
+      try upstream.respond(200, ["Cache-Control: max-age=600"], "listing")
+      try client.expectResponse(200, content: "listing")
+    }
+  }
+
+  @Test("what one stored for the forward proxy's clients leads no mirror's client past it")
+  func stepOfForward() throws {
+    try mirrored { origin, _, proxy in
+      let client = try proxy.connect().get(origin.url("/base/wheels"))
+      let fields = [
+        "Location: \(origin.url("/base/wheels/"))", "Cache-Control: max-age=600",
+        "Connection: close",
+      ]
+      try origin.serve(301, fields)
+      try client.expectResponse(301, ["Location": origin.url("/base/wheels/")])
+      try proxy.expectStored()
+      try client.get("/m/wheels")
+      try origin.serve(301, fields)
+      try client.expectResponse(301, ["Location": "./wheels/"])
+    }
+  }
+
   @Test("a stored redirect does not lead a mirror's client away")
   func storedRedirect() throws {
     try mirrored { origin, other, proxy in

@@ -101,6 +101,43 @@ import Testing
     }
   }
 
+  @Test("a host in front of the path sees no credentials of a client, which has them for all hosts")
+  func prefixWithoutCredentials() throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect()
+      let fields = ["Authorization: Basic YTpi", "Cookie: a=b", "X-Auth-Token: t"]
+      try client.request("GET", "/\(origin.authority)/x", fields)
+      let request = try origin.serve(
+        200, ["Cache-Control: max-age=60", "Connection: close"], "for all")
+      for field in ["Authorization", "Cookie", "X-Auth-Token"] {
+        #expect(request[field] == nil, "\(field)")
+      }
+      try client.expectResponse(200, content: "for all")
+      try proxy.expectStored()
+      try client.get(origin.url("/x")).expectResponse(200, content: "for all")
+      // Who speaks to the host itself shows it what is meant for it.
+      try client.request("GET", origin.url("/y"), fields)
+      #expect(try origin.serve(200)["Authorization"] == "Basic YTpi")
+      try client.expectResponse(200)
+    }
+  }
+
+  @Test(
+    "no host behind a mirror or a path sets a cookie, which would come back for all of them",
+    arguments: [Way.forward, .mirror, .prefix, .originForm],
+    ["max-age=60", "public, max-age=60", "no-store"])
+  func cookies(way: Way, caching: String) throws {
+    try wire(configure: Self.configure) { origin, proxy in
+      let client = try proxy.connect(listener: way.listener)
+      try client.send(way.request(origin))
+      try origin.serve(
+        200, ["Cache-Control: \(caching)", "Set-Cookie: a=b", "Connection: close"], "package")
+      let answer = try client.expectResponse(200, content: "package")
+      let isOneOfMany = way == .mirror || way == .prefix
+      #expect(answer["Set-Cookie"] == (isOneOfMany ? nil : "a=b"))
+    }
+  }
+
   @Test("an IPv6 literal reaches an origin on IPv6")
   func literalIPv6() throws {
     let script = Script()
