@@ -111,6 +111,8 @@ package final class WireOrigin: @unchecked Sendable {
   /// Refuses connections from now on; those that are open stay.
   package func stopListening() {
     guard listener >= 0 else { return }
+    // Closing alone leaves it listening while a process that is being started has it too.
+    shutdown(listener, Int32(SHUT_RDWR))
     FileDescriptor.close(raw: listener)
     listener = -1
     let family = address.ip.family == .v4 ? AF_INET : AF_INET6
