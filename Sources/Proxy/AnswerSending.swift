@@ -161,8 +161,9 @@ extension ClientConnection {
     worker.metrics.add(.downstreamSent, UInt64(count))
   }
 
-  /// Sends what waits in `output`, then the content.
+  /// Sends what waits in `output`, then the content; nothing while something is held back.
   func pump() {
+    guard !isHolding else { return }
     while !output.isEmpty {
       let allowed = allowance(output.count)
       guard allowed > 0 else {

@@ -37,6 +37,24 @@ import Testing
     }
   }
 
+  @Test("what comes in one piece and is not stored goes on in one, however often it is asked for")
+  func onePiece() throws {
+    try wire { origin, proxy in
+      let client = try proxy.connect()
+      var upstream: WireOriginConnection?
+      for round in 0..<3 {
+        try client.get(origin.url("/"))
+        let kept = try upstream ?? origin.accept()
+        upstream = kept
+        try kept.expectRequest()
+        try kept.respond(200, ["Cache-Control: no-store"], "content")
+        // Written at once it is one segment, and one read of the client's takes all of it.
+        let answer = try String(decoding: client.expectAnyBytes(), as: UTF8.self)
+        #expect(answer.hasSuffix("\r\n\r\ncontent"), "round \(round): \(answer)")
+      }
+    }
+  }
+
   @Test(
     "fields about the origin's connection stay behind, from a miss, a hit and a relay",
     arguments: ["max-age=600", "no-store"])
