@@ -119,7 +119,7 @@ struct ResetSource {
     }
   }
 
-  private static func pread(_ fd: Int32, _ buffer: inout [UInt8], _ offset: Int64) throws(Errno)
+  static func pread(_ fd: Int32, _ buffer: inout [UInt8], _ offset: Int64) throws(Errno)
     -> Int
   {
     try buffer.withUnsafeMutableBytes { bytes in
@@ -127,44 +127,6 @@ struct ResetSource {
     }.get()
   }
 
-  /// How far the file has been written.
-  struct End {
-    var inode: UInt64
-    var size: Int64
-  }
-
-  var end: End? {
-    guard let file, let status = try? File.status(at: file) else { return nil }
-    return End(inode: status.inode, size: status.size)
-  }
-
-  /// The file's new lines as they come, until `body` answers false.
-  /// - Parameter end: what is before it is old; nil where there was no file.
-  func follow(from end: End?, _ body: (ResetEntry, [UInt8]) -> Bool) throws {
-    guard let file else {
-      throw Failure("only a file can be followed: set `resets.path`")
-    }
-    var offset = end?.size ?? 0
-    var inode = end?.inode
-    while true {
-      Thread.sleep(forTimeInterval: 0.5)
-      guard let status = try? File.status(at: file) else { continue }
-      // Another file has taken its place.
-      if status.inode != inode || status.size < offset {
-        inode = status.inode
-        offset = 0
-      }
-      guard status.size > offset, let opened = try? File.open(file, [.followLinks]) else {
-        continue
-      }
-      var bytes = [UInt8](repeating: 0, count: Int(min(status.size - offset, 16 << 20)))
-      let count = (try? Self.pread(opened.rawValue, &bytes, offset)) ?? 0
-      guard let end = bytes[..<count].lastIndex(of: 10) else { continue }
-      offset += Int64(end + 1)
-      for line in bytes[...end].split(separator: 10) {
-        guard let entry = ResetEntry(line: line) else { continue }
-        guard body(entry, Array(line)) else { return }
-      }
-    }
-  }
+  /// What will be written to the file from now on. Nil where there is no file that could be.
+  func follower() -> ResetFollower? { file.map { ResetFollower($0) } }
 }

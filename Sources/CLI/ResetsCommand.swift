@@ -144,7 +144,7 @@ struct ResetsListCommand: ParsableCommand {
     let source = try options.source()
     let isWanted = filter.selection()
     // Those that come while the old ones are read are not to be missed.
-    let end = follow ? source.end : nil
+    let follower = follow ? source.follower() : nil
     if !follow || !json {
       let all = try read(source, follow)
       let entries = all.filter { isWanted($0.entry) }
@@ -159,10 +159,15 @@ struct ResetsListCommand: ParsableCommand {
       }
     }
     guard follow else { return }
-    try source.follow(from: end) { entry, line in
-      guard isWanted(entry) else { return true }
+    guard let follower else {
+      throw Failure("only a file can be followed: set `resets.path`")
+    }
+    while follower.read({ line in
+      guard let entry = ResetEntry(line: line), isWanted(entry) else { return true }
       if json { return Console.print(String(decoding: line, as: UTF8.self)) }
       return entry.stage == "final" ? Console.print(ResetReport.line(entry)) : true
+    }) {
+      Thread.sleep(forTimeInterval: 0.5)
     }
   }
 

@@ -77,6 +77,83 @@ import Testing
     }
   }
 
+  @Test("who follows gets each line once, however often the file is moved aside between two looks")
+  func following() throws {
+    let directory = try File.makeTemporaryDirectory(prefix: "holdfast-follow-")
+    defer { try? File.removeTree(directory) }
+    let path = directory + "/r.jsonl"
+    // Who follows may not know that it is a link.
+    let link = directory + "/link"
+    #expect(symlink(path, link) == 0)
+    for followed in [path, link] {
+      for name in try File.list(directory).map(\.name) where name.hasPrefix("r.jsonl") {
+        try File.unlink(directory + "/" + name)
+      }
+      var seen: [String] = []
+      func append(_ text: String) throws {
+        let file = try File.openLog(path)
+        let (done, error) = File.writeAll(file.rawValue, Array(text.utf8))
+        #expect(done == text.utf8.count && error == nil)
+      }
+      func rotate() throws {
+        for number in (1...3).reversed() {
+          try? File.rename(number == 1 ? path : "\(path).\(number - 1)", to: "\(path).\(number)")
+        }
+      }
+      try append("old\n")
+      let follower = ResetFollower(followed)
+      func look() {
+        #expect(
+          follower.read { line in
+            seen.append(String(decoding: line, as: UTF8.self))
+            return true
+          })
+      }
+      look()
+      try append("a\nb")
+      look()
+      #expect(seen == ["a"])
+      // Written, moved, and nobody has looked between.
+      try append("b\nc\n")
+      try rotate()
+      look()
+      try append("d\n")
+      look()
+      #expect(seen == ["a", "bb", "c", "d"])
+      // A link leads to nothing that was moved.
+      guard followed == path else { continue }
+      try append("e\n")
+      try rotate()
+      try append("f\n")
+      try rotate()
+      try append("g\n")
+      look()
+      #expect(seen.suffix(3) == ["e", "f", "g"])
+      // Emptied in its place, as `copytruncate` does.
+      #expect(truncate(path, 0) == 0)
+      look()
+      try append("h\n")
+      look()
+      #expect(seen.suffix(2) == ["g", "h"])
+    }
+  }
+
+  @Test("who follows may begin before there is a file")
+  func followingNothing() throws {
+    let directory = try File.makeTemporaryDirectory(prefix: "holdfast-follow-")
+    defer { try? File.removeTree(directory) }
+    let path = directory + "/r.jsonl"
+    let follower = ResetFollower(path)
+    #expect(follower.read { _ in false })
+    try Data("a\nb\n".utf8).write(to: URL(fileURLWithPath: path))
+    var seen: [String] = []
+    let isEnough = !follower.read { line in
+      seen.append(String(decoding: line, as: UTF8.self))
+      return seen.count < 2
+    }
+    #expect(isEnough && seen == ["a", "b"])
+  }
+
   @Test("no file and nobody to ask is said, with the file's name")
   func nothing() throws {
     try withFile("missing.jsonl", [:]) { source in
