@@ -63,6 +63,9 @@ enum EndingAPI {
       # HELP holdfast_endings_lost_total Lines of the record of endings that could not be written.
       # TYPE holdfast_endings_lost_total counter
       holdfast_endings_lost_total \(desk.log?.dropped ?? 0)
+      # HELP holdfast_endings_rotations_failed_total Attempts to move the record of endings aside that failed: it is written on, and grows.
+      # TYPE holdfast_endings_rotations_failed_total counter
+      holdfast_endings_rotations_failed_total \(desk.log?.stays ?? 0)
 
       """
     return text

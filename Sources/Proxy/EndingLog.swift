@@ -23,6 +23,8 @@ final class EndingLog: Sendable {
     /// Lines that the thread is writing.
     var inHand = 0
     var dropped: UInt64 = 0
+    /// Attempts to move the file aside that have failed.
+    var stays: UInt64 = 0
     var isClosing = false
     var reopens = false
   }
@@ -68,6 +70,8 @@ final class EndingLog: Sendable {
     thread = try WorkerThread.start(name: "resets-log") {
       // While a file cannot be written.
       var trouble: (since: Instant, errno: Errno)?
+      // While a file cannot be moved aside.
+      var hasSaidThatItStays = false
       while true {
         let (batch, isClosing, reopens) = state.wait { state in
           state.take()
@@ -77,6 +81,15 @@ final class EndingLog: Sendable {
           state.withLock { $0.dropped &+= UInt64(batch.count) }
         } else if !batch.isEmpty {
           let outcome = box.file.write(batch)
+          if let error = outcome.stays {
+            state.withLock { $0.stays &+= 1 }
+            if !hasSaidThatItStays {
+              logger.warning(
+                "\(name) cannot be moved aside (\(error)) and grows beyond `resets.file-size`, or its age: its directory has to be writable"
+              )
+            }
+            hasSaidThatItStays = true
+          }
           if let error = outcome.error {
             if trouble == nil {
               logger.error(
@@ -113,6 +126,9 @@ final class EndingLog: Sendable {
 
   /// Lines that were not written.
   var dropped: UInt64 { state.withLock { $0.dropped } }
+
+  /// Attempts to move the file aside that have failed.
+  var stays: UInt64 { state.withLock { $0.stays } }
 
   /// Writes what waits, and ends.
   /// - Parameter patience: whoever reads the other end of a pipe has so much time. What he has not taken then is lost.

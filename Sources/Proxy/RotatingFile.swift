@@ -2,6 +2,9 @@
 // later is one record in each line: a piece of a line that found no room is taken back.
 //
 //   resets.jsonl ─▶ resets.jsonl.1 ─▶ … ─▶ resets.jsonl.N ─▶ gone     (when it is too large, or too old)
+//
+// Where it cannot be moved, it is written on, and that is tried again later; what was moved once is not moved again because
+// the new file cannot be opened: history is not to be pushed out by attempts.
 
 import Configuration
 import Platform
@@ -25,6 +28,12 @@ struct RotatingFile: ~Copyable {
   /// Seconds since 1970.
   private var bornAt: Int64
   private var isStale = false
+  /// It has been moved aside, and the new one is not there yet.
+  private var isAside = false
+  /// Seconds since 1970 before which it is not tried again to move it aside, because that has failed.
+  private var staysUntil: Int64 = 0
+  /// After that the next attempt is made so much later.
+  private static let pause: Int64 = 10
   /// It does not end with a whole line.
   private var isTorn = false
 
@@ -85,6 +94,8 @@ struct RotatingFile: ~Copyable {
     var written: Int
     /// What kept the others out.
     var error: Errno?
+    /// What kept the file from being moved aside. The lines are in it nevertheless.
+    var stays: Errno?
   }
 
   /// - Parameter call: write(2).
@@ -92,7 +103,16 @@ struct RotatingFile: ~Copyable {
     _ lines: [EndingLine],
     with call: (Int32, UnsafeRawBufferPointer) throws(Errno) -> Int = File.write
   ) -> Outcome {
-    do throws(Errno) { try prepare() } catch { return Outcome(written: 0, error: error) }
+    let stays: Errno?
+    do throws(Errno) { stays = try prepare() } catch { return Outcome(written: 0, error: error) }
+    var outcome = append(lines, with: call)
+    outcome.stays = stays
+    return outcome
+  }
+
+  private mutating func append(
+    _ lines: [EndingLine], with call: (Int32, UnsafeRawBufferPointer) throws(Errno) -> Int
+  ) -> Outcome {
     let start = isTorn ? 1 : 0
     let bytes = [UInt8](repeating: 0x0A, count: start) + lines.flatMap(\.bytes)
     let (done, error) = File.writeAll(file.rawValue, bytes, with: call)
@@ -142,17 +162,25 @@ struct RotatingFile: ~Copyable {
   }
 
   /// Opens another one where it is time for it.
-  private mutating func prepare() throws(Errno) {
+  /// - Returns: why it could not be moved aside, when that was tried.
+  private mutating func prepare() throws(Errno) -> Errno? {
     let now = WallTime.now().seconds
-    if isStale {
+    if isStale || isAside {
       try reopen()
-    } else if isOnDisk,
-      size >= settings.fileSize.bytes
-        || size > 0 && now - bornAt >= settings.fileAge.components.seconds
-    {
-      rotate()
-      try reopen()
+      return nil
     }
+    guard isOnDisk,
+      size >= settings.fileSize.bytes
+        || size > 0 && now - bornAt >= settings.fileAge.components.seconds,
+      now >= staysUntil || now < staysUntil - Self.pause
+    else { return nil }
+    do throws(Errno) { try rotate() } catch {
+      staysUntil = now + Self.pause
+      return error
+    }
+    isAside = true
+    try reopen()
+    return nil
   }
 
   private mutating func reopen() throws(Errno) {
@@ -164,17 +192,31 @@ struct RotatingFile: ~Copyable {
     (isTorn, isOnDisk) = (opened.isTorn, opened.isOnDisk)
     file = opened.file
     isStale = false
+    isAside = false
+    staysUntil = 0
   }
 
-  /// Every file's number becomes one more; the last one goes.
-  private func rotate() {
+  /// Every file's number becomes one more, as far as there is none missing; the last one goes.
+  private func rotate() throws(Errno) {
     guard let path else { return }
-    for number in (1..<max(2, settings.files)).reversed() {
-      let older = "\(path).\(number)"
-      let newer = number == 1 ? path : "\(path).\(number - 1)"
-      // One that is missing is no trouble, and trouble with a disk shows in the next write.
-      try? File.rename(newer, to: older)
+    guard settings.files > 1 else {
+      return try Self.unlessMissing { () throws(Errno) in try File.unlink(path) }
     }
-    if settings.files <= 1 { try? File.unlink(path) }
+    var last = 1
+    while last < settings.files - 1, (try? File.status(at: "\(path).\(last)")) != nil { last += 1 }
+    // From the last one on: where one cannot be moved, none is put in its place.
+    for number in (1...last).reversed() {
+      let newer = number == 1 ? path : "\(path).\(number - 1)"
+      try Self.unlessMissing { () throws(Errno) in
+        try File.rename(newer, to: "\(path).\(number)")
+      }
+    }
+  }
+
+  /// Somebody may have taken the file away.
+  private static func unlessMissing(_ move: () throws(Errno) -> Void) throws(Errno) {
+    do throws(Errno) { try move() } catch {
+      guard error == .noSuchFile else { throw error }
+    }
   }
 }

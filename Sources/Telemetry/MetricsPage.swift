@@ -31,6 +31,7 @@ public enum MetricsPage {
       | `holdfast_endings_total` | counter | Connections, and attempts at one, that ended otherwise than they should have, and what the cause is judged to be. Series appear with their first ending. | `side`: `downstream` `upstream`; `phase`, `means` and `code`: see [endings](endings.md) |
       | `holdfast_resumptions_total` | counter | What became of requests and downloads whose connection ended in the middle. | `outcome`: `resumed` `compared` `repeated` `failed` |
       | `holdfast_endings_lost_total` | counter | Lines of the record of endings that could not be written. | |
+      | `holdfast_endings_rotations_failed_total` | counter | Attempts to move the record of endings aside that failed: it is written on, and grows. | |
 
       ## What to look at
 

@@ -1,9 +1,11 @@
 // The file of endings: moved aside when it is too large, gone on with when it can be written again, and never in the way.
 
 import Configuration
+import Foundation
 import Glibc
 import Logging
 import Platform
+import Synchronization
 import Testing
 
 @testable import Proxy
@@ -124,6 +126,90 @@ import Testing
     }
   }
 
+  @Test(
+    "a file that cannot be moved aside is written on, which is said once and counted; history stays"
+  )
+  func stays() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      try Data("history\n".utf8).write(to: URL(fileURLWithPath: path + ".1"))
+      let said = Said()
+      let log = try #require(
+        EndingLog.open(settings(path), logger: Logger(label: "test") { _ in said }))
+      let plan = FaultPlan(
+        in: .directory(directory), failing: [.rename], number: 1, with: .accessDenied, repeats: true
+      )
+      plan.install()
+      defer { plan.remove() }
+      let line = [UInt8](repeating: 0x78, count: 149) + [10]
+      for number in 1...3 {
+        log.submit(line, isFinal: true)
+        while read(path)?.utf8.count != 150 * number { usleep(1000) }
+      }
+      log.close()
+      #expect(log.dropped == 0)
+      #expect(log.stays == 1, "it is not tried again with each line")
+      #expect(read(path + ".1") == "history\n")
+      #expect(said.all.count { $0.contains("cannot be moved aside") } == 1)
+    }
+  }
+
+  @Test("a file that was moved is not moved again because the new one cannot be opened")
+  func movedOnce() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      var settings = settings(path)
+      settings.files = 4
+      var file = try RotatingFile(path: path, settings)
+      let large = EndingLine(bytes: [UInt8](repeating: 0x78, count: 149) + [10], isFinal: true)
+      let first = file.write([large])
+      #expect(first == .init(written: 1))
+      try Data("history\n".utf8).write(to: URL(fileURLWithPath: path + ".1"))
+      let plan = FaultPlan(
+        in: .directory(directory), failing: [.open], number: 1, with: .tooManyOpenFiles,
+        repeats: true)
+      plan.install()
+      for _ in 0..<5 {
+        let outcome = file.write([large])
+        #expect(outcome == .init(written: 0, error: .tooManyOpenFiles))
+      }
+      plan.remove()
+      let last = file.write([large])
+      #expect(last == .init(written: 1))
+      #expect(read(path)?.utf8.count == 150)
+      #expect(read(path + ".1")?.utf8.count == 150)
+      #expect(read(path + ".2") == "history\n")
+      #expect(read(path + ".3") == nil)
+    }
+  }
+
+  @Test("one that cannot be moved keeps its place, and pushes nothing out in the next attempt")
+  func gap() throws {
+    try withDirectory { directory in
+      let path = directory + "/resets.jsonl"
+      var settings = settings(path)
+      settings.files = 4
+      for number in 1...3 {
+        try Data("\(number)\n".utf8).write(to: URL(fileURLWithPath: "\(path).\(number)"))
+      }
+      let line = EndingLine(bytes: [UInt8](repeating: 0x78, count: 149) + [10], isFinal: true)
+      try Data(line.bytes).write(to: URL(fileURLWithPath: path))
+      // The last goes, and of the others one after the other can be moved into the place that is free, but not this.
+      for failing in [2, 2, 1, 1] {
+        var file = try RotatingFile(path: path, settings)
+        let plan = FaultPlan(
+          in: .directory(directory), failing: [.rename], number: failing, with: .inputOutput,
+          repeats: true)
+        plan.install()
+        let outcome = file.write([line])
+        plan.remove()
+        #expect(outcome == .init(written: 1, stays: .inputOutput))
+      }
+      #expect(read(path)?.utf8.count == 750)
+      #expect([1, 2, 3].map { read("\(path).\($0)") } == [nil, "1\n", "2\n"])
+    }
+  }
+
   @Test("what was torn by whoever wrote before ends where the next line begins")
   func torn() throws {
     try withDirectory { directory in
@@ -148,5 +234,27 @@ import Testing
       _ = try File.open(file, [.write, .create])
       #expect(EndingLog.open(settings(file + "/resets.jsonl"), logger: quiet) == nil)
     }
+  }
+}
+
+/// What was logged.
+private struct Said: LogHandler {
+  private final class Lines: Sendable {
+    let lines = Mutex<[String]>([])
+  }
+
+  private let lines = Lines()
+  var metadata: Logger.Metadata = [:]
+  var logLevel = Logger.Level.trace
+
+  var all: [String] { lines.lines.withLock { $0 } }
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    lines.lines.withLock { $0.append("\(event.message)") }
   }
 }
