@@ -1,5 +1,5 @@
 // The captures of faults: a pcapng file for each whose packets were seen, named like its record. So many are kept; the
-// oldest go. Only the sensors' thread writes here.
+// oldest go, and nothing goes that is not named so. Only the sensors' thread writes here.
 
 import Configuration
 import Forensics
@@ -78,7 +78,14 @@ final class CaptureDirectory: Sendable {
 
   private func prepare() throws(Errno) -> [String] {
     try File.makeDirectories(path, mode: 0o750)
-    return try File.list(path).map(\.name).filter { $0.hasSuffix(Self.suffix) }.sorted()
+    return try File.list(path).map(\.name).filter(Self.isCapture).sorted()
+  }
+
+  /// Whether the name is one that a record's capture has: what else is in the directory belongs to somebody else.
+  private static func isCapture(_ name: String) -> Bool {
+    guard name.hasSuffix(suffix) else { return false }
+    let stem = name.dropLast(suffix.count)
+    return RecordID(stem).map { $0.text == stem } ?? false
   }
 }
 

@@ -225,16 +225,23 @@ struct PacketEvidenceTests {
     defer { try? File.removeTree(directory) }
     var settings = ResetSettings()
     settings.captureFiles = 3
+    // What somebody else has put there stays, whatever it is called.
+    let foreign = ["0.pcapng", "01kj2m5v6c0000000000000000.pcapng", "capture.pcapng", "notes.txt"]
+    try File.makeDirectories(directory + "/a/b", mode: 0o700)
+    for name in foreign { _ = try File.open("\(directory)/a/b/\(name)", [.write, .create]) }
+    func name(_ round: Int, _ number: Int) -> String {
+      RecordID(milliseconds: Int64(round * 10 + number), random: (1, 2)).text
+    }
     for round in 0..<2 {
       // The second one finds what the first has left.
       let captures = CaptureDirectory(directory + "/a/b", settings, logger: TestProxy.quiet)
       for number in 0..<4 {
-        #expect(captures.write([1, 2, 3], name: "\(round)\(number)") != nil)
+        #expect(captures.write([1, 2, 3], name: name(round, number)) != nil)
       }
     }
     #expect(
       try File.list(directory + "/a/b").map(\.name).sorted()
-        == ["11.pcapng", "12.pcapng", "13.pcapng"])
+        == (foreign + [1, 2, 3].map { name(1, $0) + ".pcapng" }).sorted())
   }
 
   @Test("a directory that cannot be written costs the captures and nothing else")
