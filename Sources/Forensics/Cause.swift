@@ -31,11 +31,13 @@ public enum Cause: String, CaseIterable, Sendable {
   // Loss.
   case connectTimeout = "connect-timeout"
   case unreachable = "unreachable"
+  case noRouteHere = "no-route-here"
   case blackhole = "blackhole"
   case pmtuBlackhole = "pmtu-blackhole"
   case peerSilent = "peer-silent"
   // TLS, and this machine.
   case tlsAlert = "tls-alert"
+  case tlsRefused = "tls-refused"
   case proxyAborted = "proxy-aborted"
   case killedHere = "killed-here"
   case localResources = "local-resources"
@@ -69,10 +71,12 @@ public enum Cause: String, CaseIterable, Sendable {
       case .resetIgnored: (10, 50, 95, 95)
       case .connectTimeout: (90, 90, 95, 95)
       case .unreachable: (90, 90, 97, 97)
+      case .noRouteHere: (95, 95, 95, 95)
       case .blackhole: (85, 90, 93, 93)
       case .pmtuBlackhole: (40, 40, 70, 70)
       case .peerSilent: (90, 90, 95, 95)
       case .tlsAlert: (90, 90, 90, 90)
+      case .tlsRefused: (99, 99, 99, 99)
       case .proxyAborted: (99, 99, 99, 99)
       case .killedHere: (98, 98, 98, 98)
       case .localResources: (95, 95, 95, 95)
@@ -121,7 +125,7 @@ public enum Cause: String, CaseIterable, Sendable {
     case .originLostState:
       "The origin's machine no longer knew the connection: it was restarted, or the pod behind the address is another one."
     case .originMalformed:
-      "The origin answered with something that is not HTTP, or contradicts itself."
+      "The origin answered with something that is not HTTP (or not TLS, where that was to come first), or contradicts itself."
     case .originStalled:
       "The connection was in order, but the origin's program sent nothing for too long."
     case .undnatHere:
@@ -143,12 +147,18 @@ public enum Cause: String, CaseIterable, Sendable {
     case .resetIgnored:
       "A reset came that fits no connection exactly. It was ignored, and nothing broke."
     case .connectTimeout: "Nobody answered the attempt to connect."
-    case .unreachable: "A router said that the peer cannot be reached."
+    case .unreachable:
+      "The peer cannot be reached: a router said so, or nobody on its own network answered for its address."
+    case .noRouteHere:
+      "This machine has no way to the address: no route, no address of its family to come from, or a rule that forbids it."
     case .blackhole:
       "What was sent is not confirmed any more: packets vanish on the way, or the peer's machine is gone."
     case .pmtuBlackhole: "Small packets arrive and large ones vanish on the way."
     case .peerSilent: "The peer's machine no longer answers keepalive probes."
     case .tlsAlert: "The peer ended TLS with an alert."
+    case .tlsRefused:
+      "Holdfast ended the handshake of TLS: it does not accept the certificate that was shown, or what came is not in"
+        + " order, or there is nothing that both can speak."
     case .proxyAborted: "Holdfast ended the connection itself."
     case .killedHere: "Somebody on this machine destroyed the socket."
     case .localResources: "This machine had no descriptor, memory or port left."
@@ -197,6 +207,8 @@ public enum Cause: String, CaseIterable, Sendable {
       "Look at the route, at firewalls that drop without a word, and whether the origin's machine is up."
     case .unreachable:
       "Look at the route from here to the peer; whoever sent the message knows where it ends."
+    case .noRouteHere:
+      "See `ip route get` with the address, the addresses of this machine, and the rules of its firewall for what it sends."
     case .blackhole:
       "Look at the path and whether the peer's machine is up; a firewall that lost its state drops like this."
     case .pmtuBlackhole:
@@ -205,6 +217,9 @@ public enum Cause: String, CaseIterable, Sendable {
       "See whether the peer's machine is up, and whether the path forgets idle flows."
     case .tlsAlert:
       "The alert's name says what the peer did not like: versions, certificate, or names."
+    case .tlsRefused:
+      "The record says what is not accepted. An authority that is to be trusted belongs into the file of `upstream.ca`; a"
+        + " certificate that has expired, or is another host's, is for whoever runs the origin."
     case .proxyAborted: "The record names the limit; raise it if it was in the way."
     case .killedHere:
       "Look for who runs `ss -K`, or a tool that destroys sockets of pods that have ended."

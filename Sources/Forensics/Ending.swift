@@ -39,7 +39,7 @@ public enum Means: UInt8, CaseIterable, Sendable {
   case alert
   /// What came was no proper message.
   case malformed
-  /// This machine could not go on: descriptors, memory, ports.
+  /// This machine could not go on: descriptors, memory, ports, or a route.
   case exhausted
 }
 

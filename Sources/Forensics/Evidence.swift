@@ -43,6 +43,8 @@ public struct SocketEvidence: Sendable {
   public var cookie: UInt64?
   /// The last message of a router, which does not end an established connection.
   public var softError: Errno?
+  /// connect(2) itself has said `errno`, and not a packet was sent: there is no way from this machine.
+  public var hasNoWay = false
 
   public init() {}
 }
@@ -97,6 +99,8 @@ public enum OwnReason: String, Sendable, CaseIterable {
   case cut
   case limit
   case malformed
+  /// Its certificate, or what it can speak, is not what we accept.
+  case tls
 }
 
 /// What packets showed.
@@ -215,6 +219,8 @@ public struct Evidence: Sendable {
   public var idleSurvival = IdleSurvival()
   /// The TLS alert's name (RFC 8446 §6), where there was one.
   public var alert: String?
+  /// What we did not accept, or could not do, in words.
+  public var complaint: String?
   /// By how much counters of this network namespace have grown since just before.
   public var counters: [String: Int64]?
   public var packets: PacketEvidence?

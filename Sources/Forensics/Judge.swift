@@ -62,13 +62,15 @@ struct Case {
     case .deadline, .progress: return nil
     case .malformed:
       return side == .upstream
-        ? make(.originMalformed, ["what came is no proper answer"])
+        ? make(.originMalformed, [evidence.complaint ?? "what came is no proper answer"])
         : make(.proxyAborted, ["what came is no proper request"])
     case .shutdown: return make(.proxyAborted, ["Holdfast was told to end"])
     case .otherSide: return make(.proxyAborted, ["the other side of it had ended"])
     case .cut:
       return make(.proxyAborted, ["the answer could not be completed and must not look whole"])
     case .limit: return make(.proxyAborted, ["a limit of the configuration was reached"])
+    case .tls:
+      return make(.tlsRefused, [evidence.complaint ?? "the handshake was ended here"])
     }
   }
 
@@ -77,8 +79,24 @@ struct Case {
     if means == .killed || socket.errno == .connectionAborted && phase != .connect {
       return make(.killedHere, ["ECONNABORTED has no other cause on an established connection"])
     }
+    if phase == .connect, socket.hasNoWay {
+      return make(
+        .noRouteHere,
+        [
+          "connect(2) itself said \(socket.errno.map { "\($0)" } ?? "so"), and nothing was sent",
+          socket.errno == .addressNotAvailable
+            || socket.errno == .addressFamilyNotSupported
+            ? "this machine has no address of that family to come from" : nil,
+        ].compactMap(\.self))
+    }
     guard means == .exhausted || socket.errno.map(Self.isShortage) == true else { return nil }
-    return make(.localResources, [socket.errno.map { "\($0)" } ?? "no descriptor was left"])
+    // With IPv6 an address that is being tried out yet cannot be come from either (RFC 4862 §5.4).
+    let mayBeTentative =
+      socket.errno == .addressNotAvailable && socket.peer?.ip.unwrapped.family != .v4
+    return make(
+      .localResources, most: mayBeTentative ? 75 : 99,
+      [socket.errno.map { "\($0)" } ?? evidence.complaint ?? "no descriptor was left"],
+      also: mayBeTentative ? [.noRouteHere] : [])
   }
 
   private static func isShortage(_ errno: Errno) -> Bool {

@@ -25,6 +25,8 @@ package struct ConnectionRace: Sendable {
   package struct Attempt: Hashable, Sendable {
     package let address: SocketAddress
     package fileprivate(set) var outcome = Outcome.notTried
+    /// The kernel refused to begin it: not a packet was sent.
+    package fileprivate(set) var isRefusedHere = false
     /// How long after the start of the race it was begun and ended.
     package fileprivate(set) var began: Duration? = nil
     package fileprivate(set) var ended: Duration? = nil
@@ -138,9 +140,13 @@ package struct ConnectionRace: Sendable {
   }
 
   /// An attempt has failed: the next one need not wait.
-  package mutating func failed(_ index: Int, _ errno: Errno, _ now: Instant) {
+  /// - Parameter isRefusedHere: it could not even be begun.
+  package mutating func failed(
+    _ index: Int, _ errno: Errno, _ now: Instant, isRefusedHere: Bool = false
+  ) {
     guard case .racing = state, attempts[index].outcome == .underWay else { return }
     attempts[index].outcome = .failed(errno)
+    attempts[index].isRefusedHere = isRefusedHere
     attempts[index].ended = now - start
     nextStart = now
   }
@@ -157,5 +163,42 @@ package struct ConnectionRace: Sendable {
       attempts[index].outcome = .abandoned
       attempts[index].ended = now - start
     }
+  }
+}
+
+extension [ConnectionRace.Attempt] {
+  /// The attempt that says why none has come to anything: one that nobody had answered when the time was over, or else
+  /// the one that took longest to be refused. What this machine did not even begin says something only where it began
+  /// nothing. Nil where none was tried.
+  package var telling: ConnectionRace.Attempt? {
+    let end = compactMap(\.ended).max()
+    let silent = filter { $0.outcome == .underWay || $0.outcome == .abandoned }
+    return longest(of: silent.filter { $0.outcome == .underWay || $0.ended == end })
+      ?? longest(of: filter { $0.errno != nil && !$0.isRefusedHere })
+      ?? longest(of: silent)
+      // Of one family there may be none here; a shortage is news.
+      ?? last { $0.errno?.isShortage == true } ?? last { $0.errno != nil }
+  }
+
+  /// Of several that took as long, the last one.
+  private func longest(of attempts: [ConnectionRace.Attempt]) -> ConnectionRace.Attempt? {
+    attempts.reversed().max { $0.duration < $1.duration }
+  }
+}
+
+extension ConnectionRace.Attempt {
+  /// How it failed.
+  package var errno: Errno? { if case .failed(let errno) = outcome { errno } else { nil } }
+
+  fileprivate var duration: Duration {
+    guard let began, let ended else { return .zero }
+    return ended - began
+  }
+}
+
+extension Errno {
+  /// No descriptor or memory was left.
+  fileprivate var isShortage: Bool {
+    isOutOfDescriptors || self == .noMemory || self == .noBufferSpace
   }
 }

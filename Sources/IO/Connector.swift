@@ -73,7 +73,7 @@ package final class Connector: LoopObject {
           running[index] = try ConnectionAttempt(
             connector: self, index: index, to: race.attempts[index].address)
         } catch {
-          race.failed(index, error, loop.now)
+          race.failed(index, error, loop.now, isRefusedHere: true)
         }
       case .abandon(let index):
         observe(index)

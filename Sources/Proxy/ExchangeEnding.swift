@@ -44,6 +44,8 @@ extension Exchange {
     var evidence = Evidence(Ending(.upstream, phase(state), fault.means))
     evidence.own = fault.own
     evidence.alert = fault.alert
+    evidence.complaint = fault.complaint
+    evidence.socket.hasNoWay = fault.hasNoWay
     evidence.socket.errno = fault.errno
     evidence.socket.syscall = fault.errno == nil && fault.own != nil ? nil : fault.syscall
     evidence.socket.peer = peer

@@ -14,6 +14,10 @@ struct Fault: Sendable {
   var syscall: Syscall? = .recv
   /// Of TLS, by name.
   var alert: String?
+  /// What we did not accept, or could not do, in words.
+  var complaint: String?
+  /// This machine has no way to the address.
+  var hasNoWay = false
   /// Of an attempt to connect, which has left nothing else behind.
   var attempt: ConnectionRace.Attempt?
 
@@ -35,32 +39,68 @@ struct Fault: Sendable {
     self.syscall = syscall
   }
 
-  init(_ failure: TLSFailure) {
+  /// - Parameter isShakingHands: nothing has been said over TLS yet.
+  init(_ failure: TLSFailure, isShakingHands: Bool) {
     switch failure {
     case .alertReceived(let alert):
       self.init(.alert)
       self.alert = "\(alert)"
     case .truncated: self.init(.finish)
     case .connection(let errno): self.init(errno)
-    case .certificate, .protocolError, .plainHTTP, .notTLS, .unavailable:
+    case .certificate(let problem):
+      self.init(.abort, own: .tls)
+      complaint = "the certificate is not accepted here: \(problem.sentence)"
+    case .protocolError(let reason, _) where isShakingHands:
+      self.init(.abort, own: .tls)
+      complaint = "the handshake failed here: \(reason)"
+    case .protocolError(let reason, _):
       self.init(.malformed, own: .malformed)
+      complaint = "what came over TLS is not in order: \(reason)"
+    case .plainHTTP, .notTLS:
+      self.init(.malformed, own: .malformed)
+      complaint = "what came is no TLS"
+    case .unavailable(let reason):
+      self.init(.exhausted, inSilence: true)
+      complaint = "TLS could not go on here: \(reason)"
     }
   }
 
-  /// Attempts to connect, the last one that said something being the one that tells. Nil where none was made.
-  init?(_ attempts: [ConnectionRace.Attempt]) {
-    let outcomes = attempts.map(\.outcome)
-    let last = outcomes.reversed().lazy.compactMap { outcome -> Errno? in
-      if case .failed(let errno) = outcome { errno } else { nil }
-    }.first
-    let telling =
-      attempts.last { if case .failed = $0.outcome { true } else { false } }
-      ?? attempts.last { $0.local != nil }
-    guard last != nil || outcomes.contains(where: { $0 == .underWay || $0 == .abandoned }) else {
-      return nil
-    }
-    self.init(last ?? .timedOut, in: .connect)
+  /// Attempts to connect, one of which tells. Nil where none was made.
+  /// - Parameter machine: the addresses of this machine's interfaces.
+  init?(
+    _ attempts: [ConnectionRace.Attempt], machine: () -> [IPAddress] = IPAddress.ofInterfaces
+  ) {
+    guard let telling = attempts.telling else { return nil }
+    self.init(telling.errno ?? .timedOut, in: .connect)
     attempt = telling
+    guard telling.isRefusedHere, let errno = telling.errno else { return }
+    hasNoWay =
+      errno.saysThatThereIsNoWay
+      || errno == .addressNotAvailable && !telling.address.ip.hasFamily(among: machine())
+    if hasNoWay { means = .exhausted }
+  }
+}
+
+extension Errno {
+  /// Of connect(2), which has not sent anything then: no route, one that forbids it, no such family, a rule of ours.
+  fileprivate var saysThatThereIsNoWay: Bool {
+    switch self {
+    case .networkUnreachable, .hostUnreachable, .networkDown, .accessDenied, .notPermitted,
+      .invalidArgument, .addressFamilyNotSupported:
+      true
+    default: false
+    }
+  }
+}
+
+extension IPAddress {
+  /// Whether a connection to this address could come from one of those. One to somebody else does not come from the
+  /// loopback interface.
+  fileprivate func hasFamily(among own: [IPAddress]) -> Bool {
+    let target = unwrapped
+    return own.contains {
+      $0.unwrapped.family == target.family && (target.isLoopback || !$0.isLoopback)
+    }
   }
 }
 

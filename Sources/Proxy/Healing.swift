@@ -77,7 +77,9 @@ struct Healing {
     case .reset, .finish, .icmp: return true
     // All addresses have had their time.
     case .timeout: return fault.syscall != .connect || fault.errno == nil
-    case .abort, .killed, .alert, .malformed, .exhausted: return false
+    // A route may come back.
+    case .exhausted: return fault.hasNoWay
+    case .abort, .killed, .alert, .malformed: return false
     }
   }
 

@@ -428,12 +428,9 @@ extension Duration {
 }
 
 extension ConnectFailure {
-  /// What the attempts have in common, told by the last one that failed.
+  /// What the attempts came to, by the one that tells.
   init(_ attempts: [ConnectionRace.Attempt]) {
-    let last = attempts.reversed().lazy.compactMap { attempt -> Errno? in
-      if case .failed(let errno) = attempt.outcome { errno } else { nil }
-    }.first
-    switch last {
+    switch attempts.telling?.errno {
     case .connectionRefused?: self = .refused
     case nil, .timedOut?: self = .timeout
     case .hostUnreachable?, .networkUnreachable?, .networkDown?: self = .unreachable

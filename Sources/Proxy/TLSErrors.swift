@@ -38,7 +38,7 @@ extension ProxyError {
       }
     // What never began ended nothing.
     if case .unavailable = failure { return error }
-    return error.met(Fault(failure))
+    return error.met(Fault(failure, isShakingHands: true))
   }
 
   /// A connection that had been made, and broke over TLS.
@@ -61,7 +61,7 @@ extension ProxyError {
       default:
         ProxyError(type, "TLS with \(authority) broke \(place)")
       }
-    return error.met(Fault(failure))
+    return error.met(Fault(failure, isShakingHands: false))
   }
 
   static func handshakeTimedOut(_ authority: String, _ limit: Duration) -> ProxyError {

@@ -159,6 +159,9 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
       evidence.socket.errno = fault.errno
       evidence.socket.syscall = fault.syscall
       evidence.own = fault.own
+      evidence.alert = fault.alert
+      evidence.complaint = fault.complaint
+      evidence.socket.hasNoWay = fault.hasNoWay
       evidence.connection.age = loop.now - record.startedAt
       evidence.connection.requests = 1
       fault.attempt?.describe(to: &evidence.socket)

@@ -380,6 +380,40 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
       evidence: evidence(.upstream, .tls, .alert) { $0.alert = "unknown_ca" },
       cause: .tlsAlert, atLeast: 90),
     Row(
+      name: "a certificate that we do not accept",
+      evidence: evidence(.upstream, .tls, .abort) {
+        $0.own = .tls
+        $0.complaint = "self-signed certificate"
+      }, cause: .tlsRefused, atLeast: 95),
+    Row(
+      name: "no memory for TLS",
+      evidence: evidence(.upstream, .content, .exhausted) { $0.complaint = "out of memory" },
+      cause: .localResources, atLeast: 95),
+    Row(
+      name: "no port left to connect from",
+      evidence: evidence(.upstream, .connect, .exhausted) {
+        $0.socket.errno = .addressNotAvailable
+      }, cause: .localResources, atLeast: 95),
+    Row(
+      name: "no port left for IPv6, or its address is being tried out yet",
+      evidence: evidence(.upstream, .connect, .exhausted) {
+        $0.socket.errno = .addressNotAvailable
+        $0.socket.peer = SocketAddress("[2001:db8::7]:80")
+      }, cause: .localResources, atLeast: 50, atMost: 79),
+    Row(
+      name: "no address of that family to connect from",
+      evidence: evidence(.upstream, .connect, .exhausted) {
+        $0.socket.errno = .addressNotAvailable
+        $0.socket.hasNoWay = true
+      }, cause: .noRouteHere, atLeast: 95),
+    Row(
+      name: "no route here",
+      evidence: evidence(.upstream, .connect, .exhausted) {
+        $0.socket.errno = .networkUnreachable
+        $0.socket.hasNoWay = true
+        $0.packets = packets(nil)
+      }, cause: .noRouteHere, atLeast: 95),
+    Row(
       name: "an answer that is no HTTP",
       evidence: evidence(.upstream, .head, .malformed) { $0.own = .malformed },
       cause: .originMalformed, atLeast: 90),

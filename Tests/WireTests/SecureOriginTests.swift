@@ -157,6 +157,10 @@ import Testing
       #expect(answer.text.contains("subject \(identity.certificate.summary.subject)"))
       #expect(answer.text.contains("issuer \(identity.certificate.summary.issuer)"))
       #expect(proxy.registry.value(.upstreamConnectFailures, .tls) == 1)
+      let record = try #require(proxy.server.recentEndings().first)
+      #expect(record.verdict.cause == .tlsRefused)
+      #expect(record.verdict.reasons.contains { $0.contains(reason) })
+      #expect("\(record.evidence.ending)" == "upstream tls abort")
     }
   }
 
