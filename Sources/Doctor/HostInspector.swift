@@ -96,7 +96,11 @@ package enum HostInspector {
       return nil
     }
     do {
-      return try NftablesDocument(Data(output))
+      var document = try NftablesDocument(Data(output))
+      for table in document.unclearTables where isDormant(table, tool, &facts) {
+        document.asleep.insert(table)
+      }
+      return document
     } catch {
       facts.add(
         Obstacle(
@@ -104,6 +108,23 @@ package enum HostInspector {
           remedy: "it has to be built with JSON, as Debian's is", hidesRules: true))
       return nil
     }
+  }
+
+  /// - Parameter table: `ip filter`.
+  private static func isDormant(_ table: String, _ tool: Tool, _ facts: inout HostFacts) -> Bool {
+    // nft reads its arguments as commands, and whoever makes tables by netlink may call them anything.
+    let isPlain = table.allSatisfy {
+      $0.isASCII && ($0.isLetter || $0.isNumber || " _-./".contains($0))
+    }
+    guard isPlain else {
+      facts.add(
+        Obstacle(
+          "whether the table \(table) is asleep (flags dormant)", remedy: "nft list ruleset tells",
+          hidesRules: true))
+      return false
+    }
+    let words = ["-t", "list", "table"] + table.split(separator: " ").map(String.init)
+    return ask(tool, words, &facts).map(NftablesDocument.isDormant) ?? false
   }
 
   private static func ask(_ tool: Tool, _ arguments: [String], _ facts: inout HostFacts) -> String?

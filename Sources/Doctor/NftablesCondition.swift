@@ -14,11 +14,9 @@ struct NftablesSets {
   /// - Parameter isWritten: whether rules put elements in.
   mutating func add(_ object: [String: Any], in table: String, isWritten: Bool) {
     guard let name = object["name"] as? String else { return }
-    // Of a single flag nftables 1.0 prints the first letter.
     let flags = NftablesValue.words(object["flags"])
     let isFleeting =
-      isWritten || object["timeout"] != nil
-      || !flags.isDisjoint(with: ["timeout", "dynamic", "t", "d"])
+      isWritten || object["timeout"] != nil || !flags.isDisjoint(with: ["timeout", "dynamic"])
     known["\(table) \(name)"] = Contents(
       elements: object["elem"] as? [Any] ?? [], isFleeting: isFleeting)
   }

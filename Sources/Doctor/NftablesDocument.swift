@@ -55,14 +55,35 @@ package struct NftablesDocument {
   /// Each as `ip filter`.
   private var dormant: Set<String> {
     Set(
-      objects.compactMap { object in
-        guard let table = object["table"] as? [String: Any],
-          let family = table["family"] as? String, let name = table["name"] as? String
-        else { return nil }
-        // Of a single flag nftables 1.0 prints the first letter.
-        let flags = NftablesValue.words(table["flags"])
-        return flags.isDisjoint(with: ["dormant", "d"]) ? nil : "\(family) \(name)"
+      flagged.compactMap { table in
+        table.flags?.contains("dormant") ?? asleep.contains(table.name) ? table.name : nil
       })
+  }
+
+  /// Tables with a flag of which the document does not say what it is: of a single one nftables 1.0.6 prints some string or
+  /// other. Each as `ip filter`.
+  package var unclearTables: [String] { flagged.filter { $0.flags == nil }.map(\.name) }
+
+  /// Those of the unclear tables that are asleep.
+  package var asleep: Set<String> = []
+
+  private var flagged: [(name: String, flags: Set<String>?)] {
+    objects.compactMap { object in
+      guard let table = object["table"] as? [String: Any], let flags = table["flags"],
+        let family = table["family"] as? String, let name = table["name"] as? String
+      else { return nil }
+      return ("\(family) \(name)", flags is [Any] ? NftablesValue.words(flags) : nil)
+    }
+  }
+
+  /// Whether what `nft list table` prints is of a table that is asleep.
+  package static func isDormant(_ text: String) -> Bool {
+    // The flags stand before everything else.
+    let lines = text.split(whereSeparator: \.isNewline).map { $0.drop(while: \.isWhitespace) }
+    let head = lines.drop { !$0.hasPrefix("table ") }.dropFirst().prefix {
+      $0.hasPrefix("comment ") || $0.hasPrefix("flags ")
+    }
+    return head.contains { $0.hasPrefix("flags ") && $0.contains("dormant") }
   }
 
   /// The sets that a rule puts elements into, each as `nft ip filter name`.
