@@ -27,6 +27,8 @@ package struct HostFacts: Sendable {
   package var conntrack: ConntrackFacts?
   /// Ports that the kernel gives to connections it makes.
   package var localPorts = 32768...60999
+  /// Whether packets of others are forwarded; nothing for a family of which that is not known.
+  package var forwards: [Family: Bool] = [:]
   package var sensors: [SensorFact] = []
   package var obstacles: [Obstacle] = []
 
