@@ -155,6 +155,17 @@ struct ManifestTests {
       }
     }
 
+    @Test("the probe's pods have no sidecar, through which nothing could be told")
+    func sidecars() throws {
+      let pods = try Manifests.objects("reproduce").filter { $0.name.hasPrefix("probe") }
+        .compactMap { $0.spec["template"] as? [String: Any] }
+      #expect(pods.count == 2)
+      for pod in pods {
+        let labels = (pod["metadata"] as? [String: Any])?["labels"] as? [String: String]
+        #expect(labels?["sidecar.istio.io/inject"] == "false")
+      }
+    }
+
     @Test("the script of the clients is plain shell")
     func script() throws {
       try Shell.run("sh -n '\(Manifests.directory)/reproduce/download.sh'")
