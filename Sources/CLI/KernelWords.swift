@@ -12,8 +12,8 @@ enum KernelWords {
         default: "it believed the peer's reset"
         }
       lines.append(
-        who + (entry.kernelReason.map { ": \(printable($0))" } ?? "")
-          + (entry.kernelState.map { ", in state \(printable($0))" } ?? ""))
+        who + (entry.kernelReason.map { ": \($0)" } ?? "")
+          + (entry.kernelState.map { ", in state \($0)" } ?? ""))
     }
     if let drops = entry.kernelDrops, !drops.isEmpty {
       lines.append("packets of this connection that it threw away: \(list(drops))")
@@ -29,16 +29,16 @@ enum KernelWords {
       lines.append("its entry was lost while it was established")
     case (true?, false?): lines.append("its entry is gone")
     case (_, true?):
-      var line = "it has an entry" + (table.state.map { ", \(printable($0))" } ?? "")
+      var line = "it has an entry" + (table.state.map { ", \($0)" } ?? "")
       if let status = table.status, !status.isEmpty {
-        line += " (\(status.map(printable).joined(separator: ", ")))"
+        line += " (\(status.joined(separator: ", ")))"
       }
       lines.append(line + (table.timeout.map { ", for \($0) s more" } ?? ""))
     default: break
     }
-    if let real = table.real { lines.append("it leads to \(printable(real))") }
-    if let old = table.switchedFrom { lines.append("it had led to \(printable(old))") }
-    if let ours = table.ourAddress { lines.append("our end looks like \(printable(ours)) there") }
+    if let real = table.real { lines.append("it leads to \(real)") }
+    if let old = table.switchedFrom { lines.append("it had led to \(old)") }
+    if let ours = table.ourAddress { lines.append("our end looks like \(ours) there") }
     if let count = table.invalidPackets { lines.append("\(count) packets of it were invalid") }
     if let counters = table.counters, !counters.isEmpty {
       lines.append("counted there: \(list(counters))")
@@ -56,9 +56,7 @@ enum KernelWords {
 
   /// `OutRsts +2, EstabResets +1`.
   static func list(_ counts: [String: Int64]) -> String {
-    counts.sorted { $0.key < $1.key }.map { "\(printable($0.key)) +\($0.value)" }
+    counts.sorted { $0.key < $1.key }.map { "\($0.key) +\($0.value)" }
       .joined(separator: ", ")
   }
-
-  private static func printable(_ text: String) -> String { ResetReport.printable(text) }
 }

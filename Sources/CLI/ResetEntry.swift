@@ -171,7 +171,10 @@ struct ResetEntry: Decodable {
 
   /// Nil for a line that is no record, such as one that a full disk has cut off.
   init?(line: some Sequence<UInt8>) {
-    guard let entry = try? JSONDecoder().decode(Self.self, from: Data(line)) else { return nil }
+    guard let entry = try? JSONDecoder().decode(Self.self, from: Data(line)),
+      // No judge has ever said such a thing.
+      (0...1).contains(entry.verdict.confidence)
+    else { return nil }
     self = entry
   }
 

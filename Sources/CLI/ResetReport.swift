@@ -40,15 +40,15 @@ enum ResetReport {
       clock(entry.time), entry.side, entry.phase, entry.means, entry.verdict.code,
       percent(entry.verdict.confidence) + (entry.isFinal ? "" : "…") + " \(entry.verdict.tier)",
       entry.resume?.outcome ?? "-",
-      printable(entry.other), entry.id,
-    ]
+      entry.other, entry.id,
+    ].map(printable)
   }
 
   // MARK: One
 
   static func show(_ entry: ResetEntry, style: Style) -> String {
-    var text = style.bold(headline(entry)) + "\n\n"
-    for sentence in story(entry) { text += "  \(sentence)\n" }
+    var text = style.bold(printable(headline(entry))) + "\n\n"
+    for sentence in story(entry) { text += "  \(printable(sentence))\n" }
     text += "\n"
     var facts = Facts()
     facts.add(
@@ -57,10 +57,9 @@ enum ResetReport {
         + (entry.isFinal ? "" : "; more may come")
     )
     if let cause = entry.cause { facts.add("that is", cause.meaning) }
-    // They quote what kernels and peers have said.
     let (reasons, doubts) = (entry.verdict.reasons, entry.verdict.doubts)
-    if !reasons.isEmpty { facts.add("for it", lines: reasons.map(printable)) }
-    if !doubts.isEmpty { facts.add("against it", lines: doubts.map(printable)) }
+    if !reasons.isEmpty { facts.add("for it", lines: reasons) }
+    if !doubts.isEmpty { facts.add("against it", lines: doubts) }
     if !entry.verdict.also.isEmpty {
       facts.add("or perhaps", entry.verdict.also.joined(separator: ", "))
     }
@@ -73,7 +72,7 @@ enum ResetReport {
     }
     if let origin = entry.realOrigin {
       facts.add(
-        "really with", "\(printable(origin.address)):\(origin.port) (\(words(origin.source)))")
+        "really with", "\(origin.address):\(origin.port) (\(words(origin.source)))")
     }
     if let reset = entry.reset { facts.add("the reset", lines: looks(reset)) }
     if let information = entry.information {
@@ -85,10 +84,11 @@ enum ResetReport {
     if let counters = entry.counters, !counters.isEmpty {
       facts.add("counted", KernelWords.list(counters))
     }
-    if let capture = entry.capture { facts.add("capture", printable(capture)) }
-    if let community = entry.community { facts.add("Community ID", printable(community)) }
+    if let capture = entry.capture { facts.add("capture", capture) }
+    if let community = entry.community { facts.add("Community ID", community) }
     facts.add("record", entry.id)
-    text += facts.text(style)
+    // They quote what kernels and peers have said, and the file may be anybody's.
+    text += facts.map(printable).text(style)
     if let steps = entry.packets, !steps.isEmpty {
       text += "\n\n" + PacketTimeline.text(steps, side: entry.side, style: style)
     }
@@ -102,7 +102,7 @@ enum ResetReport {
   private static func looks(_ reset: ResetEntry.Reset) -> [String] {
     let who = reset.direction == "out" ? "sent by this machine" : "received"
     var lines = [
-      "\(who), \(printable(reset.shape))" + (reset.to.map { ", to \(printable($0))" } ?? "")
+      "\(who), \(reset.shape)" + (reset.to.map { ", to \($0)" } ?? "")
     ]
     if let ttl = reset.ttl {
       let before = reset.before.map { $0 == ttl ? ", as before" : ", \($0) before" } ?? ""
@@ -110,9 +110,9 @@ enum ResetReport {
     }
     if let trigger = reset.trigger {
       let after = reset.afterTrigger.map { ", \(milliseconds($0)) after it" } ?? ""
-      lines.append("answers \(printable(trigger))\(after)")
+      lines.append("answers \(trigger)\(after)")
     }
-    return lines + (reset.odd ?? []).map { printable($0) }
+    return lines + (reset.odd ?? [])
   }
 
   private static func headline(_ entry: ResetEntry) -> String {
@@ -120,7 +120,7 @@ enum ResetReport {
   }
 
   private static func request(_ entry: ResetEntry) -> String {
-    let words = [entry.method, entry.url.map { printable($0) }].compactMap(\.self)
+    let words = [entry.method, entry.url].compactMap(\.self)
     return (words.isEmpty ? "none under way" : words.joined(separator: " "))
       + (entry.status.map { ", answered \($0)" } ?? "")
   }
@@ -130,7 +130,7 @@ enum ResetReport {
     var story: [String] = []
     let who =
       entry.side == "upstream"
-      ? "the origin \(printable(entry.other))" : "the client \(printable(entry.other))"
+      ? "the origin \(entry.other)" : "the client \(entry.other)"
     if let connection = entry.connection {
       let age = seconds(connection.age ?? 0)
       var sentence =
@@ -237,12 +237,12 @@ enum ResetReport {
     if entries.isEmpty { return none(of: total) }
     var text = style.bold(counted(entries.count, "ending"))
     if let first = entries.first, let last = entries.last {
-      text += " from \(date(first.time)) to \(date(last.time)) UTC"
+      text += printable(" from \(date(first.time)) to \(date(last.time)) UTC")
     }
     text += "\n\n" + bars("by cause", entries.map(\.verdict.code), style)
     let upstream = entries.filter { $0.side == "upstream" }
     if !upstream.isEmpty {
-      text += "\n\n" + bars("by origin", upstream.map { printable($0.other) }, style)
+      text += "\n\n" + bars("by origin", upstream.map(\.other), style)
     }
     let clients = entries.compactMap { $0.side == "downstream" ? $0.client : nil }
     if !clients.isEmpty { text += "\n\n" + bars("by client", clients, style) }
@@ -258,7 +258,7 @@ enum ResetReport {
   private static func bars(
     _ title: String, _ values: [String], _ style: Style, isOrdered: Bool = false
   ) -> String {
-    let counts = Dictionary(values.map { ($0, 1) }, uniquingKeysWith: +)
+    let counts = Dictionary(values.map { (printable($0), 1) }, uniquingKeysWith: +)
     var sorted = counts.sorted {
       isOrdered ? $0.key < $1.key : ($1.value, $0.key) < ($0.value, $1.key)
     }
@@ -281,11 +281,12 @@ enum ResetReport {
 
   /// Address and port, an IPv6 address in brackets.
   private static func end(_ address: String, _ port: Int?) -> String {
-    let text = printable(address)
-    return (text.contains(":") ? "[\(text)]" : text) + ":\(port ?? 0)"
+    (address.contains(":") ? "[\(address)]" : address) + ":\(port ?? 0)"
   }
 
-  static func percent(_ confidence: Double) -> String { "\(Int((confidence * 100).rounded()))%" }
+  static func percent(_ confidence: Double) -> String {
+    "\(Int(bounded(confidence * 100, 100).rounded()))%"
+  }
 
   private static func tier(_ entry: ResetEntry) -> String {
     switch entry.verdict.tier {
@@ -299,11 +300,18 @@ enum ResetReport {
   }
 
   private static func seconds(_ value: Double) -> String {
-    value < 1 ? "\(Int((value * 1000).rounded())) ms" : "\(Double(Int(value * 10)) / 10) s"
+    let value = bounded(value, 1e12)
+    return value < 1 ? "\(Int((value * 1000).rounded())) ms" : "\(Double(Int(value * 10)) / 10) s"
+  }
+
+  /// Files may say any number, and not every one has a place among whole ones.
+  private static func bounded(_ value: Double, _ most: Double) -> Double {
+    value > 0 ? min(value, most) : 0
   }
 
   private static func milliseconds(_ microseconds: Int64) -> String {
-    "\(microseconds / 1000).\(microseconds % 1000 / 100) ms"
+    let (sign, magnitude) = (microseconds < 0 ? "-" : "", microseconds.magnitude)
+    return "\(sign)\(magnitude / 1000).\(magnitude % 1000 / 100) ms"
   }
 
   /// `2026-03-02 10:11:12`, of RFC 3339.
@@ -314,7 +322,5 @@ enum ResetReport {
   private static func clock(_ time: String) -> String { String(date(time).dropFirst(5)) }
 
   /// What strangers chose must not move the cursor.
-  static func printable(_ text: String) -> String {
-    String(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : Character($0) })
-  }
+  static func printable(_ text: String) -> String { Printable.text(text, mark: "?") }
 }

@@ -90,11 +90,5 @@ enum StoreReport {
   }
 
   /// Field values come from strangers: control characters must not reach the terminal.
-  static func printable(_ text: String) -> String {
-    String(
-      text.unicodeScalars.map { scalar in
-        scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
-          ? Character("\u{FFFD}") : Character(scalar)
-      })
-  }
+  static func printable(_ text: String) -> String { Printable.text(text, mark: "\u{FFFD}") }
 }

@@ -53,6 +53,13 @@ struct Facts {
   mutating func add(_ name: String, _ lines: String...) { rows.append((name, lines)) }
   mutating func add(_ name: String, lines: [String]) { rows.append((name, lines)) }
 
+  /// What is said of each name, changed so.
+  func map(_ change: (String) -> String) -> Facts {
+    var facts = self
+    facts.rows = rows.map { ($0.name, $0.lines.map(change)) }
+    return facts
+  }
+
   func text(_ style: Style) -> String {
     let width = rows.reduce(0) { max($0, $1.name.count) }
     var text: [String] = []

@@ -35,7 +35,10 @@ final class ClientConnection: LoopObject, Throttled {
   let worker: Worker
   /// The listener's; that of one host, once a tunnel to it is decrypted.
   var role: ListenerRole
+  /// The client's: of a listener behind a load balancer, as that says.
   let peer: SocketAddress
+  /// The other end of the socket, which packets come from.
+  let socketPeer: SocketAddress
   var stream: SocketStream
   var phase = Phase.waiting
   /// The request being answered, when that takes more than the store's memory.
@@ -82,10 +85,14 @@ final class ClientConnection: LoopObject, Throttled {
   var reading = ProgressMeter()
   var writing = WriteWatch()
 
-  init(worker: Worker, role: ListenerRole, peer: SocketAddress, descriptor: Int32) {
+  init(
+    worker: Worker, role: ListenerRole, peer: SocketAddress, socketPeer: SocketAddress,
+    descriptor: Int32
+  ) {
     self.worker = worker
     self.role = role
     self.peer = peer
+    self.socketPeer = socketPeer
     stream = SocketStream(descriptor)
     super.init(loop: worker.loop)
   }

@@ -111,7 +111,7 @@ extension ClientConnection {
     socket.unconfirmed = Socket.unconfirmed(descriptor)
     socket.cookie = Socket.cookie(descriptor)
     socket.local = try? Socket.localAddress(descriptor)
-    socket.peer = peer
+    socket.peer = socketPeer
     let errno = lostBy ?? Socket.pendingError(descriptor)
     // EPIPE is what the kernel says where RST followed FIN. A sendfile(2) that has sent something keeps the error to itself;
     // then the state tells: behind a FIN alone it is CLOSE_WAIT.

@@ -3,6 +3,8 @@
 // lost anyway, so a lock will do; what is in order is only counted, per worker, and never comes here.
 //
 //   report ─▶ provisional line, and the judge listens on ─▶ final line     (1.5 s, and until a healing has come to its end)
+//
+// In a burst there may be no room for all that wait: the oldest are final as they are then. None ends without its line.
 
 import Configuration
 import Forensics
@@ -57,17 +59,18 @@ final class EndingDesk: Sendable {
     // Before anybody can know of the record, so that whoever waits for it waits for the kernel too.
     sensors?.kernel?.look(at: evidence, of: id)
     var evidence = evidence
-    let record = state.withLock { state in
+    let (record, displaced) = state.withLock { state in
       if evidence.ending.side == .upstream {
         evidence.idleSurvival = state.idling.learn(from: evidence, at: transaction.server)
       }
       var record = EndingRecord(id: id, time: now, evidence: evidence, transaction: transaction)
       record.incident = state.incidents.add(record)
-      state.keep(record, limit: Self.kept)
+      let displaced = state.keep(record, limit: Self.kept)
       if isHealing { state.healing.insert(id) }
       state.waiting.append(id)
-      return record
+      return (record, displaced)
     }
+    if let displaced { write(displaced) }
     write(record)
     return id
   }
@@ -206,11 +209,19 @@ extension EndingDesk.State {
     return record
   }
 
-  fileprivate mutating func keep(_ record: EndingRecord, limit: Int) {
+  /// - Returns: the record that there is no more room for, if it has waited until now: what it says is final.
+  fileprivate mutating func keep(_ record: EndingRecord, limit: Int) -> EndingRecord? {
     if order.count >= limit * 2 { order.removeFirst(order.count - limit) }
     records[record.id] = record
     order.append(record.id)
-    if order.count > limit { records[order[order.count - 1 - limit]] = nil }
+    guard order.count > limit else { return nil }
+    let oldest = order[order.count - 1 - limit]
+    let displaced = records.removeValue(forKey: oldest)
+    // Both lists are in the order of endings, and nothing older is left. What is being judged at this moment waits no more.
+    guard let displaced, waiting.first == oldest else { return nil }
+    waiting.removeFirst()
+    healing.remove(oldest)
+    return finish(displaced)
   }
 }
 

@@ -81,6 +81,7 @@ extension TransactionDriver {
     let far = connection.surrender()
     client.driver = nil
     finishSwitched()
-    tunnel.join(far, head: ProtocolUpgrade.head(fields), unread: Array(unread))
+    tunnel.join(
+      far, peer: connection.peer, head: ProtocolUpgrade.head(fields), unread: Array(unread))
   }
 }

@@ -57,7 +57,7 @@ final class ProxyPreamble: LoopObject {
       guard take(count - before) else { return }
       unregister()
       worker.preambleEnded(self)
-      worker.admit(descriptor, peer: client ?? peer, use)
+      worker.admit(descriptor, peer: client ?? peer, socketPeer: peer, use)
     case .refused:
       refuse()
     }

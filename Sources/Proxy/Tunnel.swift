@@ -26,6 +26,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   private var connector: Connector?
   /// The proxy between here and the host.
   private let parent: ParentProxy?
+  /// Whom the connection towards the host was made with.
+  private var farPeer: SocketAddress?
   private var parentTunnel: ParentTunnel?
   private var near: TunnelEnd?
   private var far: TunnelEnd?
@@ -102,6 +104,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     guard !isOver else { return }
     worker.metrics.add(.upstreamConnects)
     keepFarSides(1)
+    farPeer = address
     if let parent {
       parentTunnel = ParentTunnel(
         worker: worker, parent: parent, descriptor: socket.release(), authority: "\(authority)",
@@ -130,10 +133,12 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   /// Both sides are connected already, and have agreed to speak another protocol.
   /// - Parameters:
   ///   - far: counted among the far sides by the caller.
+  ///   - peer: of that side.
   ///   - head: what the client is told.
   ///   - unread: what the other side has said behind its agreement.
-  func join(_ far: SocketStream, head: [UInt8], unread: [UInt8]) {
+  func join(_ far: SocketStream, peer: SocketAddress, head: [UInt8], unread: [UInt8]) {
     farSides = 1
+    farPeer = peer
     open(far, answer: head + unread)
   }
 
@@ -205,8 +210,8 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     // Before the connection is gone from the worker, so that at no time there seems to be nothing left.
     worker.tunnelOpened(self)
     let (nearStream, unsent, unread) = client.surrender()
-    let near = TunnelEnd(tunnel: self, loop: loop, stream: nearStream)
-    let far = TunnelEnd(tunnel: self, loop: loop, stream: farStream)
+    let near = TunnelEnd(tunnel: self, loop: loop, stream: nearStream, peer: client.socketPeer)
+    let far = TunnelEnd(tunnel: self, loop: loop, stream: farStream, peer: farPeer)
     self.near = near
     self.far = far
     near.other = far
@@ -336,8 +341,7 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   /// them were still on the way.
   private func report(_ end: TunnelEnd, _ errno: Errno?, _ packets: PacketEvidence? = nil) {
     let isNear = end === near
-    let isOwed = end.hasOutput || (Socket.unconfirmed(end.descriptor) ?? 0) > 0
-    guard !isNear || isOwed else { return }
+    guard !isNear || end.isOwed else { return }
     var evidence = evidence(
       of: end, Ending(isNear ? .downstream : .upstream, .tunnel, errno.map(Means.init) ?? .reset))
     evidence.packets = packets
@@ -365,11 +369,10 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
   }
 
   private func evidence(of end: TunnelEnd, _ ending: Ending) -> Evidence {
-    let isNear = end === near
     var evidence = Evidence(ending)
     evidence.socket.info = Socket.information(end.descriptor).flatMap(TCPInfo.init)
     evidence.socket.local = try? Socket.localAddress(end.descriptor)
-    evidence.socket.peer = isNear ? record.client : try? Socket.peerAddress(end.descriptor)
+    evidence.socket.peer = end.peer
     evidence.socket.cookie = Socket.cookie(end.descriptor)
     evidence.connection.age = loop.now - record.startedAt
     evidence.connection.requests = 1

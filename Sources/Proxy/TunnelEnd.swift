@@ -10,6 +10,8 @@ final class TunnelEnd: LoopObject {
   private static let limit = 256 << 10
 
   private unowned(unsafe) let tunnel: Tunnel
+  /// The socket's peer as it was when the tunnel was opened: once a RST has come, the kernel no longer says (ENOTCONN).
+  let peer: SocketAddress?
   unowned(unsafe) var other: TunnelEnd!
   private var stream: SocketStream
   private var output = ByteQueue()
@@ -22,14 +24,17 @@ final class TunnelEnd: LoopObject {
   /// Our FIN follows what waits in `output`.
   private var finishesAfterOutput = false
   private var isShut = false
+  /// What our end says to its peer, and no content: FIN counts as a byte, and TLS takes leave before it.
+  private var farewell = 0
   /// What this side says, should it be TLS.
   private var records = TLSRecordWatch()
   /// Its packets are watched for a sign that it is lost.
   private var watch: (sensor: PacketSensor, PacketWatch)?
 
-  init(tunnel: Tunnel, loop: EventLoop, stream: SocketStream) {
+  init(tunnel: Tunnel, loop: EventLoop, stream: SocketStream, peer: SocketAddress?) {
     self.tunnel = tunnel
     self.stream = stream
+    self.peer = peer
     super.init(loop: loop)
   }
 
@@ -42,9 +47,7 @@ final class TunnelEnd: LoopObject {
   /// Lets packets be looked at for a sign that our own kernel has reset what is behind this end, and the kernel remember
   /// where it leads.
   func watch(_ packets: PacketSensor?, _ kernel: KernelSensor?) {
-    guard isOpen, packets != nil || kernel != nil,
-      let peer = try? Socket.peerAddress(descriptor)
-    else { return }
+    guard isOpen, let peer else { return }
     if let packets {
       watch = packets.watch(descriptor, peer: peer, for: self).map { (packets, $0) }
     }
@@ -181,7 +184,9 @@ final class TunnelEnd: LoopObject {
   private func shut() {
     guard !isShut else { return }
     isShut = true
+    let before = stream.tls == nil ? nil : Socket.unconfirmed(descriptor)
     stream.finish()
+    farewell = max(1, before.map { (Socket.unconfirmed(descriptor) ?? 0) - $0 } ?? 1)
     tunnel.ended()
   }
 
@@ -220,6 +225,9 @@ final class TunnelEnd: LoopObject {
 
   /// Something waits for this end's peer.
   var hasOutput: Bool { !output.isEmpty }
+
+  /// Something of what was passed on waits for this end's peer, or has not been confirmed by it.
+  var isOwed: Bool { hasOutput || (Socket.unconfirmed(descriptor) ?? 0) > farewell }
 
   func close(_ how: Closing) {
     guard isOpen else { return }

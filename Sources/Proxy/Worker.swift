@@ -249,7 +249,7 @@ final class Worker: LoopObject {
   func accept(_ descriptor: Int32, peer: SocketAddress, _ use: ListenerUse) {
     metrics.add(.connectionsAccepted)
     guard use.trust.expectsHeader(from: peer.ip) else {
-      admit(descriptor, peer: peer, use)
+      admit(descriptor, peer: peer, socketPeer: peer, use)
       return
     }
     guard fullness == nil else {
@@ -269,8 +269,12 @@ final class Worker: LoopObject {
   }
 
   /// Takes a connection in, now that it is known whose it is.
-  /// - Parameter peer: the client: who connected, or whom a PROXY header named.
-  func admit(_ descriptor: Int32, peer: SocketAddress, _ use: ListenerUse) {
+  /// - Parameters:
+  ///   - peer: the client: who connected, or whom a PROXY header named.
+  ///   - socketPeer: who connected.
+  func admit(
+    _ descriptor: Int32, peer: SocketAddress, socketPeer: SocketAddress, _ use: ListenerUse
+  ) {
     guard settings.configuration.allows(client: peer.ip) else {
       metrics.add(.connectionsRefused, .client)
       turnAway(descriptor, use, .notAllowedClient(peer))
@@ -289,7 +293,7 @@ final class Worker: LoopObject {
     }
     let security = settings.security(of: use.number)
     let connection = ClientConnection(
-      worker: self, role: use.role, peer: peer, descriptor: descriptor)
+      worker: self, role: use.role, peer: peer, socketPeer: socketPeer, descriptor: descriptor)
     guard security.isUsable, connection.start(securing: security.context) else {
       shared.clients.leave(peer.ip)
       metrics.add(.connectionsRefused, .resources)

@@ -1,6 +1,10 @@
 // One side of a TLS connection that is passed on unread, as far as it can be understood without keys: the headers of its
 // records (RFC 8446 §5.1), and alerts. An alert before encryption begins says what is wrong; one behind that can only be
-// told by its size, and only while nothing else of that size can come.
+// told by its size, by being the last thing said, and only while nothing else of that size can be that.
+//
+//   in clear ─▶ (ChangeCipherSpec) ─▶ first encrypted record: of an alert's size, and nothing behind it ─▶ unreadable
+//      │                └─ a handshake record that is no hello: TLS 1.2, where content may be of any size ─▶ over
+//      └─ an alert that is fatal ─▶ it
 
 /// Follows the records of one side of a connection, whatever pieces they come in.
 package struct TLSRecordWatch: Sendable {
@@ -23,15 +27,27 @@ package struct TLSRecordWatch: Sendable {
   private static let fatal: UInt8 = 2
   /// The longest there may be, with what encryption adds (RFC 5246 §6.2.3).
   private static let largest = (1 << 14) + 2048
-  /// An alert of TLS 1.3: two bytes, the type within, and the tag of the cipher (all of them have one of 16 bytes). The first
-  /// message of either side behind its keys is longer: EncryptedExtensions and Finished.
+  /// An alert of TLS 1.3: two bytes, the type within, and the tag of the cipher (16 bytes with all but one). The first
+  /// message of either side behind its keys is longer, EncryptedExtensions or Finished. With the shorter tag of CCM_8 it
+  /// may be of this size, but then the handshake goes on behind it.
   private static let encryptedAlertSize = 2 + 1 + 16
+  /// Of a hello: its type, its length, and the version that both kinds of TLS 1.3 say (RFC 8446 §4.1.2).
+  private static let helloBeginning = 6
+  /// The extension `early_data` (42) in a ClientHello, which is empty (RFC 8446 §4.2.10).
+  private static let earlyData: UInt32 = 42 << 16
 
-  /// A header that has not come whole, or the two bytes of an alert behind it.
+  /// What is looked for in the record that is coming.
+  private enum Look { case nothing, alert, hello, encryptedAlert }
+
+  /// A header that has not come whole, or the first bytes of the record behind it.
   private var held: [UInt8] = []
   private var left = 0
-  private var isAlert = false
+  private var look = Look.nothing
   private var isEncrypted = false
+  /// The last four bytes of handshake messages in clear.
+  private var lastBytes: UInt32 = 0
+  /// The client sends content before its handshake is at an end, which may be of any size.
+  private var hasEarlyData = false
   /// It is no TLS, or nothing that can be said of it is left.
   package private(set) var isOver = false
   /// What ended the handshake.
@@ -43,20 +59,51 @@ package struct TLSRecordWatch: Sendable {
   package mutating func take(_ bytes: UnsafeRawBufferPointer) {
     var position = 0
     while !isOver, position < bytes.count {
-      if left > 0, !isAlert {
+      // Who ends a connection by an alert says nothing behind it.
+      if sighting != nil { return end() }
+      if left > 0, look == .nothing {
         let count = min(left, bytes.count - position)
+        if !isEncrypted { handshakeCame(bytes[position..<(position + count)]) }
         left -= count
         position += count
         continue
       }
       held.append(bytes[position])
       position += 1
-      if isAlert {
-        left -= 1
-        if left == 0 { alertCame() }
-      } else if held.count == Self.headerSize {
-        headerCame()
+      guard look != .nothing else {
+        if held.count == Self.headerSize { headerCame() }
+        continue
       }
+      left -= 1
+      contentCame()
+    }
+  }
+
+  /// Of a record that is looked at, another byte.
+  private mutating func contentCame() {
+    switch look {
+    case .alert where left == 0: alertCame()
+    case .encryptedAlert where left == 0:
+      sighting = .unreadable
+      stopLooking()
+    // An encrypted Finished of TLS 1.2 is longer than that, and looks so by a chance of one in millions of millions.
+    case .hello where held.count == Self.helloBeginning:
+      let isHello = (1...2).contains(held[0]) && held[1] == 0 && held[4] == 3 && held[5] == 3
+      if isHello { stopLooking() } else { end() }
+    case .hello where left == 0: end()
+    default: break
+    }
+  }
+
+  private mutating func stopLooking() {
+    look = .nothing
+    held.removeAll(keepingCapacity: true)
+  }
+
+  private mutating func handshakeCame(_ bytes: Slice<UnsafeRawBufferPointer>) {
+    for byte in bytes {
+      lastBytes = lastBytes << 8 | UInt32(byte)
+      if lastBytes == Self.earlyData { hasEarlyData = true }
     }
   }
 
@@ -73,21 +120,23 @@ package struct TLSRecordWatch: Sendable {
     case ContentType.alert:
       // Behind keys it may as well be the end in order of a connection that was only tried (TLS 1.2).
       guard !isEncrypted, length == 2 else { return end() }
-      isAlert = true
+      look = .alert
     case ContentType.handshake:
-      break
+      // Where ChangeCipherSpec changes nothing, a second hello may follow it (RFC 8446 §4.1.4 and appendix D.4). In TLS 1.2
+      // Finished does, and what comes then may be as short as an alert.
+      if isEncrypted { look = .hello }
     case ContentType.applicationData:
       // The first of this side: what follows is content, or its end in order.
-      end(length == Self.encryptedAlertSize ? .unreadable : nil)
+      guard length == Self.encryptedAlertSize, !hasEarlyData else { return end() }
+      look = .encryptedAlert
     default:
       end()
     }
   }
 
   private mutating func alertCame() {
-    isAlert = false
     let (level, code) = (held[0], held[1])
-    held.removeAll(keepingCapacity: true)
+    stopLooking()
     // A warning ends nothing, and close_notify is no complaint (RFC 5246 §7.2).
     guard level == Self.fatal, code != 0 else { return }
     end(.alert(TLSAlert(code: code)))

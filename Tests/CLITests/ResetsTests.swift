@@ -160,6 +160,94 @@ import Testing
     #expect(ResetReport.summary([], of: 1, style: .plain) == "none of 1 ending on record matches")
   }
 
+  /// A line that is a record, with this in the place of one of its values.
+  private func line(_ key: String, _ value: String) throws -> [UInt8] {
+    var lines: [String] = [
+      #""id":"01KJ2M5V6C0000000000000000""#, #""time":"2026-03-02T10:11:12.345678Z""#,
+      #""stage":"final""#, #""side":"upstream""#, #""phase":"content""#, #""means":"reset""#,
+      #""errno":"ECONNRESET""#, #""syscall":"recv""#, #""server.address":"o.test""#,
+      #""client.address":"10.0.0.1""#, #""url.full":"http://o.test/""#, #""remedy":"Look.""#,
+      #""http.request.method":"GET""#, #""incident":"01KJ2M5V6C0000000000000000""#,
+      #""network.local.address":"10.0.0.2""#, #""network.peer.address":"10.0.0.3""#,
+      #""connection":{"age":1,"idle":1,"requests":2,"reused":true}"#,
+      #""content":{"expected":9,"received":4,"delivered":4}"#,
+      #""tcp_info":{"rtt":1,"last_data_recv":1,"last_ack_recv":1}"#,
+      #""verdict":{"code":"origin-aborted","confidence":0.9,"tier":"P","for":["a"],"against":["b"],"also":["c"]}"#,
+      #""resume":{"offset":4,"outcome":"failed","after":1,"note":"d"}"#,
+      #""rst":{"direction":"in","shape":"active","ttl":64,"after_trigger_us":5,"trigger":"e","odd":["f"]}"#,
+      #""packets":[{"us":-5,"direction":"in","what":"RST","seq":1,"ack":1,"len":1,"note":"g"}]"#,
+      #""conntrack":{"has_entry":true,"timeout":5,"state":"h","real":"i","invalid_packets":1}"#,
+      #""origin.real":{"address":"j","port":1,"source":"stray"}"#,
+    ]
+    // A value is replaced wherever its name is.
+    let name = "\"\(key)\":"
+    let index = try #require(lines.firstIndex { $0.contains(name) })
+    let parts = lines[index].split(separator: name, maxSplits: 1, omittingEmptySubsequences: false)
+    var rest = parts[1]
+    if rest.hasPrefix("[") {
+      rest = rest.drop { $0 != "]" }.dropFirst()
+    } else {
+      rest = rest.drop { !",}".contains($0) }
+    }
+    lines[index] = "\(parts[0])\(name)\(value)\(rest)"
+    return Array("{\(lines.joined(separator: ","))}".utf8)
+  }
+
+  private func tellAll(_ entry: ResetEntry) -> String {
+    ResetReport.list([entry], of: 1, style: .plain) + ResetReport.line(entry)
+      + ResetReport.show(entry, style: .plain)
+      + ResetReport.summary([entry], of: 1, style: .plain)
+  }
+
+  @Test(
+    "whatever numbers a file has, they are told or the line is no record",
+    arguments: [
+      "age", "idle", "requests", "expected", "received", "delivered", "confidence", "offset",
+      "after", "ttl", "after_trigger_us", "us", "seq", "len", "rtt", "last_data_recv", "timeout",
+      "invalid_packets", "port",
+    ])
+  func numbers(key: String) throws {
+    #expect(ResetEntry(line: try line(key, "1")) != nil)
+    for value in [
+      "1e300", "-1e300", "1e19", "-1e19", "9223372036854775807", "-9223372036854775808", "-1",
+      "-0.5", "1e-300", "0", "1.7976931348623157e308",
+    ] {
+      guard let entry = ResetEntry(line: try line(key, value)) else { continue }
+      #expect(!tellAll(entry).isEmpty, "\(key) \(value)")
+      #expect(entry.seconds > 0)
+    }
+    // No judge has ever been surer than sure.
+    #expect(
+      (ResetEntry(line: try line(key, "1e300")) == nil)
+        == (key == "confidence" || !["age", "idle", "after"].contains(key)))
+  }
+
+  @Test(
+    "whatever texts a file has, none of them moves the cursor or turns the line",
+    arguments: [
+      "id", "time", "side", "phase", "means", "errno", "syscall", "server.address", "url.full",
+      "client.address", "remedy", "http.request.method", "incident", "network.local.address",
+      "network.peer.address", "code", "tier", "for", "against", "also", "note", "outcome",
+      "direction", "shape", "trigger", "odd", "what", "state", "real", "address", "source",
+    ])
+  func texts(key: String) throws {
+    let evil = #"x\u001b[2J\u009b2J\u202ey\u2066z\u2028\u200fq\u007f\r"#
+    let isList = ["for", "against", "also", "odd"].contains(key)
+    let value = isList ? "[\"\(evil)\"]" : "\"\(evil)\""
+    var entries = [try #require(ResetEntry(line: try line(key, value)))]
+    // Those of clients are told otherwise.
+    entries[0].side = key == "side" ? entries[0].side : "downstream"
+    entries.append(try #require(ResetEntry(line: try line(key, value))))
+    for entry in entries {
+      let strange = tellAll(entry).unicodeScalars.filter {
+        $0 != "\n"
+          && ($0.properties.generalCategory == .control
+            || [.format, .lineSeparator].contains($0.properties.generalCategory))
+      }
+      #expect(strange.isEmpty, "\(key)")
+    }
+  }
+
   @Test("of an attempt to connect no times are told that only a connection has")
   func attempt() throws {
     var evidence = Evidence(Ending(.upstream, .connect, .reset))

@@ -35,6 +35,22 @@ import Testing
         hello + switching + record(22, [UInt8](repeating: 1, count: 40))
           + record(21, [UInt8](repeating: 1, count: 26)), nil
       ),
+      // TLS 1.2 without a nonce in its records (RFC 7905), and three bytes of content: no alert.
+      (hello + switching + record(22, [UInt8](repeating: 0x9C, count: 32)) + encrypted(19), nil),
+      (hello + switching + record(22, [UInt8](repeating: 0, count: 40)) + encrypted(19), nil),
+      (
+        hello + switching + record(22, [1, 0, 0, 36] + [UInt8](repeating: 9, count: 36))
+          + encrypted(19), nil
+      ),
+      (hello + switching + record(22, [1, 0, 0]) + encrypted(19), nil),
+      // TLS 1.3 after a second hello of either side.
+      (hello + switching + record(22, [1, 0, 0, 4, 3, 3, 5, 5]) + encrypted(19), .unreadable),
+      (hello + switching + record(22, [2, 0, 0, 2, 3, 3]) + encrypted(19), .unreadable),
+      // A short tag, and the handshake goes on.
+      (hello + switching + encrypted(19) + encrypted(300), nil),
+      (hello + switching + encrypted(19) + [23], nil),
+      // Content before the end of the handshake.
+      (record(22, [1, 0, 0, 6, 3, 3, 0, 42, 0, 0]) + switching + encrypted(19), nil),
       (Array("GET / HTTP/1.1\r\n\r\n".utf8), nil),
       ([22, 3, 1, 0, 0], nil),
       ([22, 3, 1, 255, 255, 1], nil),

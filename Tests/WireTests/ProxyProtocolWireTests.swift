@@ -45,6 +45,24 @@ import Testing
     }
   }
 
+  @Test("the record of a client that left names it, and the socket's peer, which packets come from")
+  func record() throws {
+    try behind(.on) { origin, proxy in
+      let client = try proxy.connect()
+      try client.send("PROXY TCP4 192.0.2.7 192.0.2.1 56324 3128\r\n")
+      try client.get(origin.url("/"))
+      let upstream = try origin.accept()
+      try upstream.expectRequest()
+      try upstream.send(head: 200, ["Content-Length: 10", "Cache-Control: no-store"])
+      try client.expectHead(200)
+      client.abort()
+      try proxy.expect("a record") { _ in !proxy.server.recentEndings().isEmpty }
+      let record = try #require(proxy.server.recentEndings().first)
+      #expect(record.evidence.socket.peer?.ip == .loopbackV4)
+      #expect(record.transaction.client.map { "\($0)" } == "192.0.2.7:56324")
+    }
+  }
+
   @Test("without a header, with a wrong one, or too late, the connection just ends, and is counted")
   func malformed() throws {
     try behind(.on) { origin, proxy in

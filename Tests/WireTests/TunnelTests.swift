@@ -132,6 +132,23 @@ import Testing
     }
   }
 
+  @Test("a client that has read all, and the host's FIN, and resets is in order")
+  func resetBehindHostsFinish() throws {
+    try wire { origin, proxy in
+      // Whether our own FIN has been confirmed by then is a matter of chance.
+      for _ in 0..<20 {
+        let (client, upstream) = try tunnel(origin, proxy)
+        try upstream.send("the answer")
+        upstream.finish()
+        try client.expectBytes("the answer").expectEnd()
+        client.abort()
+        upstream.close()
+      }
+      try proxy.expect("the tunnels to be gone") { $0.value(.tunnelsOpen) == 0 }
+      #expect(proxy.server.recentEndings().map(\.evidence.ending) == [])
+    }
+  }
+
   @Test("a host that resets while nobody has said FIN is on record")
   func resetInTheMiddle() throws {
     try wire { origin, proxy in
@@ -144,6 +161,10 @@ import Testing
       try proxy.expect("a record") { _ in !proxy.server.recentEndings().isEmpty }
       #expect(
         proxy.server.recentEndings().map { "\($0.evidence.ending)" } == ["upstream tunnel reset"])
+      // Who it was with the kernel does not say any more.
+      let socket = try #require(proxy.server.recentEndings().first?.evidence.socket)
+      #expect(socket.peer == .loopback(port: origin.port))
+      #expect(socket.local != nil)
       #expect(proxy.registry.value(.healthyEndings, .upstream, .tunnel) == 0)
     }
   }
