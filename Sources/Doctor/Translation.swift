@@ -13,6 +13,7 @@ package struct Translation: Sendable, Equatable {
   package var forOthers = false
   package var forOwn = false
   package var masquerades = false
+  package var redirects = false
   /// The ports that masqueraded connections may have here. The kernel leaves them theirs, or gives them one from 1024 on; a
   /// lower one only to a client that uses such itself.
   package var givenPorts = Ports.all
@@ -23,6 +24,8 @@ package struct Translation: Sendable, Equatable {
   package var shield: Shield?
 
   package var isNone: Bool { !forOthers && !forOwn && !masquerades }
+  /// Whether a rule translates anything, be it to this machine itself.
+  package var translates: Bool { !isNone || redirects }
 
   /// - Parameter localPorts: those that own connections have.
   package init(_ rules: Ruleset, localPorts: ClosedRange<Int>) {
@@ -37,6 +40,7 @@ package struct Translation: Sendable, Equatable {
           found = true
           tables.insert(visit.chain.id.table)
           if !address.isEmpty { destinations.insert(address) }
+        case .redirect: redirects = true
         case .untrack:
           if untracks == nil { untracks = visit.place }
           // After connection tracking it takes a stray's state away, for which rules that follow may ask.
