@@ -40,6 +40,14 @@ extension Diagnosis {
           ))
       }
     }
+    for family in Family.allCases {
+      guard let place = translations[family]?.unread else { continue }
+      findings.append(
+        Finding(
+          severity: .warning, code: unreadCode,
+          reason: "what \(place) does is not known, and it may translate (\(family.rawValue))",
+          remedy: "`holdfast probe` through it tells"))
+    }
     findings += untracked(translations)
     findings += unforwarded(facts, translations)
     if paths.isEmpty, facts.obstacles.isEmpty, facts.virtualServices ?? 0 == 0 {
