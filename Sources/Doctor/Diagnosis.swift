@@ -110,6 +110,10 @@ package struct Diagnosis: Sendable {
 
   /// Of rules that leave some of a connection's segments untracked.
   static let untrackedCode = "partly-untracked"
+  /// Of connections that are translated without a rule.
+  static let unseenCode = "translated-unseen"
+  /// Of rules that may translate.
+  static let unreadCode = "target-unknown"
 
   private static func verdict(
     _ facts: HostFacts, _ paths: [PathFinding], _ findings: [Finding]
@@ -122,7 +126,9 @@ package struct Diagnosis: Sendable {
     if !paths.allSatisfy(\.state.isClosed) { return .unknown }
     // Its translation is its own, which is not looked into.
     if paths.isEmpty, facts.virtualServices ?? 0 > 0 { return .unknown }
-    return paths.isEmpty && !hidden ? .notExposed : .protected
+    let isUnseen = findings.contains { $0.code == unseenCode || $0.code == unreadCode }
+    if isUnseen && !isLiberal { return .unknown }
+    return paths.isEmpty && !hidden && !isUnseen ? .notExposed : .protected
   }
 
   private static func headline(
@@ -157,6 +163,11 @@ package struct Diagnosis: Sendable {
           "a rule drops some of what connection tracking finds invalid, and perhaps not all of it (\(doubt.family.rawValue), \(doubt.path.words))"
       }
       if let finding = findings.first(where: { $0.code == untrackedCode }) { return finding.reason }
+      if let finding = findings.first(where: {
+        $0.code == unseenCode || $0.code == unreadCode
+      }) {
+        return finding.reason
+      }
       return "IPVS translates here, by a table of its own that rules do not show"
     }
   }

@@ -219,7 +219,12 @@ private struct Walk {
       var outcome = Outcome.decided(.drop, at: place)
       outcome.add(.accept, at: place)
       return outcome
-    case .jump, .goto: return rules.target(of: rule, in: chain).map { follow($0) } ?? .back
+    case .jump, .goto:
+      if let target = rules.target(of: rule, in: chain) { return follow(target) }
+      // An extension that is not known by name, and may do anything.
+      var outcome = Outcome.back
+      outcome.add(.accept, at: place)
+      return outcome
     case .leave, .destinationNAT, .sourceNAT, .mapping, .redirect, .untrack, .proceed:
       return .back
     }

@@ -27,6 +27,27 @@ extension Diagnosis {
             "IPVS has \(count) service\(count == 1 ? "" : "s"); it translates by its own table, which knows no windows, and what is masqueraded beside it is translated by connection tracking",
           remedy: "`holdfast probe` through one of them tells"))
     }
+    if paths.isEmpty, facts.virtualServices ?? 0 == 0 {
+      for family in Family.allCases {
+        guard let connection = facts.translated[family] else { continue }
+        findings.append(
+          Finding(
+            severity: .warning, code: unseenCode,
+            reason:
+              "no rule translates \(family.rawValue) here, but somebody does: \(connection)",
+            remedy:
+              "tc (act_ct), Open vSwitch (ct(nat)) and rules that are gone leave no trace in tables; try with `holdfast probe`"
+          ))
+      }
+    }
+    for family in Family.allCases {
+      guard let place = translations[family]?.unread else { continue }
+      findings.append(
+        Finding(
+          severity: .warning, code: unreadCode,
+          reason: "what \(place) does is not known, and it may translate (\(family.rawValue))",
+          remedy: "`holdfast probe` through it tells"))
+    }
     findings += untracked(translations)
     findings += unforwarded(facts, translations)
     if paths.isEmpty, facts.obstacles.isEmpty, facts.virtualServices ?? 0 == 0 {

@@ -14,6 +14,14 @@ package enum HostInspector {
       facts.virtualServices = HostFacts.virtualServices(text)
     }
     facts.conntrack = conntrack()
+    for (family, addresses) in [(Family.v4, IPAddress.Family.v4), (.v6, .v6)] {
+      // Where rules do it there is nothing to be found out.
+      guard facts.conntrack != nil,
+        !Translation(facts.rules[family] ?? Ruleset(), localPorts: facts.localPorts).translates,
+        let entry = ConntrackSurvey.translated(addresses)
+      else { continue }
+      facts.translated[family] = "\(entry.original), answered by \(entry.reply)"
+    }
     facts.localPorts =
       read("/proc/sys/net/ipv4/ip_local_port_range").flatMap(HostFacts.ports)
       ?? facts.localPorts

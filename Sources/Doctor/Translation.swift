@@ -13,6 +13,7 @@ package struct Translation: Sendable, Equatable {
   package var forOthers = false
   package var forOwn = false
   package var masquerades = false
+  package var redirects = false
   /// The ports that masqueraded connections may have here. The kernel leaves them theirs, or gives them one from 1024 on; a
   /// lower one only to a client that uses such itself.
   package var givenPorts = Ports.all
@@ -20,9 +21,13 @@ package struct Translation: Sendable, Equatable {
   package var untracks: RulePlace?
   /// One that leaves some of a connection's untracked, and others not.
   package var untracksSome: RulePlace?
+  /// A rule in a chain for translation that does nobody knows what: an extension that is not known by name.
+  package var unread: RulePlace?
   package var shield: Shield?
 
   package var isNone: Bool { !forOthers && !forOwn && !masquerades }
+  /// Whether a rule translates anything, be it to this machine itself.
+  package var translates: Bool { !isNone || redirects }
 
   /// - Parameter localPorts: those that own connections have.
   package init(_ rules: Ruleset, localPorts: ClosedRange<Int>) {
@@ -37,6 +42,8 @@ package struct Translation: Sendable, Equatable {
           found = true
           tables.insert(visit.chain.id.table)
           if !address.isEmpty { destinations.insert(address) }
+        case .redirect: redirects = true
+        case .jump, .goto: note(unread: visit, rules)
         case .untrack:
           if untracks == nil { untracks = visit.place }
           // After connection tracking it takes a stray's state away, for which rules that follow may ask.
@@ -53,6 +60,9 @@ package struct Translation: Sendable, Equatable {
       case .sourceNAT(let choosing):
         if choosing { choosesPorts = true }
       case .mapping: break
+      case .jump, .goto:
+        note(unread: visit, rules)
+        return
       default: return
       }
       masquerades = true
@@ -64,6 +74,13 @@ package struct Translation: Sendable, Equatable {
     if case .dropped(let place) = rules.fate(ofResetsFrom: localPorts) {
       shield = Shield(place: place, ports: localPorts)
     }
+  }
+
+  private mutating func note(unread visit: Ruleset.Visit, _ rules: Ruleset) {
+    guard unread == nil, visit.base.kind == .nat,
+      rules.target(of: visit.rule, in: visit.chain) == nil
+    else { return }
+    unread = visit.place
   }
 
   func uses(_ path: ReplyPath) -> Bool {

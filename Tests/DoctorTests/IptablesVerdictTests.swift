@@ -299,6 +299,35 @@ import Testing
     expect(judge(Self.rules(nat: Self.dnat, mangle: mangle)), .unknown)
   }
 
+  @Test("a connection that somebody translates without a rule leaves the verdict open")
+  func translatedUnseen() {
+    for (rules, verdict) in [
+      ("", Verdict.unknown), (Self.dnat, .exposed),
+      ("-A PREROUTING -p udp -j DNAT --to-destination 10.8.3.9", .unknown),
+    ] {
+      var facts = Self.facts(Self.rules(nat: rules))
+      facts.translated = [.v4: "10.0.0.5:40000 > 10.96.0.10:80, answered by 10.8.3.9:80"]
+      expect(Diagnosis(facts), verdict)
+      facts.conntrack?.isLiberal = true
+      expect(Diagnosis(facts), .protected)
+    }
+  }
+
+  @Test("a target that is not known may do anything, and its rule is named")
+  func unknownTargets() {
+    for nat in ["-A PREROUTING -p tcp -j NEWNAT", "-A POSTROUTING -o b0 -j NEWNAT --to 1.2.3.4"] {
+      let diagnosis = judge(Self.rules(nat: nat))
+      expect(diagnosis, .unknown)
+      #expect(diagnosis.headline.contains(nat), "\(diagnosis.headline)")
+      expect(judge(Self.rules(nat: nat), liberal: true), .protected)
+    }
+    expect(judge(Self.rules(nat: "-A PREROUTING -p udp -j NEWNAT")), .notExposed)
+    expect(
+      judge(Self.rules(nat: Self.dnat, filter: "-A FORWARD -j NEWS\n\(Self.dropForwarded)")),
+      .unknown)
+    expect(judge(Self.rules(nat: "-A POSTROUTING -j FULLCONENAT")), .exposed)
+  }
+
   // MARK: The shield
 
   private static let own =
