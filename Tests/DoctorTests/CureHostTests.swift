@@ -113,6 +113,8 @@ struct CureHostTests {
       #expect(try host.shell("cat \(Self.setting)").trimmed == "1")
       let undone = try Program.run("doctor --undo \(records)", on: host)
       #expect(undone.output.contains("back to 0"), "\(undone.output)")
+      // A setting does not say who else wants it.
+      #expect(undone.output.contains("kube-proxy"), "\(undone.output)")
       #expect(try host.shell("cat \(Self.setting)").trimmed == "0")
       // A torn record says nothing, and stands in nobody's way.
       let directory = records.split(separator: "'").last.map(String.init) ?? ""
