@@ -62,11 +62,14 @@ package enum ProbeClock: String, Sendable {
   /// How far apart what is said and what is seen may be: in milliseconds a quarter of an hour, in microseconds (a choice of
   /// routes in newer kernels) a second. That a stranger's is as near is a chance of one in four thousand.
   private static let tolerance: UInt32 = 1_000_000
+  /// Segments may come in another order than they were sent in.
+  private static let disorder: UInt32 = 10_000
 
   init(said: UInt32?, seen: UInt32?) {
     switch (said, seen) {
     case (nil, nil): self = .unknown
-    case (let said?, let seen?): self = seen &- said <= Self.tolerance ? .same : .other
+    case (let said?, let seen?):
+      self = seen &- said &+ Self.disorder <= Self.tolerance ? .same : .other
     default: self = .other
     }
   }

@@ -113,6 +113,8 @@ struct CureHostTests {
       #expect(try host.shell("cat \(Self.setting)").trimmed == "1")
       let undone = try Program.run("doctor --undo \(records)", on: host)
       #expect(undone.output.contains("back to 0"), "\(undone.output)")
+      // A setting does not say who else wants it.
+      #expect(undone.output.contains("kube-proxy"), "\(undone.output)")
       #expect(try host.shell("cat \(Self.setting)").trimmed == "0")
       // A torn record says nothing, and stands in nobody's way.
       let directory = records.split(separator: "'").last.map(String.init) ?? ""
@@ -408,6 +410,30 @@ struct CureHostTests {
       try second.wait(for: "taken away by somebody else")
       #expect(first.end() == 0 && second.end() == 0)
       #expect(try state(host) == applied)
+    }
+  }
+
+  @Test("Ctrl-C does not end one that was started with it ignored, as a script's background job is")
+  func deaf() throws {
+    try withMachine { host, records in
+      let before = try state(host)
+      let log = "\(records.split(separator: "'")[1])/deaf.log"
+      let output = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+      defer { close(output) }
+      let words = "doctor --apply --hold --look-every 20ms --cure drop-invalid \(records)"
+      let keeper = try host.spawn(
+        ["sh", "-c", "trap '' INT; exec '\(try Program.path())' \(words)"], output: output)
+      func says(_ words: String) throws -> Bool {
+        try String(contentsOfFile: log, encoding: .utf8).contains(words)
+      }
+      try patiently("waited for it to begin") { try says("kept until") }
+      keeper.signal(SIGINT)
+      // It still looks after it.
+      try host.shell("nft delete table inet holdfast-drop-invalid")
+      try patiently("waited for it to mend") { try says("taken away by somebody else") }
+      keeper.signal(SIGTERM)
+      #expect(keeper.wait() == 0)
+      #expect(try state(host) == before)
     }
   }
 

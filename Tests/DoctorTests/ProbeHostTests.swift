@@ -271,10 +271,12 @@ struct ProbeHostTests {
     let network = try Network(.direct, of: run)
     let address = try Stage.address(network.topology.originAddress, Topology.originPort)
     var limits = ProbeServer.Limits()
-    (limits.atOnce, limits.inAll, limits.patience) = (2, 5, .seconds(2))
+    (limits.atOnce, limits.inAll, limits.patience) = (2, 9, .seconds(2))
     let bounds = limits
     let server = try network[.origin].run { try ProbeServer(on: [address], limits: bounds) }
-    let serving = try WorkerThread.start(name: "server") { server.run(for: .seconds(60)) }
+    let serving = try network[.origin].run {
+      try WorkerThread.start(name: "server") { server.run(for: .seconds(60)) }
+    }
     let idle = try (0..<2).map { _ in
       try LabConnection.connect(from: try network[.proxy], to: address)
     }
@@ -286,7 +288,13 @@ struct ProbeHostTests {
     let lost = try LabConnection.connect(from: try network[.proxy], to: address)
     try lost.send("GET / HTTP/1.1\n")
     #expect(String(decoding: try lost.ending().bytes, as: UTF8.self).contains("this is a probe"))
-    // With the fifth it ends, long before its time.
+    for clock in ["", " 99999999999999999999", " -1", " noon"] {
+      let odd = try LabConnection.connect(from: try network[.proxy], to: address)
+      try odd.send("holdfast-probe 2 test above-window x\ngo\(clock)\n")
+      let answer = String(decoding: try odd.ending().bytes, as: UTF8.self)
+      #expect(answer.hasSuffix("error expected go and a clock\n"), "\(answer)")
+    }
+    // With the last it ends, long before its time.
     for _ in 0..<2 {
       let last = try LabConnection.connect(from: try network[.proxy], to: address)
       last.finish()
