@@ -85,11 +85,11 @@ struct DoctorCommand: ParsableCommand {
     if hold, let kind = cure.flatMap(CureKind.init) { return try keep(kind) }
     var done: [String] = []
     do throws(CureError) {
-      if undo { done = try takeBack() }
       if apply { done = try setUp() }
     } catch {
       throw Failure("\(error)")
     }
+    if undo { done = try takeBack() }
     let diagnosis = Diagnosis(HostInspector.inspect())
     let remedies = remedies(diagnosis)
     if json {
@@ -111,8 +111,9 @@ struct DoctorCommand: ParsableCommand {
       if let interval = lookEvery.flatMap({ try? Duration(reading: $0) }) {
         keeper.interval = interval
       }
+      guard keeper.begin(tell: { Console.print($0) }) else { return }
       let facts = HostInspector.inspect()
-      Console.print(try cure.apply(facts))
+      Console.print(try keeper.setUp(facts))
       Console.print(
         DoctorReport.text(Diagnosis(HostInspector.inspect()), remedies: nil, Console.style))
       Console.print("kept until SIGTERM or SIGINT, and taken back then")
@@ -129,19 +130,37 @@ struct DoctorCommand: ParsableCommand {
 
   private func setUp() throws(CureError) -> [String] {
     let diagnosis = Diagnosis(HostInspector.inspect())
-    guard let remedy = remedies(diagnosis).first else {
+    // What helps a pod is for who knows that this is one: the shield keeps back resets.
+    let isIdle = cure == nil && diagnosis.verdict == .notExposed
+    guard let remedy = remedies(diagnosis).first, !isIdle else {
       return ["nothing to set up: \(diagnosis.headline)"]
     }
     let words = try Cure(remedy.cure, directory: records, settings: procSys).apply(diagnosis.facts)
     return [words, "to take it back: holdfast doctor --undo"]
   }
 
-  private func takeBack() throws(CureError) -> [String] {
+  /// All that can be, also where one cannot.
+  private func takeBack() throws -> [String] {
     var done: [String] = []
+    var failures: [String] = []
     for kind in cure.flatMap(CureKind.init).map({ [$0] }) ?? CureKind.allCases {
-      if let words = try Cure(kind, directory: records, settings: procSys).undo() {
-        done.append(words)
+      let cure = Cure(kind, directory: records, settings: procSys)
+      do throws(CureError) {
+        if let words = try cure.undo() {
+          done.append(words)
+          if CureHold.isHeld(cure.holdPath) {
+            done.append(
+              "a `doctor --hold` runs here, and will set up \(kind.rawValue) again: end that")
+          }
+        }
+        CureHold.abandoned(cure.holdPath)?.remove()
+      } catch {
+        failures.append("\(error)")
       }
+    }
+    if !failures.isEmpty {
+      if !json { for line in done { Console.print(line) } }
+      throw Failure(failures.joined(separator: "\n"))
     }
     return done.isEmpty ? ["nothing to take back: no --apply has set up anything here"] : done
   }

@@ -114,7 +114,7 @@ enum DoctorReport {
     case .dropped(let place): "dropped by \(place)"
     case .shielded(let place): "harmless by \(place)"
     case .depends(let drop, let pass):
-      "partly dropped by \(drop)" + (pass.map { ", let through by \($0)" } ?? "")
+      "perhaps dropped by \(drop)" + (pass.map { ", perhaps met before by \($0)" } ?? "")
     case .reset(let place): "answered with a reset by \(place)"
     }
   }

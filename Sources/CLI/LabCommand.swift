@@ -5,6 +5,7 @@ import Configuration
 import Forensics
 import Foundation
 import Lab
+import Platform
 import Synchronization
 
 struct LabCommand: ParsableCommand {
@@ -56,7 +57,10 @@ struct LabCommand: ParsableCommand {
     signal(SIGPIPE, SIG_IGN)
     var signals = sigset_t()
     sigemptyset(&signals)
-    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
+    // What somebody has had ignored (`nohup`, a background job of a script) stays so: once blocked it would arrive.
+    for signal in [SIGINT, SIGTERM, SIGHUP] where !Signals.isIgnored(signal) {
+      sigaddset(&signals, signal)
+    }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
     let awaited = signals
     let thread = Thread {

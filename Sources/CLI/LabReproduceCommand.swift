@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import Lab
+import Platform
 
 struct LabReproduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -58,6 +59,14 @@ struct LabReproduceCommand: ParsableCommand {
       guard FileManager.default.isWritableFile(atPath: directory) else {
         throw ValidationError("--svg: \(directory) is no directory that can be written to")
       }
+      var isDirectory: ObjCBool = false
+      if FileManager.default.fileExists(atPath: svg, isDirectory: &isDirectory),
+        isDirectory.boolValue || !FileManager.default.isWritableFile(atPath: svg)
+      {
+        throw ValidationError(
+          "--svg: \(svg) is \(isDirectory.boolValue ? "a directory" : "a file that cannot be written to"): name a file, such as reproduction.svg"
+        )
+      }
     }
   }
 
@@ -92,7 +101,11 @@ struct LabReproduceCommand: ParsableCommand {
     }
     if !json { LabCommand.say(Self.table(results, Console.style)) }
     if let svg {
-      try ReproductionChart.svg(results).write(toFile: svg, atomically: true, encoding: .utf8)
+      do throws(Errno) {
+        try File.replace(svg, with: ReproductionChart.svg(results))
+      } catch {
+        throw Failure("--svg: cannot write \(svg): \(error)")
+      }
     }
     let wrong = results.reduce(0) { $0 + $1.wrong }
     if wrong > 0 { throw Failure("\(wrong) downloads had wrong bytes") }

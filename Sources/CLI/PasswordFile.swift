@@ -107,7 +107,9 @@ enum PasswordPrompt {
   private static func restoreOnSignal(_ before: termios) {
     var signals = sigset_t()
     sigemptyset(&signals)
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&signals, signal) }
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] where !Signals.isIgnored(signal) {
+      sigaddset(&signals, signal)
+    }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
     let awaited = signals
     let thread = Thread {

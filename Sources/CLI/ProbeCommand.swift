@@ -95,6 +95,11 @@ struct ProbeClientCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
+    guard ProbeClient.isMeant(service) else {
+      throw ValidationError(
+        "a Service is HOST:PORT, such as registry.example.org:80, 10.96.0.10:80 or [fd00::a]:80, not \(service)"
+      )
+    }
     for kind in kind where ProbeKind(rawValue: kind) == nil {
       throw ValidationError(
         "--kind is \(ProbeKind.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -137,11 +142,14 @@ enum ProbePage {
     if let server = report.server {
       facts.add(
         "leads to",
-        report.isTranslated
+        report.hidesServer
           ? "\(server), translated on the way" : "\(server), which is the server's own address"
       )
     }
-    if let seenAs = report.seenAs { facts.add("seen there as", seenAs) }
+    if let seenAs = report.seenAs {
+      facts.add(
+        "seen there as", report.hidesClient ? "\(seenAs), translated on the way" : "\(seenAs)")
+    }
     for result in report.results {
       facts.add(
         result.kind.rawValue, "\(mark(result.verdict, style)) \(result.words)",
@@ -187,8 +195,9 @@ enum ProbePage {
   static func json(_ report: ProbeReport) -> String {
     let object: [String: Any] = [
       "target": report.target.description, "verdict": report.verdict.rawValue,
-      "reason": headline(report), "server": report.server ?? NSNull(),
-      "seen_as": report.seenAs ?? NSNull(), "translated": report.isTranslated,
+      "reason": headline(report), "server": report.server?.description ?? NSNull(),
+      "seen_as": report.seenAs?.description ?? NSNull(), "translated": report.isTranslated,
+      "destination_translated": report.hidesServer, "source_translated": report.hidesClient,
       "kinds": report.results.map { result in
         [
           "kind": result.kind.rawValue, "verdict": result.verdict.rawValue, "words": result.words,
@@ -196,7 +205,7 @@ enum ProbePage {
           "server": result.server.map {
             [
               "exact_resets": $0.exactResets, "other_resets": $0.otherResets,
-              "answers": $0.answers, "socket_dead": $0.socketIsDead,
+              "answers": $0.answers, "socket_dead": $0.socketIsDead, "clock": $0.clock.rawValue,
             ] as [String: Any]
           } ?? NSNull(),
         ] as [String: Any]

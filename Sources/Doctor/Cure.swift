@@ -1,6 +1,6 @@
-// Applies a cure to the network namespace of the calling thread, and takes back exactly what it did. A rule lies in a table
-// of its own, whose name says whose it is; a setting's former value is kept in a file, and put back only where the setting
-// still is what we made it. Neither outlives a reboot.
+// Applies a cure to the network namespace of the calling thread, and takes back exactly what it did. Rules lie in a table
+// that says whose it is (`CureTable`); a setting's former value is kept in a file, and put back only where the setting
+// still is what we made it. Neither outlives a reboot. What could not be looked at is never taken for absent.
 
 import Foundation
 import Glibc
@@ -10,18 +10,39 @@ package enum CureError: Error, CustomStringConvertible {
   case tool(ToolError)
   case noConnectionTracking
   case cannotWrite(String)
+  case cannotRead(String, Errno)
+  case cannotLook(table: String, ToolError)
+  /// One of the name that we need, made by somebody else, which does not do what the cure does.
+  case othersTable(String, String)
 
   package var description: String {
     switch self {
-    case .tool(let error):
-      error.isForbidden
-        ? "\(error): it takes root, or CAP_NET_ADMIN in this network namespace" : "\(error)"
+    case .tool(let error): Self.words(error)
+    case .cannotLook(let table, let error):
+      "cannot see whether there is a table inet \(table), so it is as it was: \(Self.words(error))"
+    case .cannotRead(let path, let error):
+      "cannot see what has been set up here, so it is as it was: \(path): \(error)\(error == .accessDenied || error == .notPermitted ? "; it takes root" : "")"
+    case .othersTable(let table, let fault):
+      "there is a table inet \(table) already that --apply has not made, and it is not the cure (\(fault)): look at it (nft list table inet \(table)), and delete it if nobody wants it"
     case .noConnectionTracking:
       "there is no connection tracking here (no \(Remedy.liberalSetting)), so there is nothing to set"
     case .cannotWrite(let path):
       "cannot write \(path): setting it up needs root, or CAP_NET_ADMIN in this namespace and a writable /proc/sys (--proc-sys) and /run"
     }
   }
+
+  private static func words(_ error: ToolError) -> String {
+    error.isForbidden
+      ? "\(error): it takes root, or CAP_NET_ADMIN in this network namespace" : "\(error)"
+  }
+}
+
+/// What is there of a cure, whoever has set it up.
+package enum CureState: Equatable, Sendable {
+  case absent
+  case inPlace
+  /// There, and without effect or in part.
+  case altered(String)
 }
 
 package struct Cure: Sendable {
@@ -50,6 +71,16 @@ package struct Cure: Sendable {
   /// One for each namespace.
   private var recordPath: String { "\(directory)/\(kind.rawValue)-\(Self.namespace).json" }
 
+  /// What those hold who keep it (`CureHold`).
+  package var holdPath: String { "\(directory)/\(kind.rawValue)-\(Self.namespace).hold" }
+
+  /// Another one of the same place.
+  package func sibling(_ kind: CureKind) -> Cure {
+    Cure(kind, directory: directory, settings: settings)
+  }
+
+  private var table: CureTable { CureTable(kind) }
+
   /// A number that the kernel gives to no other namespace until the next boot (`SO_NETNS_COOKIE`, Linux 5.14). Before that
   /// there was only one that the next namespace may inherit.
   private static var namespace: UInt64 {
@@ -63,49 +94,24 @@ package struct Cure: Sendable {
     return stat("/proc/thread-self/ns/net", &status) == 0 ? UInt64(status.st_ino) : 0
   }
 
-  private static let nft = Tool("nft", package: "nftables")
-
   /// Sets it up, unless it is there.
   /// - Returns: what was done, in a sentence.
   package func apply(_ facts: HostFacts) throws(CureError) -> String {
     if kind == .beLiberal { return try setLiberal() }
-    let table = Remedy.table(kind)
-    if isThere(table) { return "the table inet \(table) is there already; nothing was changed" }
-    let commands = Remedy.of(kind, facts: facts).commands.map {
-      $0.dropFirst("nft ".count).filter { $0 != "'" }
-    }
-    try nft(commands.joined(separator: "\n; "))
-    return "made the table inet \(table)"
+    return try table.make(facts)
   }
 
   /// Takes back what was set up, and nothing else.
   package func undo() throws(CureError) -> String? {
     if kind == .beLiberal { return try unsetLiberal() }
-    let table = Remedy.table(kind)
-    guard isThere(table) else { return nil }
-    try nft("delete table inet \(table)")
-    return "deleted the table inet \(table)"
+    return try table.unmake()
   }
 
   /// Whether it is set up now, by whomever.
-  package var isInPlace: Bool {
-    guard kind == .beLiberal else { return isThere(Remedy.table(kind)) }
-    return HostInspector.read(settingPath).map { $0.trimmed != "0" } ?? false
-  }
-
-  // MARK: Tables
-
-  private func isThere(_ table: String) -> Bool {
-    (try? Self.nft.run(["list", "table", "inet", table])) != nil
-  }
-
-  /// All or nothing.
-  private func nft(_ commands: String) throws(CureError) {
-    do {
-      _ = try Self.nft.run([commands])
-    } catch {
-      throw .tool(error)
-    }
+  package func state(_ facts: HostFacts) throws(CureError) -> CureState {
+    guard kind == .beLiberal else { return try table.state(facts) }
+    let value = HostInspector.read(settingPath)?.trimmed ?? "0"
+    return value == "0" ? .absent : .inPlace
   }
 
   // MARK: The setting
@@ -139,10 +145,7 @@ package struct Cure: Sendable {
 
   private func unsetLiberal() throws(CureError) -> String? {
     let path = recordPath
-    guard let data = FileManager.default.contents(atPath: path),
-      let record = try? JSONDecoder().decode(Record.self, from: data),
-      record.setting == Remedy.liberalSetting
-    else { return nil }
+    guard let record = try record() else { return nil }
     let now = HostInspector.read(settingPath)?.trimmed
     guard now == record.after else {
       unlink(path)
@@ -152,7 +155,21 @@ package struct Cure: Sendable {
     }
     try set(record.before)
     unlink(path)
-    return "set \(record.setting) back to \(record.before)"
+    return
+      "set \(record.setting) back to \(record.before); who else wants it set has to set it again: kube-proxy (conntrack.tcpBeLiberal) when restarted, /etc/sysctl.d by `sysctl --system`"
+  }
+
+  /// What was noted here; nil if nothing was, or a power cut has torn it.
+  private func record() throws(CureError) -> Record? {
+    do throws(Errno) {
+      _ = try File.open(recordPath)
+    } catch {
+      if error == .noSuchFile || error == .notADirectory { return nil }
+      throw .cannotRead(recordPath, error)
+    }
+    let data = FileManager.default.contents(atPath: recordPath) ?? Data()
+    let record = try? JSONDecoder().decode(Record.self, from: data)
+    return record?.setting == Remedy.liberalSetting ? record : nil
   }
 
   private func set(_ value: String) throws(CureError) {

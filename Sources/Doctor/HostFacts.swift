@@ -25,8 +25,12 @@ package struct HostFacts: Sendable {
   /// Services of IPVS; nil where the kernel has none.
   package var virtualServices: Int?
   package var conntrack: ConntrackFacts?
+  /// A connection that somebody translates, by family: `10.0.0.5:40000 > 10.96.0.10:80, answered by 10.8.3.9:8080`.
+  package var translated: [Family: String] = [:]
   /// Ports that the kernel gives to connections it makes.
   package var localPorts = 32768...60999
+  /// Whether packets of others are forwarded; nothing for a family of which that is not known.
+  package var forwards: [Family: Bool] = [:]
   package var sensors: [SensorFact] = []
   package var obstacles: [Obstacle] = []
 

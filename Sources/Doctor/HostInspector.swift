@@ -14,9 +14,20 @@ package enum HostInspector {
       facts.virtualServices = HostFacts.virtualServices(text)
     }
     facts.conntrack = conntrack()
+    for (family, addresses) in [(Family.v4, IPAddress.Family.v4), (.v6, .v6)] {
+      // Where rules do it there is nothing to be found out.
+      guard facts.conntrack != nil,
+        !Translation(facts.rules[family] ?? Ruleset(), localPorts: facts.localPorts).translates,
+        let entry = ConntrackSurvey.translated(addresses)
+      else { continue }
+      facts.translated[family] = "\(entry.original), answered by \(entry.reply)"
+    }
     facts.localPorts =
       read("/proc/sys/net/ipv4/ip_local_port_range").flatMap(HostFacts.ports)
       ?? facts.localPorts
+    for (family, name) in [(Family.v4, "ipv4"), (.v6, "ipv6")] {
+      facts.forwards[family] = forwards("/proc/sys/net/\(name)/conf")
+    }
     facts.sensors = sensors()
     return facts
   }
@@ -29,22 +40,30 @@ package enum HostInspector {
   // MARK: Rules
 
   private static func readRules(_ facts: inout HostFacts) {
+    let nftables = nftables(&facts)
     for (family, prefix, names) in [
       (Family.v4, "iptables", "ip_tables_names"), (.v6, "ip6tables", "ip6_tables_names"),
     ] {
       var rules = Ruleset()
-      let managed = readIptables(prefix, names, &rules, &facts)
-      readNftables(family, skipping: managed, &rules, &facts)
+      let dormant = nftables?.dormantTables(family) ?? []
+      let known = readIptables(prefix, names, dormant: dormant, &rules, &facts)
+      if let nftables {
+        let more = nftables.rules(family, known: known)
+        rules.merge(more)
+        facts.note(source: "nft", more.isEmpty)
+      }
       facts.rules[family] = rules
     }
   }
 
   /// Both makes of iptables.
-  /// - Returns: the tables that are nftables underneath.
+  /// - Parameter dormant: tables of nftables that are asleep.
+  /// - Returns: the chains that are nftables underneath.
   private static func readIptables(
-    _ prefix: String, _ names: String, _ rules: inout Ruleset, _ facts: inout HostFacts
-  ) -> Set<String> {
-    var managed: Set<String> = []
+    _ prefix: String, _ names: String, dormant: Set<String>, _ rules: inout Ruleset,
+    _ facts: inout HostFacts
+  ) -> NftablesDocument.Known {
+    var known = NftablesDocument.Known()
     let modern = Tool("\(prefix)-nft-save", package: "iptables")
     // Before there were two makes there was one name.
     let only = Tool("\(prefix)-save", package: "iptables")
@@ -52,45 +71,68 @@ package enum HostInspector {
       let tool = modern.path == nil ? only : modern
       let source = modern.path == nil ? prefix : "\(prefix)-nft"
       if let text = ask(tool, [], &facts) {
-        managed = IptablesParser.tables(text)
-        rules.merge(IptablesParser.parse(text, source: source))
-        facts.note(source: source, managed.isEmpty)
+        // The older make's tables are others than nft's of the same name.
+        let isModern = modern.path != nil || text.contains("(nf_tables)")
+        if isModern {
+          known = NftablesDocument.Known(IptablesParser.chains(text), source: source)
+        }
+        let found = IptablesParser.parse(text, source: source, dormant: isModern ? dormant : [])
+        rules.merge(found)
+        facts.note(source: source, found.isEmpty)
       }
     }
     // The kernel knows whether there are tables of the older make; asking for them would not do any harm.
     let legacy = read("/proc/thread-self/net/\(names)")
     let tool = Tool("\(prefix)-legacy-save", package: "iptables")
-    if legacy?.isEmpty == true || legacy == nil && tool.path == nil { return managed }
-    if modern.path == nil, only.path != nil, tool.path == nil { return managed }
+    if legacy?.isEmpty == true || legacy == nil && tool.path == nil { return known }
+    if modern.path == nil, only.path != nil, tool.path == nil { return known }
     if let text = ask(tool, [], &facts) {
-      rules.merge(IptablesParser.parse(text, source: "\(prefix)-legacy"))
-      facts.note(source: "\(prefix)-legacy", IptablesParser.tables(text).isEmpty)
+      let found = IptablesParser.parse(text, source: "\(prefix)-legacy")
+      rules.merge(found)
+      facts.note(source: "\(prefix)-legacy", found.isEmpty)
     }
-    return managed
+    return known
   }
 
-  private static func readNftables(
-    _ family: Family, skipping managed: Set<String>, _ rules: inout Ruleset,
-    _ facts: inout HostFacts
-  ) {
+  private static func nftables(_ facts: inout HostFacts) -> NftablesDocument? {
     let tool = Tool("nft", package: "nftables")
     let output: [UInt8]
     do {
       output = try tool.run(["-j", "list", "ruleset"])
     } catch {
       facts.add(obstacle(error))
-      return
+      return nil
     }
     do {
-      let nftables = try NftablesParser.parse(Data(output), family, skipping: managed)
-      rules.merge(nftables)
-      facts.note(source: "nft", nftables.isEmpty)
+      var document = try NftablesDocument(Data(output))
+      for table in document.unclearTables where isDormant(table, tool, &facts) {
+        document.asleep.insert(table)
+      }
+      return document
     } catch {
       facts.add(
         Obstacle(
           "nft printed no JSON that can be read",
           remedy: "it has to be built with JSON, as Debian's is", hidesRules: true))
+      return nil
     }
+  }
+
+  /// - Parameter table: `ip filter`.
+  private static func isDormant(_ table: String, _ tool: Tool, _ facts: inout HostFacts) -> Bool {
+    // nft reads its arguments as commands, and whoever makes tables by netlink may call them anything.
+    let isPlain = table.allSatisfy {
+      $0.isASCII && ($0.isLetter || $0.isNumber || " _-./".contains($0))
+    }
+    guard isPlain else {
+      facts.add(
+        Obstacle(
+          "whether the table \(table) is asleep (flags dormant)", remedy: "nft list ruleset tells",
+          hidesRules: true))
+      return false
+    }
+    let words = ["-t", "list", "table"] + table.split(separator: " ").map(String.init)
+    return ask(tool, words, &facts).map(NftablesDocument.isDormant) ?? false
   }
 
   private static func ask(_ tool: Tool, _ arguments: [String], _ facts: inout HostFacts) -> String?
@@ -128,6 +170,15 @@ package enum HostInspector {
     facts.counters =
       read("/proc/thread-self/net/stat/nf_conntrack").map(ConntrackFacts.counters) ?? [:]
     return facts
+  }
+
+  /// Whether any interface forwards: each has a setting of its own beside that for all.
+  private static func forwards(_ directory: String) -> Bool? {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+      return nil
+    }
+    let settings = names.compactMap { read("\(directory)/\($0)/forwarding")?.trimmed }
+    return settings.isEmpty ? nil : settings.contains { $0 != "0" }
   }
 
   private static func sensors() -> [SensorFact] {

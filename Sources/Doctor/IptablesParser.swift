@@ -1,15 +1,19 @@
-// Reads what iptables-save and ip6tables-save print, of either make. The options that decide about a stray are known by
-// name; any other makes a rule match `sometimes`.
+// Reads what iptables-save and ip6tables-save print, of either make: tables, chains and lines. What a line says is read by
+// `IptablesRule`.
 
 package enum IptablesParser {
   /// - Parameters:
   ///   - source: who printed it: `iptables-nft`.
   ///   - text: the whole output.
-  package static func parse(_ text: String, source: String) -> Ruleset {
+  ///   - dormant: tables that no packet is shown to.
+  package static func parse(
+    _ text: String, source: String, dormant: Set<String> = []
+  ) -> Ruleset {
     var rules = Ruleset()
     var table = ""
     var name = ""
     for line in text.split(whereSeparator: \.isNewline) {
+      if dormant.contains(name), line.first != "*" { continue }
       switch line.first {
       case "*":
         name = String(line.dropFirst())
@@ -22,19 +26,27 @@ package enum IptablesParser {
         let words = words(line)
         guard words.count > 1, words[0] == "-A" else { continue }
         rules.append(
-          rule(Array(words.dropFirst(2)), line), to: ChainID(table: table, name: words[1]))
+          IptablesRule.read(Array(words.dropFirst(2)), line),
+          to: ChainID(table: table, name: words[1]))
       default: continue
       }
     }
     return rules
   }
 
-  /// The tables that are in it.
-  package static func tables(_ text: String) -> Set<String> {
-    Set(
-      text.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("*") }.map {
-        String($0.dropFirst())
-      })
+  /// The chains that are in it, by table. There may be more of which the tool does not tell, because nft made them.
+  package static func chains(_ text: String) -> [String: Set<String>] {
+    var chains: [String: Set<String>] = [:]
+    var table = ""
+    for line in text.split(whereSeparator: \.isNewline) {
+      if line.first == "*" {
+        table = String(line.dropFirst())
+        chains[table, default: []] = []
+      } else if line.first == ":", let name = line.dropFirst().split(separator: " ").first {
+        chains[table, default: []].insert(String(name))
+      }
+    }
+    return chains
   }
 
   private static func declared(
@@ -83,129 +95,5 @@ package enum IptablesParser {
     }
     if isOpen || !word.isEmpty { words.append(word) }
     return words
-  }
-
-  // MARK: A rule
-
-  private static func rule(_ words: [String], _ line: Substring) -> Rule {
-    var rule = Rule(text: String(line))
-    var ports = 0...65535
-    var isLoneReset = false
-    var others = 0
-    var index = 0
-    var negated = false
-
-    func next() -> String {
-      index += 1
-      return index < words.count ? words[index] : ""
-    }
-    func atMost(_ match: RuleMatch) {
-      if match == .never || rule.match == .always { rule.match = match }
-    }
-
-    while index < words.count {
-      let word = words[index]
-      let isNegated = negated
-      negated = false
-      switch word {
-      case "!": negated = true
-      case "-j", "-g":
-        rule.action = action(
-          next(), Array(words.dropFirst(index + 1)), goes: word == "-g")
-        index = words.count
-      case "-m": _ = next()
-      case "--comment", "--nfacct-name": _ = next()
-      case "-c":
-        _ = next()
-        _ = next()
-      case "-p", "--protocol":
-        let isTCP = ["tcp", "6", "all", "0"].contains(next())
-        if isTCP == isNegated { atMost(.never) }
-      case "-s", "-d":
-        others += 1
-        let isLocal = isLoopback(next())
-        if isLocal { atMost(isNegated ? .always : .never) } else { atMost(.sometimes) }
-      case "-i", "-o":
-        others += 1
-        let isLocal = next() == "lo"
-        if isLocal { atMost(isNegated ? .always : .never) } else { atMost(.sometimes) }
-      case "--ctstate", "--state":
-        others += 1
-        let fits = next().split(separator: ",").contains("INVALID") != isNegated
-        if fits { rule.asksForInvalid = true } else { atMost(.never) }
-      case _ where word.hasPrefix("--ct"):
-        // Such a segment belongs to no connection, about which there could be something to ask.
-        others += 1
-        _ = next()
-        atMost(.never)
-      case "--tcp-flags":
-        let mask = Set(next().split(separator: ","))
-        let set = next()
-        if mask == ["RST", "ACK"], set == "RST", !isNegated {
-          isLoneReset = true
-          atMost(.never)
-        } else if set == "SYN", mask.contains("ACK"), !isNegated {
-          atMost(.never)
-        } else {
-          others += 1
-          atMost(.sometimes)
-        }
-      case "--syn": atMost(isNegated ? .always : .never)
-      case "--sport", "--source-port":
-        ports = range(next()) ?? 0...0
-        if isNegated { others += 1 }
-        atMost(.sometimes)
-      default:
-        // A word of its own is an option's value.
-        guard word.hasPrefix("-") else { break }
-        others += 1
-        atMost(.sometimes)
-      }
-      index += 1
-    }
-    if isLoneReset, others == 0, rule.action == .drop { rule.shieldedPorts = ports }
-    return rule
-  }
-
-  private static func action(_ target: String, _ options: [String], goes: Bool) -> RuleAction {
-    func value(_ names: String...) -> String {
-      guard let place = options.firstIndex(where: names.contains), place + 1 < options.count else {
-        return ""
-      }
-      return options[place + 1]
-    }
-    switch target {
-    case "ACCEPT", "TPROXY": return .accept
-    case "DROP": return .drop
-    case "REJECT": return .reject(withReset: value("--reject-with") == "tcp-reset")
-    case "RETURN": return .leave
-    case "DNAT": return .destinationNAT(value("--to-destination", "--to"))
-    case "SNAT", "NETMAP": return .sourceNAT(value("--to-source", "--to"))
-    case "MASQUERADE": return .sourceNAT("masquerade")
-    case "REDIRECT": return .redirect
-    case "NOTRACK": return .untrack
-    case "CT": return options.contains("--notrack") ? .untrack : .proceed
-    case "QUEUE", "NFQUEUE": return .choose([.accept, .drop])
-    case "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL",
-      "HL", "TCPMSS", "TRACE", "CHECKSUM", "CLASSIFY", "SET", "AUDIT", "RATEEST", "IDLETIMER",
-      "LED", "TEE",
-      "HMARK", "ECN", "TCPOPTSTRIP", "CLUSTERIP", "SYNPROXY":
-      return .proceed
-    default: return goes ? .goto(target) : .jump(target)
-    }
-  }
-
-  /// `32768:60999`, `80`.
-  private static func range(_ text: String) -> ClosedRange<Int>? {
-    let ends = text.split(separator: ":", omittingEmptySubsequences: false)
-    guard let first = ends.first, let last = ends.last else { return nil }
-    let low = first.isEmpty ? 0 : Int(first)
-    let high = last.isEmpty ? 65535 : Int(last)
-    guard let low, let high, low <= high else { return nil }
-    return low...high
-  }
-
-  static func isLoopback(_ address: String) -> Bool {
-    address.hasPrefix("127.") || address == "::1/128" || address == "::1"
   }
 }

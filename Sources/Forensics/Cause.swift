@@ -107,7 +107,8 @@ public enum Cause: String, CaseIterable, Sendable {
     case .clientHalfClose:
       "The client said that it would send no more, and went on waiting for its answer, as it may."
     case .originRefused:
-      "Nothing listens at the origin's address and port: its kernel refused the connection."
+      "The connection was refused in the origin's name: as a rule nothing listens at its address and port. A firewall that"
+        + " rejects with a reset looks the same."
     case .serviceWithoutEndpoints:
       "A node refused the connection in the name of a Service that has no endpoint that is ready."
     case .originAcceptOverflow:
@@ -171,7 +172,8 @@ public enum Cause: String, CaseIterable, Sendable {
     switch self {
     case .clientLeft, .clientHalfClose:
       "Nothing to do here. If builds are cancelled often, this is how it shows."
-    case .originRefused: "See whether the origin runs and listens on this port."
+    case .originRefused:
+      "See whether the origin runs and listens on this port; if it does, look for a rule that rejects."
     case .serviceWithoutEndpoints: "See the Service's endpoints and the readiness of its pods."
     case .originAcceptOverflow:
       "Raise the backlog of the origin's listen(2) and net.core.somaxconn there, or give it more processors."

@@ -80,8 +80,8 @@ public struct ContentFacts: Sendable {
   public var answerBytes: Int64 = 0
   /// Of the request, some had not been sent or not been confirmed.
   public var hasUnsentRequest = false
-  /// The answer came although not all of the request had been sent.
-  public var isEarlyAnswer = false
+  /// Of the answer.
+  public var status: Int?
 
   public init() {}
 }
@@ -227,6 +227,13 @@ public struct Evidence: Sendable {
   public var kernel: KernelEvidence?
 
   public init(_ ending: Ending) { self.ending = ending }
+
+  /// The peer's kernel has confirmed all that was sent, and so took the request before anything that it sent afterwards.
+  /// A kernel whose program has closed the connection confirms no more: it resets.
+  public var isRequestConfirmed: Bool {
+    guard socket.errorBehindEnd == nil, !content.hasUnsentRequest else { return false }
+    return socket.info?.isAllConfirmed == true
+  }
 
   /// What was at work. The kernel's word adds to packets; without them it counts where a rule rests on it.
   public var tier: Tier {

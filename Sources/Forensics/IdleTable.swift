@@ -16,7 +16,9 @@ package struct IdleTable: Sendable {
   /// - Returns: what is known of the origin, this one included.
   package mutating func learn(from evidence: Evidence, at server: String) -> IdleSurvival {
     let connection = evidence.connection
-    if connection.isReused, evidence.content.answerBytes == 0, evidence.own == nil {
+    if connection.isReused, evidence.content.answerBytes == 0, evidence.own == nil,
+      !evidence.isRequestConfirmed
+    {
       let sawFinish =
         evidence.ending.means == .finish || evidence.socket.errorBehindEnd != nil
         || evidence.packets?.peerFinished == true

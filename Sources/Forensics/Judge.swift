@@ -142,13 +142,18 @@ struct Case {
     guard let message = packets?.unreachable else { return nil }
     let isPeer = message.sender == socket.peer?.ip
     if message.isPort, phase == .connect {
+      // No kernel answers a SYN so by itself, it sends a reset: somebody's rule does. Which one it is, of a Service or of
+      // a firewall, cannot be seen from here.
       return isPeer
-        ? make(.originRefused, ["the origin's machine says that the port is closed"])
+        ? make(
+          .pathRejected, most: 75,
+          ["the origin's machine says that the port is closed, and a rule says so, not its kernel"],
+          also: [.serviceWithoutEndpoints])
         : make(
-          .serviceWithoutEndpoints,
+          .serviceWithoutEndpoints, most: 75,
           [
             "\(message.sender), which is not the address that was asked for, says that the port is closed"
-          ])
+          ], also: [.pathRejected])
     }
     guard mayBeTold else { return nil }
     if message.isProhibited {
@@ -181,6 +186,12 @@ struct Case {
           .originRefused, most: 75, ["ECONNREFUSED"], against: ["no reset to the SYN was seen"],
           also: [.serviceWithoutEndpoints])
       }
+      if let shape, shape != .refusal {
+        return make(
+          .pathRejected, most: 75,
+          ["ECONNREFUSED", "the reset that said so answers no SYN that was seen to leave"],
+          also: [.originRefused])
+      }
       return make(
         // The node of a Service without endpoints looks the same without packets.
         .originRefused, most: packets == nil ? 75 : 97,
@@ -192,7 +203,7 @@ struct Case {
       // Established for us as the SYN-ACK came, and reset before the first look.
       if packets?.reset?.shape == .active {
         return make(
-          .originListenerClosed,
+          .originListenerClosed, most: 75,
           ["the connection was reset as it was made", "the origin's socket sent the reset"],
           also: [.originAborted])
       }
@@ -241,19 +252,32 @@ struct Case {
       if isWaiting, (info?.retransmits ?? 0) >= 2 || (info?.backoff ?? 0) >= 2 {
         return lossy(most: 80)
       }
+      // Asked, and not answered yet: our limit came before it was certain.
+      if (info?.probes ?? 0) > 0, !isWaiting { return silent(most: 79, also: [.originStalled]) }
       return stalled(isWaiting: isWaiting)
     }
-    if (info?.probes ?? 0) > 0, !isWaiting {
-      return make(.peerSilent, ["\(info?.probes ?? 0) keepalive probes were not answered"])
-    }
+    if (info?.probes ?? 0) > 0, !isWaiting { return silent(most: 99) }
     return lossy(most: 99)
   }
 
+  private func silent(most: Int, also: [Cause] = []) -> Verdict {
+    let probes = socket.info?.probes ?? 0
+    return make(
+      .peerSilent, most: most, ["\(probes) keepalive probes were not answered"], also: also)
+  }
+
   /// The path works and nothing comes. A stray reset would look the same here: only packets, or counters that stand
-  /// still, rule it out.
+  /// still, rule it out. So would a path that died, unless the origin's kernel has answered while its program was silent.
   private func stalled(isWaiting: Bool) -> Verdict {
     var reasons = ["the connection is established"]
     if !isWaiting { reasons.append("all that was sent is confirmed") }
+    // What trickles comes over a path that works.
+    if evidence.own == .deadline, socket.info?.isHeardInSilence == false {
+      return make(
+        .originStalled, most: 70, reasons,
+        against: ["nobody has asked whether the path still works: a dead one would look the same"],
+        also: [.peerSilent])
+    }
     guard packets == nil else { return make(.originStalled, reasons) }
     guard let counters = evidence.counters else {
       return make(
@@ -311,12 +335,16 @@ struct Case {
         [content.answerBytes > 0 ? "its head was not complete" : "not a byte of an answer had come"]
       )
     }
-    return make(
-      .originClosedIdle,
-      [
-        "the connection was idle for \(connection.idle.inSeconds) before the request",
-        "the origin said FIN",
-      ])
+    let idle = "the connection was idle for \(connection.idle.inSeconds) before the request"
+    if evidence.isRequestConfirmed {
+      return make(
+        .originFinishedEarly, most: 75,
+        [
+          "not a byte of an answer had come", "the origin had confirmed the request before its FIN",
+        ],
+        against: [idle], also: [.originClosedIdle])
+    }
+    return make(.originClosedIdle, [idle, "the origin said FIN"])
   }
 
   // MARK: A reset
@@ -364,9 +392,11 @@ struct Case {
     }
   }
 
-  /// It has answered, and does not want the rest of the request.
+  /// It has answered, and does not want the rest of the request. Who breaks off in the middle of an answer that all is
+  /// well refuses nothing.
   private var isRefusingContent: Bool {
-    content.hasHead && (content.hasUnsentRequest || content.isEarlyAnswer)
+    guard content.hasHead, content.hasUnsentRequest else { return false }
+    return (content.status ?? 0) >= 400 || content.expected.map { content.received >= $0 } ?? false
   }
 
   /// The peer's socket said it.
@@ -386,9 +416,10 @@ struct Case {
     if content.answerBytes == 0, !connection.isReused, (socket.info?.bytesReceived ?? 1) == 0,
       connection.age < .seconds(3), (socket.info?.bytesAcknowledged ?? 2) <= 1
     {
+      // So does a program that accepts it and breaks it off before it has read anything.
       return make(
-        .originListenerClosed,
-        ["the connection had not been accepted yet", "the origin's socket sent the reset"],
+        .originListenerClosed, most: 75,
+        ["nothing of the request had been confirmed", "the origin's socket sent the reset"],
         also: [.originAborted])
     }
     // A listener that is closed does that to those in its queue, whose kernel has taken the request already.
@@ -423,7 +454,8 @@ struct Case {
             ? ["the client went on afterwards: its socket is alive"] : []),
         against: packets.peerAliveAfter == false
           ? ["nothing was heard of the client afterwards"] : [],
-        also: packets.peerAliveAfter == true ? [] : [.clientLeft])
+        // A firewall on the client's own machine that rejects what belongs to its connections looks the same.
+        also: packets.peerAliveAfter == true ? [.pathRejected] : [.clientLeft])
     }
     if isRefusingContent {
       return make(
@@ -452,11 +484,12 @@ struct Case {
     if let verdict = forgottenByTable() { return verdict }
     if evidence.idleSurvival.isForgetful(at: idle) {
       return make(
-        .natIdleExpired, bonus: packets != nil ? 30 : 0,
+        // Restarts of the origin that happen to come after such idling look the same: only the table is sure.
+        .natIdleExpired, bonus: packets != nil ? 25 : 0,
         [
           "it had been idle for \(idle.inSeconds)",
           "connections to this origin survive shorter idling, and die of longer",
-        ])
+        ], also: [.originLostState, .originClosedIdle])
     }
     if let whose = IdleSurvival.wellKnown(near: idle) {
       return make(

@@ -109,10 +109,14 @@ extension Case {
   /// The origin's listener had no room, and its kernel counts that.
   func overflowing() -> Verdict? {
     guard hasOverflowed else { return nil }
+    // A count of all listeners there, of which ours may not be the one, unless the kernel has also reset a handshake
+    // (`tcp_abort_on_overflow`) just as this connection was made.
+    let hasReset = (kernel?.counters["EmbryonicRsts"] ?? 0) > 0
     return proven.make(
-      // A count of all listeners here, and nothing that says how the reset was made.
-      .originAcceptOverflow, most: kernel == nil && packets == nil ? 70 : 99,
-      ["a listener of the origin's network had no room for a connection"])
+      .originAcceptOverflow, most: hasReset && connection.age <= .seconds(1) ? 99 : 70,
+      ["a listener of the origin's network had no room for a connection"]
+        + (hasReset ? ["its kernel reset a handshake that was not complete"] : []),
+      also: hasReset ? [] : [.originLostState])
   }
 
   var hasOverflowed: Bool {
@@ -130,12 +134,16 @@ extension Case {
   func tableOverflowing() -> Verdict? {
     let drops =
       (kernel?.counters["conntrack.drop"] ?? 0) &+ (evidence.counters?["conntrack.drop"] ?? 0)
-    guard drops > 0 else { return nil }
+    // It drops what clashes with another entry too, such as two questions to a name server at once.
+    guard drops > 0, let settings = kernel?.settings, settings.isFull else { return nil }
     var reasons = ["the connection table has dropped packets, for it is full"]
-    if let settings = kernel?.settings, let count = settings.count, let most = settings.maximum {
+    if let count = settings.count, let most = settings.maximum {
       reasons.append("\(count) of \(most) connections are in it")
     }
-    return proven.make(.conntrackFull, reasons, also: [.connectTimeout])
+    // What our own table drops is not seen to leave; another one's may have dropped it then.
+    let hasLeft = packets?.steps.contains { $0.isOutgoing && $0.what.hasPrefix("SYN") } == true
+    return proven.make(
+      .conntrackFull, most: hasLeft ? 75 : 99, reasons, also: [.connectTimeout])
   }
 
   /// Packets that fit no connection have passed meanwhile, of whomever.

@@ -57,8 +57,20 @@ public struct TCPInfo: Sendable, Equatable {
   /// Segments that are sent and not confirmed.
   public var unacknowledged: UInt32 { word(24) ?? 0 }
   public var lost: UInt32 { word(32) ?? 0 }
+  /// Milliseconds ago.
+  public var lastDataSent: UInt32? { hasTimes ? word(44) : nil }
   /// Milliseconds ago; nil where nothing ever came.
   public var lastDataReceived: UInt32? { hasTimes ? word(52) : nil }
+  /// Milliseconds ago: any segment that confirms, with or without content.
+  public var lastConfirmationReceived: UInt32? { hasTimes ? word(56) : nil }
+  /// Whether the peer's kernel has answered after the last content of either side, as it answers keepalive probes.
+  public var isHeardInSilence: Bool? {
+    guard let sent = lastDataSent, let received = lastDataReceived,
+      let confirmed = lastConfirmationReceived
+    else { return nil }
+    // What confirms the last content comes with it, or as much later as a kernel may wait for more.
+    return confirmed < min(sent, received) / 2
+  }
   public var pathMTU: UInt32 { word(60) ?? 0 }
   /// Microseconds.
   public var roundTripTime: UInt32 { word(68) ?? 0 }
@@ -79,6 +91,13 @@ public struct TCPInfo: Sendable, Equatable {
   }
   public var bytesSent: UInt64? { long(200) }
   public var bytesRetransmitted: UInt64? { long(208) }
+  /// Whether the peer has confirmed every byte that was sent; nil where the kernel does not count them.
+  public var isAllConfirmed: Bool? {
+    guard let sent = bytesSent, let again = bytesRetransmitted, let confirmed = bytesAcknowledged
+    else { return nil }
+    // The SYN counts among what is confirmed, and not among what was sent.
+    return sent >= again && confirmed > sent - again
+  }
 
   /// All that is known, by the kernel's own names, for a record.
   public var fields: [(name: String, value: Int64)] {

@@ -35,6 +35,14 @@ enum ConntrackMessage {
     return writer.finish()
   }
 
+  /// Asks for all entries of a family.
+  static func list(_ family: IPAddress.Family, sequence: UInt32) -> [UInt8] {
+    NetlinkWriter(
+      type: get, flags: NetlinkWriter.request | NetlinkWriter.list, sequence: sequence,
+      family: family == .v6 ? inet6 : inet
+    ).finish()
+  }
+
   /// An entry of TCP; nil for anything else.
   static func entry(_ message: NetlinkMessage) -> ConntrackEntry? {
     var original: ConntrackTuple?

@@ -15,6 +15,8 @@ struct NetlinkMessage {
 
   static let headerSize = 16
   static let errorType: UInt16 = 2
+  /// Ends a list.
+  static let doneType: UInt16 = 3
 
   /// Of an acknowledgement: 0, or the error number.
   var acknowledged: Int32? {
@@ -74,6 +76,8 @@ struct NetlinkWriter {
   /// It is a request, and its result is to be told.
   static let request: UInt16 = 0x1
   static let acknowledge: UInt16 = 0x4
+  /// A list of all there is.
+  static let list: UInt16 = 0x300
   private static let nests: UInt16 = 0x8000
 
   private var bytes: [UInt8] = []

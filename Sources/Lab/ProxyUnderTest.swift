@@ -39,10 +39,10 @@ package final class ProxyUnderTest {
       \(options.more)
 
       """
-    try configuration.write(
-      toFile: directory + "/holdfast.yaml", atomically: true, encoding: .utf8)
-    let output = open(directory + "/holdfast.log", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
-    guard output >= 0 else { throw LabError("cannot write to \(directory)") }
+    try LabRun.write(configuration, to: directory + "/holdfast.yaml")
+    let log = directory + "/holdfast.log"
+    let output = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+    guard output >= 0 else { throw LabError("cannot write \(log): \(Errno(rawValue: errno))") }
     defer { Glibc.close(output) }
     process = try host.spawn(
       [

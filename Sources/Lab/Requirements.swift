@@ -28,8 +28,13 @@ package enum Requirements {
     guard geteuid() == 0 else {
       return "the lab makes network namespaces, which takes root: use sudo"
     }
+    let run: LabRun
     do {
-      let run = try LabRun()
+      run = try LabRun()
+    } catch {
+      return "\(error)"
+    }
+    do {
       defer { run.remove() }
       let host = try Host("try", of: run)
       try host.shell(

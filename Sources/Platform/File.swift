@@ -209,11 +209,13 @@ public enum File {
     try check(linux_allocate(fd, off_t(offset), off_t(count), keepingLength ? 1 : 0))
   }
 
-  /// Locks the file for this open descriptor alone (`flock`); the lock ends with the descriptor.
+  /// Locks the file for this open descriptor (`flock`); the lock ends with the descriptor. One that it has already becomes
+  /// the other kind, and is lost where that cannot be had.
+  /// - Parameter isShared: with others who share it; alone otherwise.
   /// - Returns: false when somebody else holds it.
-  public static func lock(_ fd: Int32) throws(Errno) -> Bool {
+  public static func lock(_ fd: Int32, isShared: Bool = false) throws(Errno) -> Bool {
     try fault(.lock, fd)
-    let result = linux_flock(fd, LOCK_EX | LOCK_NB)
+    let result = linux_flock(fd, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB)
     if result < 0, Errno.from(result) == .wouldBlock { return false }
     try check(result)
     return true

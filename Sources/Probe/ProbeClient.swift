@@ -9,11 +9,15 @@ import Synchronization
 package struct ProbeReport: Sendable {
   package var target: SocketAddress
   /// Where the Service leads, and as whom the server knows us; nil if nobody answered.
-  package var server: String?
-  package var seenAs: String?
+  package var server: SocketAddress?
+  package var seenAs: SocketAddress?
+  /// Our own end of that connection: each has another port.
+  package var local: SocketAddress?
   package var results: [ProbeResult] = []
 
-  package var isTranslated: Bool { server.map { $0 != target.description } ?? false }
+  package var hidesServer: Bool { server.map { $0 != target } ?? false }
+  package var hidesClient: Bool { seenAs != local }
+  package var isTranslated: Bool { hidesServer || hidesClient }
 
   package var verdict: ProbeVerdict {
     let verdicts = results.map(\.verdict)
@@ -26,7 +30,7 @@ package struct ProbeReport: Sendable {
 extension ProbeReport {
   /// Where the connection died that nothing was done to, the death of the others proves nothing.
   mutating func distrust() {
-    guard let control = results.first(where: { $0.kind == .control }), control.verdict != .safe
+    guard let control = results.first(where: { $0.kind == .control }), control.client != .lived
     else { return }
     for index in results.indices where results[index].verdict == .exposed {
       results[index].failure =
@@ -44,16 +48,30 @@ package struct ProbeClient: Sendable {
 
   package init(_ target: SocketAddress) { self.target = target }
 
+  /// Whether it could be a Service: `HOST:PORT`.
+  package static func isMeant(_ text: String) -> Bool {
+    if let address = SocketAddress(text) { return address.port > 0 }
+    return split(text) != nil
+  }
+
+  /// A name and a port. Addresses are read by `SocketAddress`; what is left with a colon in it is a misspelt one.
+  private static func split(_ text: String) -> (host: String, port: UInt16)? {
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
+      port > 0
+    else { return nil }
+    let host = text[..<colon]
+    guard !host.isEmpty, !host.contains(where: { ":[] ".contains($0) }) else { return nil }
+    return (String(host), port)
+  }
+
   /// The addresses of `HOST:PORT`, one of each family.
   package static func resolve(_ text: String) throws(ProbeError) -> [SocketAddress] {
     if let address = SocketAddress(text) { return [address] }
-    guard let colon = text.lastIndex(of: ":"),
-      let port = UInt16(text[text.index(after: colon)...])
-    else { throw .cannotResolve(text) }
+    guard let (host, port) = split(text) else { throw .cannotResolve(text) }
     var hints = addrinfo()
     hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     var list: UnsafeMutablePointer<addrinfo>?
-    guard getaddrinfo(String(text[..<colon]), nil, &hints, &list) == 0 else {
+    guard getaddrinfo(host, nil, &hints, &list) == 0 else {
       throw .cannotResolve(text)
     }
     defer { freeaddrinfo(list) }
@@ -77,10 +95,11 @@ package struct ProbeClient: Sendable {
     var threads: [WorkerThread] = []
     for kind in kinds {
       let thread = try? WorkerThread.start(name: "probe") {
-        let result = self.test(kind) { server, seenAs in
+        let result = self.test(kind) { server, seenAs, local in
           report.withLock {
             $0.server = server
             $0.seenAs = seenAs
+            $0.local = local
           }
         }
         report.withLock { $0.results.append(result) }
@@ -96,7 +115,9 @@ package struct ProbeClient: Sendable {
 
   private func order(_ kind: ProbeKind) -> Int { kinds.firstIndex(of: kind) ?? 0 }
 
-  private func test(_ kind: ProbeKind, met: (String, String) -> Void) -> ProbeResult {
+  private func test(_ kind: ProbeKind, met: (SocketAddress, SocketAddress, SocketAddress) -> Void)
+    -> ProbeResult
+  {
     var result = ProbeResult(kind)
     let connection: ProbeConnection
     do {
@@ -106,46 +127,69 @@ package struct ProbeClient: Sendable {
       return result
     }
     let token = String(Randomness.word(), radix: 36)
-    connection.send("holdfast-probe 1 test \(kind.rawValue) \(token)")
+    connection.send("holdfast-probe 2 test \(kind.rawValue) \(token)")
     let answer = connection.read(within: patience)
     guard case .line(let line) = answer else {
       result.failure = "no answer from a probe server (\(answer))"
       return result
     }
     let words = line.split(separator: " ")
-    guard words.count == 4, words[0] == "ready", let real = SocketAddress(String(words[2])) else {
-      result.failure = Self.printable(
-        words.first == "error" ? line : "whoever answers is no probe server: \(line)")
+    guard words.count == 4, words[0] == "ready", let real = SocketAddress(String(words[2])),
+      let seenAs = SocketAddress(String(words[3]))
+    else {
+      result.failure =
+        words.first == "error" ? line.printable : "\(ProbeError.notAnAnswer(line))"
       return result
     }
-    met(real.description, String(words[3]))
-    // Strays come from the address that the Service hides.
-    let watch =
-      real == connection.peer ? nil : try? SegmentWatch(from: real.ip, to: connection.local.ip)
-    connection.send("go")
+    let local = connection.local
+    met(real, seenAs, local)
+    let watches = Self.watches(real, seenAs, connection)
+    connection.send("go \(connection.clock.map { "\($0)" } ?? "-")")
     if case .line(let line) = connection.read(within: patience), line != "injecting" {
-      result.failure = Self.printable(line)
+      result.failure = line.printable
       return result
     }
-    observe(connection, &result)
-    if let watch {
-      result.strays = watch.take(from: real.port, to: connection.local.port).count
+    do throws(ProbeError) {
+      try observe(connection, &result)
+      if !watches.isEmpty {
+        result.strays = watches.reduce(0) { $0 + $1.watch.take(from: real.port, to: $1.port).count }
+      }
+      if result.server == nil { result.server = try report(String(words[1]), token) }
+    } catch {
+      result.failure = "\(error)"
     }
-    if result.server == nil { result.server = report(String(words[1]), token) }
+    // A connection that died has died, wherever.
+    if result.client == .lived, result.failure == nil {
+      result.failure = result.relayed(server: real, seenAs: seenAs, from: local)
+    }
     return result
   }
 
+  /// Strays come from the address that a Service hides; and to the one that hides us, if that is this machine's.
+  private static func watches(
+    _ real: SocketAddress, _ seenAs: SocketAddress, _ connection: ProbeConnection
+  ) -> [(watch: SegmentWatch, port: UInt16)] {
+    var ends: [SocketAddress] = []
+    if real != connection.peer { ends.append(connection.local) }
+    if seenAs != connection.local { ends.append(seenAs) }
+    return ends.compactMap { end in
+      (try? SegmentWatch(from: real.ip, to: end.ip)).map { ($0, end.port) }
+    }
+  }
+
   /// What becomes of the connection.
-  private func observe(_ connection: ProbeConnection, _ result: inout ProbeResult) {
+  private func observe(
+    _ connection: ProbeConnection, _ result: inout ProbeResult
+  ) throws(ProbeError) {
     switch connection.read(within: stall) {
     case .line(let line):
       let words = line.split(separator: " ")
       guard words.first == "done" else {
-        result.failure = Self.printable(line)
+        result.failure = line.printable
         return
       }
+      result.server = try ServerSighting(reading: words.dropFirst())
       result.client = .lived
-      result.server = ServerSighting(words.dropFirst())
       connection.send("bye")
     case .ended: result.client = .ended
     case .reset: result.client = .reset
@@ -160,23 +204,16 @@ package struct ProbeClient: Sendable {
   }
 
   /// What the server saw of a connection that is gone. Behind a Service there may be several servers.
-  private func report(_ server: String, _ token: String) -> ServerSighting? {
+  private func report(_ server: String, _ token: String) throws(ProbeError) -> ServerSighting? {
     for _ in 0..<20 {
       guard let connection = try? ProbeConnection.connect(to: target, within: patience) else {
         return nil
       }
-      connection.send("holdfast-probe 1 report \(server) \(token)")
+      connection.send("holdfast-probe 2 report \(server) \(token)")
       guard case .line(let line) = connection.read(within: patience) else { return nil }
       let words = line.split(separator: " ")
-      if words.first == "report" { return ServerSighting(words.dropFirst()) }
+      if words.first == "report" { return try ServerSighting(reading: words.dropFirst()) }
     }
     return nil
-  }
-
-  /// What a stranger sent, fit for a terminal.
-  private static func printable(_ text: String) -> String {
-    String(
-      text.unicodeScalars.prefix(200).map { $0.value < 32 || $0.value == 127 ? "?" : Character($0) }
-    )
   }
 }

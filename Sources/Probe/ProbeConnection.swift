@@ -28,6 +28,19 @@ final class ProbeConnection {
 
   deinit { FileDescriptor.close(raw: descriptor) }
 
+  /// What our clock shows in the segments of this connection, now; nil where they have none.
+  var clock: UInt32? {
+    // `tcpi_options` (linux/tcp.h) says whether both ends wanted timestamps.
+    guard let information = Socket.information(descriptor), information.count > 5,
+      information[5] & 1 != 0
+    else { return nil }
+    // TCP_TIMESTAMP: not in Swift's Glibc.
+    var value: UInt32 = 0
+    var length = socklen_t(MemoryLayout<UInt32>.size)
+    guard getsockopt(descriptor, Int32(IPPROTO_TCP), 24, &value, &length) == 0 else { return nil }
+    return value
+  }
+
   static func connect(to address: SocketAddress, within limit: Duration) throws(Errno)
     -> ProbeConnection
   {

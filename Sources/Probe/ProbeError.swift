@@ -7,6 +7,8 @@ package enum ProbeError: Error, Sendable, CustomStringConvertible {
   case cannotListen(SocketAddress, Errno)
   case cannotResolve(String)
   case noRawSocket(Errno)
+  /// What came in place of an answer.
+  case notAnAnswer(String)
 
   package var description: String {
     switch self {
@@ -16,8 +18,17 @@ package enum ProbeError: Error, Sendable, CustomStringConvertible {
       "cannot listen on \(address) (\(error)): name another with --listen"
     case .cannotResolve(let name):
       "\(name) has no address: name the Service as HOST:PORT, and see that its name can be resolved here"
+    case .notAnAnswer(let words):
+      "whoever answers is no probe server: \(words.printable)"
     case .noRawSocket(let error):
       "the kernel gives no raw socket (\(error)): a sandbox (seccomp, gVisor) may forbid it"
     }
+  }
+}
+
+extension StringProtocol {
+  /// What a stranger sent, fit for a terminal: of control characters there are more than those below the space.
+  var printable: String {
+    String(unicodeScalars.prefix(200).map { (32..<127).contains($0.value) ? Character($0) : "?" })
   }
 }

@@ -2,13 +2,13 @@
 // into its own connections only, of which it has few, briefly, and counted.
 //
 //   client                                     server
-//     holdfast-probe 1 test KIND TOKEN   ──▶
+//     holdfast-probe 2 test KIND TOKEN   ──▶
 //                                        ◀──     ready SERVER LOCAL PEER
-//     go                                 ──▶
+//     go CLOCK                           ──▶                                what its segments should show (`ProbeClock`), or -
 //                                        ◀──     injecting                  confirms what was sent so far
 //                                                (injects, listens)
 //                                        ◀──     done exact-resets=… …      if the connection lives
-//     holdfast-probe 1 report SERVER TOKEN ─▶                               on another one if not
+//     holdfast-probe 2 report SERVER TOKEN ─▶                               on another one if not
 //                                        ◀──     report exact-resets=… …
 
 import Glibc
@@ -115,8 +115,8 @@ package final class ProbeServer: Sendable {
   private func serve(_ connection: ProbeConnection) {
     guard case .line(let line) = connection.read(within: limits.patience) else { return }
     let words = line.split(separator: " ").map(String.init)
-    guard words.count == 5, words[0] == "holdfast-probe", words[1] == "1" else {
-      connection.send("error this is a probe of holdfast, version 1")
+    guard words.count == 5, words[0] == "holdfast-probe", words[1] == "2" else {
+      connection.send("error this is a probe of holdfast, version 2")
       return
     }
     switch (words[2], ProbeKind(rawValue: words[3])) {
@@ -133,15 +133,21 @@ package final class ProbeServer: Sendable {
     do {
       let watch = try SegmentWatch(from: peer.ip, to: local.ip)
       connection.send("ready \(identity) \(local) \(peer)")
-      guard connection.read(within: limits.patience) == .line("go") else { return }
+      guard case .line(let line) = connection.read(within: limits.patience) else { return }
+      let words = line.split(separator: " ")
+      guard words.count == 2, words[0] == "go", words[1] == "-" || UInt32(words[1]) != nil else {
+        connection.send("error expected go and a clock")
+        return
+      }
       // Its acknowledgement with it: a client that had to repeat something would learn of the end by that.
       connection.send("injecting")
       guard let last = place(connection, watch) else {
         connection.send("error the connection's own segments could not be seen")
         return
       }
-      try inject(kind, after: last, connection)
-      let sighting = listen(after: last, connection, watch)
+      try inject(kind, after: last.place, connection)
+      var sighting = listen(after: last.place, connection, watch)
+      sighting.clock = ProbeClock(said: UInt32(words[1]), seen: last.clock)
       state.withLock { state in
         // Whoever asks does so at once.
         if state.reports.count > 1000 { state.reports.removeAll() }
@@ -157,9 +163,9 @@ package final class ProbeServer: Sendable {
     }
   }
 
-  /// Where the connection stands: what it sends next, and what it expects.
+  /// Where the connection stands: what it sends next, and what it expects; and its client's clock.
   private func place(_ connection: ProbeConnection, _ watch: SegmentWatch) -> (
-    sends: UInt32, expects: UInt32
+    place: (sends: UInt32, expects: UInt32), clock: UInt32?
   )? {
     // Nothing may be under way, so that what was confirmed last is all.
     let end = Instant.now() + limits.patience
@@ -170,7 +176,8 @@ package final class ProbeServer: Sendable {
     let seen = watch.take(from: connection.peer.port, to: connection.local.port)
     guard let last = seen.last(where: { !$0.isReset && !$0.isSynchronising }) else { return nil }
     return (
-      last.acknowledgement, last.sequence &+ UInt32(truncatingIfNeeded: last.contentLength)
+      (last.acknowledgement, last.sequence &+ UInt32(truncatingIfNeeded: last.contentLength)),
+      last.timestamp
     )
   }
 

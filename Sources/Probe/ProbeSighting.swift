@@ -1,5 +1,7 @@
 // What each side of a probe saw, how it is written in a line, and what follows from it.
 
+import Platform
+
 package struct ServerSighting: Sendable, Equatable {
   /// Resets that came for the connection: at exactly its place, and beside it.
   package var exactResets = 0
@@ -7,28 +9,69 @@ package struct ServerSighting: Sendable, Equatable {
   /// Segments of the client's that answer the injected ones: they have arrived, and been translated.
   package var answers = 0
   package var socketIsDead = false
+  package var clock = ProbeClock.unknown
 
   package init() {}
 
   var line: String {
-    "exact-resets=\(exactResets) other-resets=\(otherResets) answers=\(answers) socket=\(socketIsDead ? "dead" : "alive")"
+    "exact-resets=\(exactResets) other-resets=\(otherResets) answers=\(answers) socket=\(socketIsDead ? "dead" : "alive") clock=\(clock.rawValue)"
   }
 
-  init?(_ words: some Sequence<Substring>) {
+  /// More than a server ever sees of one connection: it looks at 10,000 segments at a time.
+  private static let maximumCount = 1_000_000
+
+  /// Reads the line of a server, who may be anybody.
+  init(reading words: some Sequence<Substring>) throws(ProbeError) {
     var values: [Substring: Substring] = [:]
     for word in words {
       let pair = word.split(separator: "=", maxSplits: 1)
-      guard pair.count == 2 else { return nil }
+      guard pair.count == 2 else { throw .notAnAnswer(String(word)) }
       values[pair[0]] = pair[1]
     }
-    guard let exact = values["exact-resets"].flatMap({ Int($0) }),
-      let other = values["other-resets"].flatMap({ Int($0) }),
-      let answers = values["answers"].flatMap({ Int($0) }), let socket = values["socket"]
-    else { return nil }
-    exactResets = exact
-    otherResets = other
-    self.answers = answers
-    socketIsDead = socket == "dead"
+    func count(_ name: Substring) throws(ProbeError) -> Int {
+      guard let text = values[name], text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+        let count = Int(text), count <= Self.maximumCount
+      else { throw .notAnAnswer("\(name)=\(values[name] ?? "")") }
+      return count
+    }
+    exactResets = try count("exact-resets")
+    otherResets = try count("other-resets")
+    answers = try count("answers")
+    switch values["socket"] {
+    case "dead": socketIsDead = true
+    case "alive": socketIsDead = false
+    case let other: throw .notAnAnswer("socket=\(other ?? "")")
+    }
+    guard let clock = values["clock"].flatMap({ ProbeClock(rawValue: String($0)) }) else {
+      throw .notAnAnswer("clock=\(values["clock"] ?? "")")
+    }
+    self.clock = clock
+  }
+}
+
+/// Whether the connection that the client has is the one that the server has. Each TCP has a clock of its own for every peer,
+/// and shows it in each segment (TSval, RFC 7323 §3.2; its offset is random, tcp_timestamps in ip-sysctl.rst). Who only
+/// translates leaves that as it is; a proxy in between has a connection, and so a clock, of its own.
+package enum ProbeClock: String, Sendable {
+  /// The server sees what the client has said of its own.
+  case same
+  case other
+  /// Neither end has one (tcp_timestamps=0).
+  case unknown
+
+  /// How far apart what is said and what is seen may be: in milliseconds a quarter of an hour, in microseconds (a choice of
+  /// routes in newer kernels) a second. That a stranger's is as near is a chance of one in four thousand.
+  private static let tolerance: UInt32 = 1_000_000
+  /// Segments may come in another order than they were sent in.
+  private static let disorder: UInt32 = 10_000
+
+  init(said: UInt32?, seen: UInt32?) {
+    switch (said, seen) {
+    case (nil, nil): self = .unknown
+    case (let said?, let seen?):
+      self = seen &- said &+ Self.disorder <= Self.tolerance ? .same : .other
+    default: self = .other
+    }
   }
 }
 
@@ -58,7 +101,7 @@ package struct ProbeResult: Sendable {
   package var server: ServerSighting?
   /// Segments that came from the server's own address; nil where that could not be watched.
   package var strays: Int?
-  /// Why it could not be tried.
+  /// Why it could not be tried, or not on the whole way.
   package var failure: String?
 
   package init(_ kind: ProbeKind) { self.kind = kind }
@@ -74,6 +117,26 @@ package struct ProbeResult: Sendable {
     let resets = (server?.exactResets ?? 0) + (server?.otherResets ?? 0)
     if resets > 0 || strays ?? 0 > 0 { return .strayed }
     return server == nil ? .unknown : .safe
+  }
+
+  /// Why what became of it says nothing of the way between client and server; nil where it does.
+  func relayed(server real: SocketAddress, seenAs: SocketAddress, from local: SocketAddress)
+    -> String?
+  {
+    let proxy = "a proxy or sidecar in between takes the connection and makes one of its own"
+    let rest =
+      "so the way to it was not tried: probe without it (sidecar.istio.io/inject: \"false\")"
+    // The way to loopback ends on the same machine.
+    if real.ip.isLoopback || seenAs.ip.isLoopback, !local.ip.isLoopback {
+      return "\(proxy) (seen as \(seenAs) at \(real)), \(rest)"
+    }
+    switch server?.clock {
+    case .same, nil: return nil
+    case .other: return "\(proxy) (its clock is not ours), \(rest)"
+    case .unknown:
+      return
+        "there may be a proxy in between, which cannot be told without timestamps: sysctl -w net.ipv4.tcp_timestamps=1 on both ends"
+    }
   }
 
   /// What happened, in a sentence.

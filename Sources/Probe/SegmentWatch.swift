@@ -12,6 +12,8 @@ struct SeenSegment: Equatable, Sendable {
   var acknowledgement: UInt32
   var flags: UInt8
   var contentLength: Int
+  /// TSval (RFC 7323 §3.2), where there is one.
+  var timestamp: UInt32?
 
   var isReset: Bool { flags & 4 != 0 }
   var isSynchronising: Bool { flags & 2 != 0 }
@@ -33,7 +35,30 @@ struct SeenSegment: Equatable, Sendable {
     sequence = number(4, 4)
     acknowledgement = number(8, 4)
     flags = UInt8(truncatingIfNeeded: number(13, 1))
-    contentLength = max(0, bytes.count - start - Int(number(12, 1) >> 4) * 4)
+    let header = Int(number(12, 1) >> 4) * 4
+    contentLength = max(0, bytes.count - start - header)
+    timestamp = Self.timestamp(
+      bytes[min(start + 20, bytes.count)..<min(start + max(header, 20), bytes.count)])
+  }
+
+  /// Finds it among the options (RFC 9293 §3.1).
+  private static func timestamp(_ options: ArraySlice<UInt8>) -> UInt32? {
+    var rest = options
+    while let kind = rest.first, kind != 0 {
+      // The only one without a length, as a filling.
+      if kind == 1 {
+        rest = rest.dropFirst()
+        continue
+      }
+      guard let length = rest.dropFirst().first, length >= 2, rest.count >= Int(length) else {
+        return nil
+      }
+      if kind == 8, length == 10 {
+        return rest.dropFirst(2).prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
+      }
+      rest = rest.dropFirst(Int(length))
+    }
+    return nil
   }
 }
 

@@ -57,6 +57,7 @@ extension Exchange {
       fault.attempt?.describe(to: &evidence.socket)
     }
     evidence.content.hasHead = state == .content
+    evidence.content.status = status.map { Int($0.rawValue) }
     if case .length(let length) = framing, state == .content {
       evidence.content.expected = Int64(clamping: length)
     }

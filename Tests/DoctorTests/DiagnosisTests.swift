@@ -146,7 +146,7 @@ import Testing
     var facts = HostFacts()
     let json = Data(Rulesets.kubeProxyNft(more).utf8)
     facts.rules = [
-      .v4: try NftablesParser.parse(json, .v4), .v6: try NftablesParser.parse(json, .v6),
+      .v4: try NftablesDocument(json).rules(.v4), .v6: try NftablesDocument(json).rules(.v6),
     ]
     let diagnosis = Diagnosis(facts)
     let translation = try #require(diagnosis.translations[.v4])
@@ -168,7 +168,7 @@ import Testing
     let json =
       #"{"nftables": [{"chain": {"family": "ip", "table": "nat", "name": "PREROUTING", "handle": 2, "type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}}, {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "handle": 2, "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}}, {"rule": {"family": "ip", "table": "nat", "chain": "PREROUTING", "handle": 4, "expr": [{"counter": {"packets": 0, "bytes": 0}}, {"xt": {"type": "target", "name": "DNAT"}}]}}, {"rule": {"family": "ip", "table": "filter", "chain": "FORWARD", "handle": 4, "expr": [{"xt": {"type": "match", "name": "conntrack"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}}]}"#
     var facts = HostFacts()
-    facts.rules[.v4] = try NftablesParser.parse(Data(json.utf8), .v4)
+    facts.rules[.v4] = try NftablesDocument(Data(json.utf8)).rules(.v4)
     #expect(Diagnosis(facts).verdict == .unknown)
   }
 
@@ -184,8 +184,9 @@ import Testing
         32768...60999
       ),
     ] {
-      let rules = try NftablesParser.parse(Data(rule(sport).utf8), .v6)
-      #expect(Translation(rules).shield?.ports == ports)
+      let rules = try NftablesDocument(Data(rule(sport).utf8)).rules(.v6)
+      #expect(Translation(rules, localPorts: ports).shield?.ports == ports)
+      #expect((Translation(rules, localPorts: 1024...65535).shield == nil) == !sport.isEmpty)
     }
     var few = facts(Rulesets.shield)
     few.localPorts = 1024...60999
@@ -280,9 +281,8 @@ import Testing
     ] {
       _ = Diagnosis(facts(text))
     }
-    #expect(throws: NftablesParser.Malformed.self) { try NftablesParser.parse(Data("{".utf8), .v4) }
-    #expect(throws: NftablesParser.Malformed.self) {
-      try NftablesParser.parse(Data("[]".utf8), .v4)
+    for json in ["{", "[]"] {
+      #expect(throws: NftablesDocument.Malformed.self) { try NftablesDocument(Data(json.utf8)) }
     }
     // Chains that lead to one another.
     let loop =

@@ -15,7 +15,7 @@ struct DoctorHostTests {
     let run = try LabRun()
     defer { run.remove() }
     let host = try Machine("doctor", of: run)
-    try host.shell(rules)
+    try host.shell("\(Program.forwarding)\n\(rules)")
     let ran = try Program.run("doctor --json \(words)", on: host)
     return (ran, try #require(ran.objects.first, "\(ran.output)"))
   }
@@ -117,7 +117,7 @@ struct DoctorHostTests {
     let run = try LabRun()
     defer { run.remove() }
     let host = try Machine("doctor", of: run)
-    try host.shell(Self.dnat)
+    try host.shell("\(Program.forwarding)\n\(Self.dnat)")
     let ran = try Program.run("doctor", on: host, as: Program.nobody)
     #expect(ran.code == 1)
     #expect(ran.output.contains("UNKNOWN"))

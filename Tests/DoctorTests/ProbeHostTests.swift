@@ -17,23 +17,24 @@ struct ProbeHostTests {
 
   /// A line of machines with a probe server at its end.
   private func withServer(
-    _ fix: Fix, on topology: Topology = .behindService, _ body: (Network) throws -> Void
+    _ fix: Fix, on topology: Topology = .behindService,
+    at addresses: [String] = ["10.8.3.9:8080", "[fd00:8:3::9]:8080"],
+    _ body: (Network) throws -> Void
   ) throws {
     let run = try LabRun()
     defer { run.remove() }
     let network = try Network(topology, of: run)
     try fix.apply(to: network)
     let origin = try network[.origin]
-    let server = try origin.spawn([
-      try Program.path(), "probe", "server", "--listen", "10.8.3.9:8080", "--listen",
-      "[fd00:8:3::9]:8080", "--for", "5m",
-    ])
+    let server = try origin.spawn(
+      [try Program.path(), "probe", "server", "--for", "5m"]
+        + addresses.flatMap { ["--listen", $0] })
     defer {
       server.signal(SIGKILL)
       server.wait()
     }
     try patiently("waited for the server to listen") {
-      try origin.shell("ss -Hltn").split(separator: "\n").count == 2
+      try origin.shell("ss -Hltn").split(separator: "\n").count == addresses.count
     }
     try body(network)
   }
@@ -137,9 +138,77 @@ struct ProbeHostTests {
     }
   }
 
+  /// A sidecar's connection to the program is from one end of loopback to another, or between addresses of the pod.
+  private static let relays = [
+    ("127.0.0.1:3130", "127.0.0.6:0"), ("127.0.0.1:3130", nil), ("10.8.3.9:3130", nil),
+  ]
+
+  @Test(
+    "through a proxy or sidecar nothing is called safe, with a cure or without: the way to it was not tried",
+    arguments: relays, [Fix.none, .beLiberal])
+  func relayed(relay: (server: String, source: String?), fix: Fix) throws {
+    try withServer(fix, at: [relay.server]) { network in
+      let sidecar = try Relay(
+        on: try network[.origin], at: try #require(SocketAddress("10.8.3.9:8080")),
+        to: try #require(SocketAddress(relay.server)),
+        from: relay.source.flatMap { SocketAddress($0) })
+      defer { sidecar.end() }
+      let ran = try Program.run(
+        "probe client \(Self.services[0])", on: try network[.proxy], as: Program.nobody)
+      #expect(ran.code == 1, "\(ran.output)")
+      #expect(ran.output.contains("UNKNOWN"), "\(ran.output)")
+      #expect(ran.output.contains("a proxy or sidecar in between"), "\(ran.output)")
+    }
+  }
+
+  @Test("where neither end has timestamps a proxy could not be told, and nothing is called safe")
+  func timeless() throws {
+    try withServer(.beLiberal) { network in
+      try network[.proxy].set("net.ipv4.tcp_timestamps", to: "0")
+      let ran = try Program.run("probe client \(Self.services[0])", on: try network[.proxy])
+      #expect(ran.code == 1, "\(ran.output)")
+      #expect(ran.output.contains("net.ipv4.tcp_timestamps=1"), "\(ran.output)")
+    }
+  }
+
+  @Test("a source that is translated is told, and is exposed as any other")
+  func masqueraded() throws {
+    var topology = Topology.direct
+    topology.masquerades = true
+    let service = "10.8.3.9:8080"
+    try withServer(.none, on: topology) { network in
+      let ran = try Program.run("probe client \(service) --json", on: try network[.proxy])
+      #expect(ran.code == 3, "\(ran.output)")
+      let report = try #require(ran.objects.first)
+      #expect(report["translated"] as? Bool == true)
+      #expect(report["source_translated"] as? Bool == true)
+      #expect(report["destination_translated"] as? Bool == false)
+    }
+    try withServer(.dropInvalid, on: topology) { network in
+      let ran = try Program.run("probe client \(service)", on: try network[.proxy])
+      #expect(ran.code == 0, "\(ran.output)")
+      #expect(!ran.output.contains("nothing is translated"), "\(ran.output)")
+      #expect(ran.output.contains("nothing passes untranslated from \(service)"), "\(ran.output)")
+      #expect(ran.output.contains("seen there as  10.8.3.1:"), "\(ran.output)")
+    }
+  }
+
+  @Test("strays to an address that this machine itself gives its connections are counted")
+  func ownMasquerade() throws {
+    try withServer(.none, on: .direct) { network in
+      try network[.proxy].shell(
+        "iptables -t nat -A POSTROUTING -p tcp -o to-node -j SNAT --to-source 10.8.1.2")
+      let ran = try Program.run("probe client 10.8.3.9:8080 --json", on: try network[.proxy])
+      #expect(ran.code == 3, "\(ran.output)")
+      let list = ran.objects.first?["kinds"] as? [[String: Any]] ?? []
+      let above = try #require(list.first { $0["kind"] as? String == "above-window" })
+      #expect(above["strays"] as? Int ?? 0 > 0, "\(ran.output)")
+    }
+  }
+
   /// What may listen where a probe server should.
   enum Stranger: CaseIterable {
-    case web, silent, closing, endless, colourful
+    case web, silent, closing, endless, colourful, boastful, owing, painting
 
     func meet(_ connection: LabConnection) {
       switch self {
@@ -149,8 +218,20 @@ struct ProbeHostTests {
       case .silent: break
       case .closing: connection.close()
       case .endless: _ = connection.sendUntilCut([UInt8](repeating: 0x61, count: 1 << 20))
+      case .boastful: answer(connection, "9223372036854775807")
+      case .owing: answer(connection, "-1")
+      case .painting:
+        _ = connection.sendUntilCut(Array("ready x 1.2.3.4:5 \u{1B}[31m\u{9B}2J\n".utf8))
       case .colourful: _ = connection.sendUntilCut(Array("\u{1B}[2Jready steady go now\n".utf8))
       }
+    }
+
+    /// All lines of a server, with a count of its choice.
+    private func answer(_ connection: LabConnection, _ count: String) {
+      let sighting =
+        "exact-resets=\(count) other-resets=1 answers=0 socket=alive clock=same"
+      _ = connection.sendUntilCut(
+        Array("ready x 10.8.3.9:8080 10.8.2.1:4000\ninjecting\ndone \(sighting)\n".utf8))
     }
   }
 
@@ -177,7 +258,7 @@ struct ProbeHostTests {
     #expect(client.wait() == 1)
     let text = try String(contentsOfFile: output, encoding: .utf8)
     #expect(text.contains("UNKNOWN") && text.contains("probe server"), "\(text)")
-    #expect(!text.contains("\u{1B}"))
+    #expect(text.utf8.allSatisfy { $0 == 0x0A || (0x20..<0x7F).contains($0) })
     withExtendedLifetime(met) {}
   }
 
@@ -190,10 +271,12 @@ struct ProbeHostTests {
     let network = try Network(.direct, of: run)
     let address = try Stage.address(network.topology.originAddress, Topology.originPort)
     var limits = ProbeServer.Limits()
-    (limits.atOnce, limits.inAll, limits.patience) = (2, 5, .seconds(2))
+    (limits.atOnce, limits.inAll, limits.patience) = (2, 9, .seconds(2))
     let bounds = limits
     let server = try network[.origin].run { try ProbeServer(on: [address], limits: bounds) }
-    let serving = try WorkerThread.start(name: "server") { server.run(for: .seconds(60)) }
+    let serving = try network[.origin].run {
+      try WorkerThread.start(name: "server") { server.run(for: .seconds(60)) }
+    }
     let idle = try (0..<2).map { _ in
       try LabConnection.connect(from: try network[.proxy], to: address)
     }
@@ -205,7 +288,13 @@ struct ProbeHostTests {
     let lost = try LabConnection.connect(from: try network[.proxy], to: address)
     try lost.send("GET / HTTP/1.1\n")
     #expect(String(decoding: try lost.ending().bytes, as: UTF8.self).contains("this is a probe"))
-    // With the fifth it ends, long before its time.
+    for clock in ["", " 99999999999999999999", " -1", " noon"] {
+      let odd = try LabConnection.connect(from: try network[.proxy], to: address)
+      try odd.send("holdfast-probe 2 test above-window x\ngo\(clock)\n")
+      let answer = String(decoding: try odd.ending().bytes, as: UTF8.self)
+      #expect(answer.hasSuffix("error expected go and a clock\n"), "\(answer)")
+    }
+    // With the last it ends, long before its time.
     for _ in 0..<2 {
       let last = try LabConnection.connect(from: try network[.proxy], to: address)
       last.finish()
@@ -249,7 +338,11 @@ struct ProbeHostTests {
     let taken = try Program.run("probe server --listen 192.0.2.1:8080", on: origin)
     #expect(taken.code == 1)
     #expect(taken.output.contains("--listen"))
-    #expect(try Program.run("probe client x --kind nonsense", on: proxy).code == 2)
+    for words in ["x:80 --kind nonsense", "foo", "10.2.0.2:99999", "fd00::1:80"] {
+      #expect(try Program.run("probe client \(words)", on: proxy).code == 2, "\(words)")
+    }
+    let nameless = try Program.run("probe client nowhere.invalid:80", on: proxy)
+    #expect(nameless.code == 1, "\(nameless.output)")
     #expect(try Program.run("probe server --for never", on: proxy).code == 2)
   }
 }

@@ -33,6 +33,10 @@ enum Program {
     ).path
   }
 
+  /// What a machine that translates for others has set.
+  static let forwarding =
+    "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
+
   static let nobody = "setpriv --reuid 65534 --clear-groups --inh-caps=-all --bounding-set=-all "
 
   static func run(_ words: String, on host: Machine, as prefix: String = "") throws -> Ran {

@@ -15,7 +15,7 @@ struct RulesHostTests {
     let run = try LabRun()
     defer { run.remove() }
     let host = try Machine("doctor", of: run)
-    try host.shell(rules)
+    try host.shell("\(Program.forwarding)\n\(rules)")
     let ran = try Program.run("doctor --json", on: host)
     return (ran.code, ran.objects.first ?? [:], ran.output)
   }
@@ -192,7 +192,7 @@ struct RulesHostTests {
     }
   }
 
-  private static let dnat =
+  static let dnat =
     "iptables -t nat -A PREROUTING -d 10.96.0.10 -p tcp --dport 80 -j DNAT --to-destination 10.8.3.9:8080"
 
   @Test(
@@ -234,7 +234,7 @@ struct RulesHostTests {
     let run = try LabRun()
     defer { run.remove() }
     let host = try Machine("doctor", of: run)
-    try host.shell(Self.dnat)
+    try host.shell("\(Program.forwarding)\n\(Self.dnat)")
     let hidden =
       "unshare -m sh -c 'mount --bind /dev/null $(readlink -f $(command -v nft)); exec \"$@\"' sh "
     let ran = try Program.run("doctor", on: host, as: hidden)

@@ -30,6 +30,31 @@ private func packets(
   return packets
 }
 
+/// What a kernel tells, by offset: tcp(7), linux/tcp.h.
+private func info(bytes: [Int: UInt8] = [:], words: [Int: UInt32] = [:], longs: [Int: UInt64] = [:])
+  -> TCPInfo?
+{
+  var raw = [UInt8](repeating: 0, count: 248)
+  for (offset, value) in bytes { raw[offset] = value }
+  for (offset, value) in words {
+    for index in 0..<4 { raw[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * index)) }
+  }
+  for (offset, value) in longs {
+    for index in 0..<8 { raw[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * index)) }
+  }
+  return TCPInfo(raw)
+}
+
+/// Of a connection on which so much was sent and confirmed, the SYN not counted.
+private func sent(_ sent: UInt64, confirmed: UInt64) -> TCPInfo? {
+  info(longs: [200: sent, 120: confirmed + 1])
+}
+
+/// Of a connection on which the last content came, and the last segment, so many milliseconds ago.
+private func silence(content: UInt32, segment: UInt32, probes: UInt8 = 0) -> TCPInfo? {
+  info(bytes: [3: probes], words: [44: content, 52: content, 56: segment])
+}
+
 private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
   var kernel = KernelEvidence()
   change(&kernel)
@@ -98,7 +123,19 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         $0.packets = packets(nil) {
           $0.unreachable = (IPAddress(v4: 0x0A00_0001), true, false)
         }
-      }, cause: .serviceWithoutEndpoints, atLeast: 90),
+      }, cause: .serviceWithoutEndpoints, atLeast: 70, atMost: 79),
+    Row(
+      name: "refused by a rule on the origin's machine, whose kernel would send a reset",
+      evidence: evidence(.upstream, .connect, .reset) {
+        $0.socket.errno = .connectionRefused
+        $0.packets = packets(nil) { $0.unreachable = (peer.ip, true, false) }
+      }, cause: .pathRejected, atLeast: 70, atMost: 79),
+    Row(
+      name: "refused by a reset to nothing that was seen to leave: a rule of this machine's",
+      evidence: evidence(.upstream, .connect, .reset) {
+        $0.socket.errno = .connectionRefused
+        $0.packets = packets(.active)
+      }, cause: .pathRejected, atLeast: 70, atMost: 79),
     Row(
       name: "nobody answers the SYN",
       evidence: evidence(.upstream, .connect, .timeout), cause: .connectTimeout, atLeast: 90),
@@ -115,8 +152,16 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
       }, cause: .originFinishedEarly, atLeast: 95),
     Row(
       name: "FIN as the next request is sent",
-      evidence: evidence(.upstream, .head, .finish) { $0.connection.requests = 3 },
-      cause: .originClosedIdle, atLeast: 80),
+      evidence: evidence(.upstream, .head, .finish) {
+        $0.connection.requests = 3
+        $0.socket.info = sent(300, confirmed: 200)
+      }, cause: .originClosedIdle, atLeast: 80),
+    Row(
+      name: "FIN after the origin's kernel has taken the next request: its program died over it",
+      evidence: evidence(.upstream, .head, .finish) {
+        $0.connection.requests = 3
+        $0.socket.info = sent(300, confirmed: 300)
+      }, cause: .originFinishedEarly, atLeast: 70, atMost: 79),
     Row(
       name: "FIN and reset as the next request is sent",
       evidence: evidence(.upstream, .head, .reset) {
@@ -138,7 +183,7 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         $0.socket.errno = .connectionReset
       }, cause: .natIdleExpired, atLeast: 40, atMost: 79),
     Row(
-      name: "the third death after longer idling, where shorter is survived",
+      name: "the third death after longer idling, where shorter is survived: or a restart",
       evidence: evidence(.upstream, .head, .reset) {
         $0.connection.requests = 3
         $0.connection.idle = .seconds(3)
@@ -147,7 +192,7 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         $0.idleSurvival.wasForgotten(after: .seconds(3))
         $0.idleSurvival.wasForgotten(after: .seconds(3))
         $0.packets = packets(.passive) { $0.reset?.isAfterIdle = true }
-      }, cause: .natIdleExpired, atLeast: 70),
+      }, cause: .natIdleExpired, atLeast: 70, atMost: 79),
     Row(
       name: "an origin's program resets in the middle",
       evidence: evidence(.upstream, .content, .reset) {
@@ -170,7 +215,49 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         $0.content.hasHead = true
         $0.content.answerBytes = 1000
         $0.content.hasUnsentRequest = true
+        $0.content.status = 413
       }, cause: .originRefusedContent, atLeast: 80),
+    Row(
+      name: "a reset within an answer that all is well, with the request still being sent",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.hasHead = true
+        $0.content.answerBytes = 1000
+        $0.content.received = 1000
+        $0.content.expected = 100_000
+        $0.content.hasUnsentRequest = true
+        $0.content.status = 200
+        $0.packets = packets(.active)
+      }, cause: .originAborted, atLeast: 80),
+    Row(
+      name: "a program that accepts and breaks off looks like a listener that closes",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.age = .milliseconds(5)
+        $0.socket.info = sent(100, confirmed: 0)
+        $0.packets = packets(.active)
+      }, cause: .originListenerClosed, atLeast: 70, atMost: 79),
+    Row(
+      name: "silence in which the origin's kernel has answered",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.socket.info = silence(content: 30_000, segment: 400)
+        $0.packets = packets(nil)
+      }, cause: .originStalled, atLeast: 80),
+    Row(
+      name: "silence in which nobody was asked",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.socket.info = silence(content: 4000, segment: 3960)
+        $0.packets = packets(nil)
+      }, cause: .originStalled, atLeast: 60, atMost: 70),
+    Row(
+      name: "silence in which probes were not answered, and our limit came first",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.socket.info = silence(content: 4000, segment: 4000, probes: 2)
+        $0.packets = packets(nil)
+      }, cause: .peerSilent, atLeast: 70, atMost: 79),
     Row(
       name: "a stray of ours, before any error",
       evidence: evidence(.upstream, .content, .timeout) {
@@ -322,7 +409,19 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
       evidence: evidence(.upstream, .connect, .timeout) {
         $0.socket.errno = .timedOut
         $0.counters = ["conntrack.drop": 4]
+        $0.kernel = told {
+          var settings = KernelEvidence.Settings()
+          settings.count = 998
+          settings.maximum = 1000
+          $0.settings = settings
+        }
       }, cause: .conntrackFull, atLeast: 97),
+    Row(
+      name: "no answer, and a table with room that has dropped something for another reason",
+      evidence: evidence(.upstream, .connect, .timeout) {
+        $0.socket.errno = .timedOut
+        $0.counters = ["conntrack.drop": 4]
+      }, cause: .connectTimeout, atLeast: 90),
     Row(
       name: "a young connection, and a listener without room",
       evidence: evidence(.upstream, .head, .reset) {
@@ -330,8 +429,16 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         $0.connection.age = .seconds(1)
         $0.connection.requests = 1
         $0.packets = packets(.passive)
-        $0.kernel = told { $0.counters = ["ListenOverflows": 1] }
+        $0.kernel = told { $0.counters = ["ListenOverflows": 1, "EmbryonicRsts": 1] }
       }, cause: .originAcceptOverflow, atLeast: 90),
+    Row(
+      name: "a listener without room, and no handshake that was reset: perhaps another one",
+      evidence: evidence(.upstream, .head, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.connection.age = .seconds(2)
+        $0.packets = packets(.passive)
+        $0.kernel = told { $0.counters = ["ListenOverflows": 1] }
+      }, cause: .originAcceptOverflow, atLeast: 40, atMost: 70),
     Row(
       name: "the same of somebody else's listeners",
       evidence: evidence(.upstream, .head, .reset) {

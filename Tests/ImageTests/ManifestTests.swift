@@ -155,6 +155,53 @@ struct ManifestTests {
       }
     }
 
+    @Test(
+      "the cure's pods are succeeded before they end, are ended last, and start whatever a node lacks",
+      arguments: ["conntrack-fix", "conntrack-fix-drop-invalid"])
+    func nodes(folder: String) throws {
+      let objects = try Manifests.objects(folder)
+      let set = try #require(objects.first { $0.kind == "DaemonSet" })
+      let update = (set.spec["updateStrategy"] as? [String: Any])?["rollingUpdate"]
+      #expect(update as? [String: Int] == ["maxSurge": 1, "maxUnavailable": 0])
+      #expect(set.spec["minReadySeconds"] as? Int ?? 0 > 0)
+      #expect(set.pod?["priorityClassName"] as? String == "system-node-critical")
+      #expect(objects.contains { $0.kind == "ResourceQuota" })
+      for volume in set.pod?["volumes"] as? [[String: Any]] ?? [] {
+        let path = try #require(volume["hostPath"] as? [String: Any])
+        #expect(path["type"] as? String != "Directory", "\(path)")
+        #expect(path["path"] as? String != "/proc/sys/net/netfilter")
+      }
+      // Its settings are below what it is told.
+      let container = try #require(set.containers.first)
+      #expect(container.words(entrypoint: []).contains("/host/proc/sys"))
+      #expect(container.hostPaths.contains { $0 == ("/proc/sys/net", "/host/proc/sys/net") })
+    }
+
+    @Test(
+      "readiness is what the proxy says of itself, which is no while it drains",
+      arguments: ["base", "sensors", "sensors-node", "reproduce"])
+    func readiness(folder: String) throws {
+      let set = try #require(try Manifests.objects(folder).first { $0.kind == "StatefulSet" })
+      let probe = set.containers.first?.value["readinessProbe"] as? [String: Any] ?? [:]
+      let ask = try #require(probe["httpGet"] as? [String: Any])
+      #expect(ask["path"] as? String == "/readyz" && ask["port"] as? String == "metrics")
+      // The kubelet's own loopback is that of a pod in the node's network, and of no other.
+      let isOnNode = set.pod?["hostNetwork"] as? Bool ?? false
+      #expect(ask["host"] as? String == (isOnNode ? "127.0.0.1" : nil))
+      #expect(Set(probe.keys).isDisjoint(with: ["exec", "tcpSocket"]))
+    }
+
+    @Test("the probe's pods have no sidecar, through which nothing could be told")
+    func sidecars() throws {
+      let pods = try Manifests.objects("reproduce").filter { $0.name.hasPrefix("probe") }
+        .compactMap { $0.spec["template"] as? [String: Any] }
+      #expect(pods.count == 2)
+      for pod in pods {
+        let labels = (pod["metadata"] as? [String: Any])?["labels"] as? [String: String]
+        #expect(labels?["sidecar.istio.io/inject"] == "false")
+      }
+    }
+
     @Test("the script of the clients is plain shell")
     func script() throws {
       try Shell.run("sh -n '\(Manifests.directory)/reproduce/download.sh'")

@@ -14,11 +14,11 @@ enum Manifests {
   /// Why nothing can be rendered here; nil where it can.
   static let obstacle: String? = {
     guard (try? Shell.run("command -v kubectl")) != nil else {
-      return "manifests are rendered with kubectl, 1.21 or newer, and there is none"
+      return "manifests are rendered with kubectl, 1.22 or newer, and there is none"
     }
     // Debian 12's is from before components.
     guard (try? Shell.run("kubectl kustomize '\(directory)/base' >/dev/null")) != nil else {
-      return "this kubectl does not know components: 1.21 or newer does"
+      return "this kubectl does not know components: 1.22 or newer does"
     }
     return nil
   }()

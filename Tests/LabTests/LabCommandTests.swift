@@ -21,6 +21,7 @@ extension LabProcessTests {
         ("lab reproduce --rate 1000", "--rate is 0.1 to 100"),
         ("lab reproduce --way bicycle", "--way is direct, holdfast, nginx"),
         ("lab reproduce --svg /nowhere/at/all.svg", "--svg"),
+        ("lab reproduce --svg /tmp", "/tmp is a directory: name a file"),
       ])
     func usage(words: String, answer: String) throws {
       let (code, output) = try LabProcess.run(words)
@@ -61,6 +62,25 @@ extension LabProcessTests {
       let all = try LabProcess.run("lab reproduce --seconds 1 --fix shield --clients 2", as: hide)
       #expect(all.code == 0, "\(all.output)")
       #expect(all.output.contains("holdfast, shield") && !all.output.contains("nginx"))
+    }
+
+    @Test(
+      "where its files cannot lie is said, with the path, what the system says, and what to do",
+      arguments: [
+        ("env TMPDIR=/nowhere/at/all", "ENOENT (No such file or directory)"),
+        ("env TMPDIR=/proc", "ENOENT (No such file or directory)"),
+        (
+          // A directory can be made there, and a file of one page, and no more.
+          "unshare -m sh -c 'mount -t tmpfs -o size=4k,mode=1777 full /mnt && echo x > /mnt/x && exec env TMPDIR=/mnt \"$@\"' sh",
+          "ENOSPC (No space left on device)"
+        ),
+      ])
+    func noRoom(prefix: String, words: String) throws {
+      let (code, output) = try LabProcess.run("lab run L03 --tier S", as: prefix)
+      #expect(code == 1, "\(output)")
+      #expect(output.contains(words), "\(output)")
+      #expect(output.contains("/hflab-") && output.contains("$TMPDIR"), "\(output)")
+      #expect(!output.contains("Domain=") && !output.contains("CAP_SYS_ADMIN"), "\(output)")
     }
 
     private static let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups"

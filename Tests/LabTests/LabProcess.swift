@@ -21,7 +21,8 @@ struct LabProcess {
     output = NSTemporaryDirectory() + "/lab-output-\(UUID().uuidString)"
     let descriptor = open(output, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
     defer { close(descriptor) }
-    let command = "exec \(prefix) '\(try Labels.program())' \(words)"
+    // Also where these tests are a background job.
+    let command = "exec env --default-signal=INT,HUP \(prefix) '\(try Labels.program())' \(words)"
     child = try Child(["/bin/sh", "-c", command], output: descriptor)
   }
 

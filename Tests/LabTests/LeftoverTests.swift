@@ -118,6 +118,45 @@ extension LabProcessTests {
       #expect(try host.run { true })
     }
 
+    @Test("labs that do not see each other's processes do not take away each other's machines")
+    func strangeNumbers() throws {
+      let mine = try LabRun()
+      defer { mine.remove() }
+      let host = try Host("still-here", of: mine)
+      let apart = "unshare --pid --fork --mount-proc"
+      for _ in 0..<2 {
+        let lab = try LabProcess("lab run L03 L05 --tier S --json", as: apart)
+        // Nor do we take away its own, whose number is another one here, or nobody's.
+        try patiently("waited for it to end") {
+          LabRun.sweep()
+          return lab.child.hasEnded
+        }
+        let (code, output) = lab.finish()
+        #expect(code == 0, "\(output)")
+        #expect(output.split(separator: "\n").count == 2, "\(output)")
+      }
+      #expect(try host.run { true })
+      #expect(FileManager.default.fileExists(atPath: mine.directory))
+      // What is let go of is swept, by the number of a process that is gone.
+      let left = NSTemporaryDirectory() + "/hflab-999999999-1-1"
+      try FileManager.default.createDirectory(atPath: left, withIntermediateDirectories: true)
+      LabRun.sweep()
+      #expect(!FileManager.default.fileExists(atPath: left))
+    }
+
+    @Test(
+      "a signal that was ignored when it began does not end it",
+      arguments: [("HUP", SIGHUP), ("INT", SIGINT)])
+    func deaf(name: String, signal: Int32) throws {
+      let lab = try LabProcess(
+        "lab run L17 --tier S --json", as: "sh -c 'trap \"\" \(name); exec \"$@\"' sh")
+      try patiently("waited for it to play") { Moment.playing.hasCome(lab) }
+      lab.child.signal(signal)
+      let (code, output) = lab.finish()
+      #expect(code == 0, "\(output)")
+      #expect(!output.contains("interrupted"), "\(output)")
+    }
+
     @Test("what was kept on purpose stays, packets too, and is nobody's to sweep")
     func kept() throws {
       let (code, output) = try LabProcess.run("lab run L03 --tier P --keep --json")

@@ -207,6 +207,12 @@ static inline long linux_signalfd(const sigset_t *signals) {
   LINUX_RESULT_ONCE(signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+// Whether a signal is ignored by this process; its handler is a union, which Swift does not read.
+static inline int linux_signal_is_ignored(int signal) {
+  struct sigaction action;
+  return sigaction(signal, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 // The number of the next signal, or a negative error number.
 static inline long linux_signalfd_read(int fd) {
   struct signalfd_siginfo info;

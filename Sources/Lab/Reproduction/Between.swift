@@ -56,7 +56,7 @@ final class Between {
 
       """
     let file = directory + "/nginx.conf"
-    try configuration.write(toFile: file, atomically: true, encoding: .utf8)
+    try LabRun.write(configuration, to: file)
     let host = try network[.proxy]
     let child = try host.spawn(["nginx", "-c", file, "-e", directory + "/nginx.log"])
     try patiently("waited for nginx") {

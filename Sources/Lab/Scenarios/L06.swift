@@ -19,7 +19,8 @@ extension Scenario {
       .having("errno", "ECONNREFUSED")
       .having("rst.shape", "refusal", from: .packets),
     Expectation(.serviceWithoutEndpoints, .connect, .reset)
-      .judged(.packets, atLeast: 90)
+      // A firewall that answers so looks the same.
+      .judged(.packets, atLeast: 70, atMost: 79)
       .having("errno", "ECONNREFUSED")
   ) { stage in
     try stage.fault("nobody listens at the origin, and a client asks") {

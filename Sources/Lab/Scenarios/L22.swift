@@ -10,7 +10,7 @@ extension Scenario {
     options: once,
     expecting: Expectation(.originListenerClosed, .head, .reset, or: .originAborted)
       .judged(.sockets, .originListenerClosed, .originAborted, .originAcceptOverflow, atMost: 79)
-      .judged(.packets, .originListenerClosed, .originAborted, atLeast: 85)
+      .judged(.packets, .originListenerClosed, .originAborted, atLeast: 70)
       .inPhase(.request, .head, .connect)
       .having("errno", "ECONNRESET")
       .having("content.received", "0")

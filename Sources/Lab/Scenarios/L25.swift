@@ -8,7 +8,8 @@ extension Scenario {
     "L25", "the origin's program stalls in the middle of content", on: .behindService,
     options: {
       var options = ProxyOptions()
-      options.readTimeout = "1s"
+      // Long enough for its kernel to be asked whether the path still works, and to answer.
+      options.readTimeout = "4s"
       return options
     }(),
     expecting: Expectation(.originStalled, .content, .timeout)
