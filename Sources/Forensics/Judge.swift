@@ -397,7 +397,11 @@ struct Case {
           "it came from \(abs(reset.hopDifference)) hops elsewhere than the peer's packets")
       }
       if packets.peerAliveAfter == true { reasons.append("the peer went on afterwards") }
-      return make(.resetInjected, bonus: packets.peerAliveAfter == false ? -10 : 0, reasons)
+      let verdict = make(
+        .resetInjected, bonus: packets.peerAliveAfter == false ? -10 : 0, reasons)
+      // An abort has the hop limit of its socket, whatever that is.
+      guard reset.shape == .passive || reset.shape == .refusal else { return verdict }
+      return doubtful(verdict, Self.ownHopLimit, also: [unknownHere])
     }
     if reset.isNear || reset.hopDifference > 0 {
       let verdict = make(
@@ -411,9 +415,8 @@ struct Case {
       return doubtful(
         verdict,
         reset.isNear
-          ? "what it answers may be among the packets that were lost"
-          : "a kernel has a hop limit of its own for connections it does not know",
-        also: [side == .downstream ? .undnatThere : .originLostState])
+          ? "what it answers may be among the packets that were lost" : Self.ownHopLimit,
+        also: [unknownHere])
     }
     let verdict = reset.shape == .active ? active(packets) : passive(reset, packets)
     guard reset.isOdd else { return verdict }
@@ -421,6 +424,12 @@ struct Case {
       verdict, reset.looks.oddities.first ?? "it is not quite as a kernel makes it",
       also: [.resetInjected])
   }
+
+  private static let ownHopLimit =
+    "a kernel has a hop limit of its own for connections it does not know"
+
+  /// Why a peer's kernel may not know a connection.
+  private var unknownHere: Cause { side == .downstream ? .undnatThere : .originLostState }
 
   /// It has answered, and does not want the rest of the request.
   private var isRefusingContent: Bool {

@@ -412,6 +412,16 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         }
       }, cause: .pathRejected, atLeast: 60, atMost: 79),
     Row(
+      name: "a client's kernel that does not know it, and a program with a hop limit of its own",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive) {
+          $0.reset?.hopDifference = -191
+          $0.reset?.isShorterWay = false
+          $0.peerAliveAfter = true
+        }
+      }, cause: .resetInjected, atLeast: 60, atMost: 79),
+    Row(
       name: "a reset that came too soon, where packets were lost",
       evidence: evidence(.upstream, .content, .reset) {
         $0.socket.errno = .connectionReset
