@@ -157,7 +157,7 @@ public struct EndingRecord: Sendable {
     if let packets = evidence.packets { add(packets, to: &record) }
     if let kernel = evidence.kernel { add(kernel, to: &record) }
     let real: (SocketAddress, String)? =
-      (evidence.packets?.stray ?? evidence.kernel?.stray).map { ($0, "stray") }
+      (evidence.packets?.provenStray ?? evidence.kernel?.stray).map { ($0, "stray") }
       ?? evidence.kernel?.realPeer.flatMap { $0 == evidence.socket.peer ? nil : ($0, "conntrack") }
     if evidence.ending.side == .upstream, let (address, source) = real {
       var origin = JSONObject()
@@ -169,7 +169,7 @@ public struct EndingRecord: Sendable {
   }
 
   private func add(_ packets: PacketEvidence, to record: inout JSONObject) {
-    if let stray = packets.stray {
+    if let stray = packets.provenStray {
       // What killed the origin; resets that follow from it are in the time line.
       var values = JSONObject()
       values.add("direction", "out")
@@ -180,7 +180,7 @@ public struct EndingRecord: Sendable {
       var values = JSONObject()
       values.add("direction", reset.isOutgoing ? "out" : "in")
       values.add("shape", reset.shape.rawValue)
-      values.add("seq_exact", reset.isExact)
+      if let isExact = reset.isExact { values.add("seq_exact", isExact) }
       add(reset.looks, to: &values)
       record.add("rst", values)
     }

@@ -120,10 +120,14 @@ public struct PacketEvidence: Sendable {
   public struct Reset: Sendable {
     public var shape: Shape
     public var isOutgoing: Bool
-    /// Exactly where the receiver expects it.
-    public var isExact = true
+    /// Exactly where the receiver expects it; nil where nobody knows.
+    public var isExact: Bool? = true
     /// The packet's TTL minus the flow's; 0 proves nothing.
     public var hopDifference = 0
+    /// If that is larger, a shorter way explains it; otherwise somebody may have set it.
+    public var isShorterWay = true
+    /// Something about it is not as it should be, if not enough to call it made by hand.
+    public var isOdd = false
     /// It came too soon after what triggered it to have come from the peer.
     public var isNear = false
     /// It was an answer to the first segment after the connection had been idle.
@@ -135,6 +139,19 @@ public struct PacketEvidence: Sendable {
       self.shape = shape
       self.isOutgoing = isOutgoing
     }
+  }
+
+  /// The peer's FIN beside its other packets.
+  public struct Finish: Sendable {
+    public var hopDifference = 0
+    /// It is numbered, or marked, otherwise than they are.
+    public var isOdd = false
+    /// The peer sent content behind it, which nobody does who has sent the FIN.
+    public var hasGoneOn = false
+
+    public init() {}
+
+    var isForeign: Bool { hopDifference != 0 || isOdd || hasGoneOn }
   }
 
   /// What a RST looked like: told, and not judged by.
@@ -191,12 +208,16 @@ public struct PacketEvidence: Sendable {
   public var reset: Reset?
   /// The peer's FIN was seen on this flow.
   public var peerFinished = false
+  /// What that looked like.
+  public var finish: Finish?
   /// The peer went on with the flow after the reset: nil until the time to listen is over.
   public var peerAliveAfter: Bool?
   /// Our kernel reset somebody who is not the peer, and meant this flow: an answer that nobody had translated back.
   public var stray: SocketAddress?
-  /// Its place in the flow was known exactly, and not only where the flow had begun.
+  /// The socket itself was at its place in the flow; otherwise a stranger may have drawn it.
   public var isStrayExact = true
+  /// Where the Service led, then.
+  public var provenStray: SocketAddress? { isStrayExact ? stray : nil }
   /// A router's or firewall's message about this flow, and who sent it.
   public var unreachable: (sender: IPAddress, isPort: Bool, isProhibited: Bool)?
   /// Small segments pass and large ones do not.

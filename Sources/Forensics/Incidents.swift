@@ -30,7 +30,7 @@ package struct Incidents: Sendable {
   /// - Returns: the incident's name (that of its first ending), once it is one.
   package mutating func add(_ record: EndingRecord) -> RecordID? {
     let evidence = record.evidence
-    let real = evidence.packets?.stray ?? evidence.kernel?.realPeer
+    let real = evidence.packets?.provenStray ?? evidence.kernel?.realPeer
     let place = Place(
       cause: record.verdict.cause,
       name: real.map { "\($0)" }

@@ -123,6 +123,10 @@ struct Case {
       return verdict
     }
     guard let stray = packets?.stray else { return toldStray() }
+    // Anybody can draw a reset of our kernel with a packet to some port.
+    if packets?.isStrayExact == false, kernel?.realPeer != stray, kernel?.stray != stray {
+      return suspectedStray(stray)
+    }
     var reasons = [
       "our kernel sent a reset to \(stray), which is not the peer of any connection of this port",
       "its sequence number lies in this connection",
@@ -131,9 +135,43 @@ struct Case {
       reasons.append("the connection table says that the Service leads to \(real)")
     }
     if kernel?.stray == stray { return toldStray(reasons) }
-    return make(
-      .undnatHere, most: packets?.isStrayExact == false ? 85 : 99,
-      bonus: kernel?.realPeer == stray ? 2 : 0, reasons)
+    return make(.undnatHere, bonus: kernel?.realPeer == stray ? 2 : 0, reasons)
+  }
+
+  /// What it is without the stray, which may or may not have meant this connection.
+  private func suspectedStray(_ stray: SocketAddress) -> Verdict {
+    var without = evidence
+    without.packets?.stray = nil
+    var verdict = doubtful(
+      Judge.judge(without), "our kernel sent a reset to \(stray), which may have meant this")
+    if verdict.cause != .undnatHere { verdict.also.append(.undnatHere) }
+    return verdict
+  }
+
+  /// Something speaks against it that leaves it likely and not sure.
+  /// - Parameter least: what it would be without packets, which stays; 0 where they contradict even that.
+  private func doubtful(
+    _ verdict: Verdict, _ doubt: String, also: [Cause] = [], least: Int? = nil
+  ) -> Verdict {
+    var verdict = verdict
+    if verdict.confidence > Self.unsure {
+      let least = least ?? Judge.judge(blind).confidence
+      verdict.confidence = min(verdict.confidence, max(Self.unsure, least))
+    }
+    verdict.doubts.append(doubt)
+    verdict.also += also.filter { $0 != verdict.cause && !verdict.also.contains($0) }
+    return verdict
+  }
+
+  /// Nobody relies on what is no surer than this.
+  private static let unsure = 79
+
+  /// What is left where nobody had looked at packets.
+  private var blind: Evidence {
+    var blind = evidence
+    blind.packets = nil
+    blind.kernel = nil
+    return blind
   }
 
   /// Routers and firewalls that say so.
@@ -155,11 +193,17 @@ struct Case {
             "\(message.sender), which is not the address that was asked for, says that the port is closed"
           ], also: [.pathRejected])
     }
-    guard mayBeTold else { return nil }
+    guard mayBeTold, phase == .connect || !isAllConfirmed else { return nil }
     if message.isProhibited {
       return make(.pathRejected, ["\(message.sender) says that a rule forbids it"])
     }
     return make(.unreachable, ["\(message.sender) says that there is no way"])
+  }
+
+  /// The socket lives and all that it sent is confirmed, so there is a way. (What has ended forgets what was on its way.)
+  private var isAllConfirmed: Bool {
+    guard let info = socket.info, let state = info.state, state != .closed else { return false }
+    return info.unacknowledged == 0 && info.retransmits == 0
   }
 
   /// A router's message may have led to this ending. An established connection survives it (RFC 5461 §2), and what ends it
@@ -239,7 +283,7 @@ struct Case {
     let info = socket.info
     let isWaiting = (info?.unacknowledged ?? 0) > 0 || (info?.retransmits ?? 0) > 0
     let soft = socket.softError ?? (means == .icmp ? socket.errno : nil)
-    if let soft,
+    if let soft, !isAllConfirmed,
       soft == .hostUnreachable || soft == .networkUnreachable || soft == .connectionRefused
     {
       return make(.unreachable, ["a router has said \(soft), and nothing is confirmed any more"])
@@ -315,6 +359,28 @@ struct Case {
 
   func finished() -> Verdict? {
     guard means == .finish else { return nil }
+    // A client may say FIN and wait for its answer; then what came behind it has ended it.
+    if side == .downstream, socket.errorBehindEnd != nil, let packets, let reset = packets.reset,
+      reset.isForeign
+    {
+      return shaped(reset, packets)
+    }
+    if packets?.finish?.isForeign == true { return finishedByWhomever() }
+    return finishedByPeer()
+  }
+
+  /// The FIN does not look like the peer's other packets, or the peer knows nothing of it. A socket believes every FIN,
+  /// so here, and nowhere else, whoever looks is less sure than who does not.
+  private func finishedByWhomever() -> Verdict {
+    doubtful(
+      finishedByPeer(),
+      packets?.finish?.hasGoneOn == true
+        ? "the peer sent more behind this FIN: somebody on the path may have said it"
+        : "this FIN is not like the peer's other packets: somebody on the path may have said it",
+      also: [.resetInjected], least: 0)
+  }
+
+  private func finishedByPeer() -> Verdict {
     if side == .downstream {
       return make(
         .clientLeft, most: 95,
@@ -355,15 +421,18 @@ struct Case {
     if let verdict = toldReset() { return verdict }
     guard packets != nil else { return side == .downstream ? unseenClient() : unseenOrigin() }
     // Who was looked for and not seen is no better known than if nobody had looked.
-    var blind = evidence
-    blind.packets = nil
-    blind.kernel = nil
     var verdict = Judge.judge(blind)
     verdict.doubts.append("the reset itself was not among the packets that were recorded")
     return verdict
   }
 
   private func shaped(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
+    let verdict = placed(reset, packets)
+    guard reset.isExact == nil else { return verdict }
+    return doubtful(verdict, "whether this reset was at its place is not known")
+  }
+
+  private func placed(_ reset: PacketEvidence.Reset, _ packets: PacketEvidence) -> Verdict {
     if reset.shape == .handmade
       || (packets.peerAliveAfter == true && !reset.isNear && reset.hopDifference != 0
         && !reset.isRejection)
@@ -374,23 +443,39 @@ struct Case {
           "it came from \(abs(reset.hopDifference)) hops elsewhere than the peer's packets")
       }
       if packets.peerAliveAfter == true { reasons.append("the peer went on afterwards") }
-      return make(.resetInjected, bonus: packets.peerAliveAfter == false ? -10 : 0, reasons)
+      let verdict = make(
+        .resetInjected, bonus: packets.peerAliveAfter == false ? -10 : 0, reasons)
+      // An abort has the hop limit of its socket, whatever that is.
+      guard reset.shape == .passive || reset.shape == .refusal else { return verdict }
+      return doubtful(verdict, Self.ownHopLimit, also: [unknownHere])
     }
     if reset.isNear || reset.hopDifference > 0 {
-      return make(
+      let verdict = make(
         .pathRejected, bonus: packets.peerAliveAfter == true ? 5 : 0,
         [
           reset.isNear
             ? "the reset came sooner than the peer can answer"
             : "the reset came from nearer than the peer"
         ])
+      if reset.isNear ? packets.lost == 0 : reset.isShorterWay { return verdict }
+      return doubtful(
+        verdict,
+        reset.isNear
+          ? "what it answers may be among the packets that were lost" : Self.ownHopLimit,
+        also: [unknownHere])
     }
-    switch reset.shape {
-    case .active: return active(packets)
-    case .passive, .refusal: return passive(reset, packets)
-    case .handmade: return make(.resetInjected, ["the reset is not as a kernel makes it"])
-    }
+    let verdict = reset.shape == .active ? active(packets) : passive(reset, packets)
+    guard reset.isOdd else { return verdict }
+    return doubtful(
+      verdict, reset.looks.oddities.first ?? "it is not quite as a kernel makes it",
+      also: [.resetInjected])
   }
+
+  private static let ownHopLimit =
+    "a kernel has a hop limit of its own for connections it does not know"
+
+  /// Why a peer's kernel may not know a connection.
+  private var unknownHere: Cause { side == .downstream ? .undnatThere : .originLostState }
 
   /// It has answered, and does not want the rest of the request. Who breaks off in the middle of an answer that all is
   /// well refuses nothing.
@@ -546,8 +631,11 @@ struct Case {
 extension PacketEvidence.Reset {
   /// As a firewall makes it: like that of a kernel for want of a socket, and from nearer than the peer.
   fileprivate var isRejection: Bool {
-    hopDifference > 0 && (shape == .passive || shape == .refusal)
+    hopDifference > 0 && isShorterWay && (shape == .passive || shape == .refusal)
   }
+
+  /// Somebody else than the peer seems to have made it.
+  fileprivate var isForeign: Bool { shape == .handmade || isNear || hopDifference != 0 }
 }
 
 extension Duration {

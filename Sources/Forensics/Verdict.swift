@@ -3,7 +3,7 @@
 public struct Verdict: Sendable, Equatable {
   public let cause: Cause
   /// In hundredths; 99 at most.
-  public let confidence: Int
+  public internal(set) var confidence: Int
   /// What it was judged with.
   public let tier: Tier
   /// What speaks for it, in words.
@@ -11,7 +11,7 @@ public struct Verdict: Sendable, Equatable {
   /// What speaks against it.
   public internal(set) var doubts: [String]
   /// Other causes that are nearly as likely.
-  public let also: [Cause]
+  public internal(set) var also: [Cause]
 
   /// Whether it is a fault at all: what is not is counted and not recorded.
   public var isFault: Bool { cause != .clientHalfClose && cause != .resetIgnored }

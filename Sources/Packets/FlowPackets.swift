@@ -57,13 +57,14 @@ package struct FlowPackets: Hashable, Sendable {
   /// The last ICMP error about what the local side sent, and who says so.
   /// - Parameters:
   ///   - times: nanoseconds since 1970.
+  ///   - outstanding: what the socket has sent and nobody has confirmed; nil where only packets tell.
   ///   - mode: what was recorded of this flow.
   package func unreachable(
-    in times: ClosedRange<Int64>, mode: PacketFilter.Mode
+    in times: ClosedRange<Int64>, outstanding: Outstanding? = nil, mode: PacketFilter.Mode
   ) -> (sender: IPAddress, error: ICMPError)? {
     for packet in packets.reversed() where times.contains(packet.time) {
       if let error = packet.header.icmp, direction(of: packet) == .received,
-        quotesUs(error, mode: mode)
+        quotesUs(error, outstanding ?? self.outstanding(mode))
       {
         return (packet.header.endpoints.source.ip, error)
       }
@@ -71,15 +72,33 @@ package struct FlowPackets: Hashable, Sendable {
     return nil
   }
 
-  /// Whether the segment that an ICMP error quotes may have been sent: who only guesses ports does not know numbers
-  /// (RFC 5927 §4.1). What cannot be told counts as sent.
-  func quotesUs(_ error: ICMPError, mode: PacketFilter.Mode) -> Bool {
-    guard let quoted = error.quotation?.sequence, let next = sent.nextSequence else { return true }
-    // Content is not seen in lite mode, and there is none before the peer has answered.
-    guard mode == .full || received.segments == 0 else { return true }
-    // By now more may be confirmed than when the error came; from the beginning on will do.
-    let starts = [sent.initialSequence, received.acknowledged].compactMap(\.self)
-    return starts.isEmpty || starts.contains { quoted.isBetween($0, next) }
+  /// Places that have been sent and not been confirmed: from the first one up to the one that follows the last.
+  package struct Outstanding: Hashable, Sendable {
+    package var first: SequenceNumber
+    package var next: SequenceNumber
+
+    package init(first: SequenceNumber, next: SequenceNumber) {
+      self.first = first
+      self.next = next
+    }
+  }
+
+  /// As packets tell it. Nil where they do not: content is not seen in lite mode, and there is none before the peer has
+  /// answered.
+  private func outstanding(_ mode: PacketFilter.Mode) -> Outstanding? {
+    guard mode == .full || received.segments == 0, let next = sent.nextSequence,
+      let first = received.acknowledged ?? sent.initialSequence
+    else { return nil }
+    return Outstanding(first: first, next: next)
+  }
+
+  /// Whether an ICMP error is about a segment that is on its way yet. The kernel asks for no less (RFC 5927 §4.1), for who
+  /// only guesses ports does not know numbers; and where the segment was confirmed since, the way is open.
+  func quotesUs(_ error: ICMPError, _ outstanding: Outstanding?) -> Bool {
+    guard let quoted = error.quotation?.sequence, let outstanding,
+      outstanding.first != outstanding.next
+    else { return false }
+    return quoted != outstanding.next && quoted.isBetween(outstanding.first, outstanding.next)
   }
 
   /// The same, without what was before.

@@ -147,9 +147,15 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
         store(sighting, captured, fingerprint, in: slot)
         return true
       } else if header.endpoints.isAscending {
-        flows[Int(slot)].lower.observe(header, tcp, at: sighting.time)
+        let flow = flows + Int(slot)
+        flow.pointee.lower.observe(
+          header, tcp, at: sighting.time, receiver: flow.pointee.upper,
+          isOurs: sighting.isOutgoing)
       } else {
-        flows[Int(slot)].upper.observe(header, tcp, at: sighting.time)
+        let flow = flows + Int(slot)
+        flow.pointee.upper.observe(
+          header, tcp, at: sighting.time, receiver: flow.pointee.lower,
+          isOurs: sighting.isOutgoing)
       }
       // A SYN that is sent again has not been refused by whatever came in between.
       let flow = flows + Int(slot)
@@ -232,22 +238,47 @@ struct FlowTable: ~Copyable, @unchecked Sendable {
       flow.pointee.upper.resets &+= 1
     }
     flow.pointee.hasResets = true
+    let sender = fromLower ? flow.pointee.lower : flow.pointee.upper
+    let receiver = fromLower ? flow.pointee.upper : flow.pointee.lower
     var kept = resets[slot] ?? []
-    if kept.count >= FlowTable.maximumResets {
-      if let last = kept.last, sighting.time &- last.packet.time < FlowTable.resetInterval {
-        return
-      }
-      kept.remove(at: FlowTable.maximumResets / 2)
+    let isFull = kept.count >= FlowTable.maximumResets
+    if isFull {
+      guard let place = displaced(by: header, at: sighting.time, sender, receiver, among: kept)
+      else { return }
+      kept.remove(at: place)
     }
     kept.append(
       ResetSighting(
         packet: RecordedPacket(
           sighting: sighting, header: header, bytes: Array(captured.prefix(FlowTable.snap))),
-        sender: fromLower ? flow.pointee.lower : flow.pointee.upper,
-        receiver: fromLower ? flow.pointee.upper : flow.pointee.lower,
+        sender: sender, receiver: receiver,
         candidates: candidates(slot, from: header.endpoints.destination)))
     resets[slot] = kept
-    limitSightings(slot)
+    if !isFull { limitSightings(slot) }
+  }
+
+  /// Which of the resets that are kept makes room for another one: one that fits displaces one that does not, and no
+  /// other does so; those whose places are not known are the first two and the last two.
+  private func displaced(
+    by header: PacketHeader, at time: Int64, _ sender: FlowBaseline, _ receiver: FlowBaseline,
+    among kept: [ResetSighting]
+  ) -> Int? {
+    let isSoon = kept.last.map { time &- $0.packet.time < FlowTable.resetInterval } ?? false
+    let fit = header.tcp.map { ResetFacts.fit($0, sender: sender, receiver: receiver) }
+    if fit == .unknown { return isSoon ? kept.count - 1 : FlowTable.maximumResets / 2 }
+    let misfit = kept.lastIndex { kept in
+      guard let tcp = kept.packet.header.tcp else { return true }
+      return !ResetFacts.fit(tcp, sender: kept.sender, receiver: kept.receiver).isEffective
+    }
+    if fit == .exact, let misfit { return misfit }
+    guard !isSoon else { return nil }
+    if fit == .exact { return FlowTable.maximumResets / 2 }
+    let later = kept.indices.dropFirst(FlowTable.maximumResets / 2)
+    return later.first { place in
+      guard let tcp = kept[place].packet.header.tcp else { return true }
+      return !ResetFacts.fit(tcp, sender: kept[place].sender, receiver: kept[place].receiver)
+        .isEffective
+    }
   }
 
   /// Forgets the oldest of all kept resets when there are too many. What it belonged to may be gone already, and

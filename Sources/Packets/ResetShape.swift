@@ -40,6 +40,11 @@ package enum ResetOddity: String, Hashable, Sendable, CaseIterable {
   case malformedOptions = "malformed-options"
   case unusualFlags = "unusual-flags"
 
+  /// About the number of an IPv4 packet, which by itself proves nothing.
+  var isAboutNumber: Bool {
+    self == .identificationOutOfStep || self == .identificationInPassive
+  }
+
   package var sentence: String {
     switch self {
     case .acknowledgementWithoutFlag: "it has an acknowledgement number and no ACK flag"
@@ -66,6 +71,14 @@ package enum SequenceFit: Hashable, Sendable {
   /// So far behind.
   case behind(UInt32)
   case unknown
+
+  /// A receiver honours it, for all that is known.
+  package var isEffective: Bool {
+    switch self {
+    case .exact, .unknown: true
+    case .ahead, .behind: false
+    }
+  }
 }
 
 /// Everything that a reset tells by its looks.
@@ -94,9 +107,13 @@ package struct ResetFacts: Hashable, Sendable {
   package var afterTrigger: Int64?
   /// Nanoseconds in which the flow had been silent before the trigger. Nil in lite mode, or when nothing was seen before.
   package var silenceBeforeTrigger: Int64?
-  /// It came sooner after its trigger than half a round trip to the peer. Nil when that cannot be told, as where a round
-  /// trip takes less than a millisecond.
+  /// It answers a segment, and came sooner than half a round trip after the first one that it may answer. Nil when that
+  /// cannot be told, as where a round trip takes less than a millisecond, or the program aborted, which answers nothing.
   package var isTooSoon: Bool?
+  /// Its hop limit is larger than the sender's packets had, and that is the way's doing: it is little more, and larger
+  /// than that of the handshake too. A program may set its own hop limit (`IP_TTL`), and its kernel, where it knows no
+  /// socket, has the usual one.
+  package var isShorterWay: Bool
   /// Somebody nearer than the peer sent it: it came sooner than the peer could have answered, or has come a shorter
   /// way than the peer's packets. Nil when neither can be told; equal hop limits prove nothing.
   package var isNearer: Bool?
@@ -119,7 +136,8 @@ extension ResetFacts {
     let sender = reset.sender
     let receiver = reset.receiver
 
-    trigger = ResetFacts.trigger(of: tcp, at: reset.packet.time, among: reset.candidates)
+    trigger = ResetFacts.trigger(
+      of: tcp, at: reset.packet.time, among: reset.candidates, roundTrip: minimumRoundTrip)
     afterTrigger = trigger.map { reset.packet.time &- $0.time }
     hopLimit = header.hopLimit
     hopLimitBaseline = sender.hopLimit ?? sender.handshakeHopLimit
@@ -178,12 +196,23 @@ extension ResetFacts {
         odd.append(.identificationOutOfStep)
       }
     }
-    if header.identification != nil, !header.doNotFragment { odd.append(.mayBeFragmented) }
+    if header.identification != nil, !header.doNotFragment, sender.setsDoNotFragment != false {
+      odd.append(.mayBeFragmented)
+    }
     oddities = odd
-    shape = odd.isEmpty ? likely : .handMade
+    isShorterWay = Self.isShorterWay(header.hopLimit, sender)
+    let difference = hopLimitBaseline.map { Int(header.hopLimit) - Int($0) } ?? 0
+    // A strange number and a strange way besides are two things that a kernel does not do.
+    let isStrange = odd.contains { !$0.isAboutNumber } || difference != 0 && !isShorterWay
+    shape = odd.isEmpty || !isStrange ? likely : .handMade
 
-    if let minimumRoundTrip, minimumRoundTrip >= Self.tellingRoundTrip, let afterTrigger {
-      isTooSoon = afterTrigger < minimumRoundTrip / 2
+    if likely == .passive, mode == .full, let minimumRoundTrip,
+      minimumRoundTrip >= Self.tellingRoundTrip, let trigger,
+      trigger.header.tcp?.acknowledgement == receiver.acknowledged, receiver.initialSequence != nil
+    {
+      // Of all segments with this number the first: any of them may be what is answered.
+      let soon = reset.packet.time &- receiver.acknowledgedSince < minimumRoundTrip / 2
+      isTooSoon = soon ? true : afterTrigger.flatMap { $0 < minimumRoundTrip / 2 ? nil : false }
     }
     if mode == .full, let trigger {
       let before =
@@ -191,7 +220,6 @@ extension ResetFacts {
         + (sender.segments > 0 && sender.lastTime <= trigger.time ? [sender.lastTime] : [])
       silenceBeforeTrigger = before.max().map { trigger.time &- $0 }
     }
-    let isShorterWay = hopLimitDifference.map { $0 > 0 } ?? false
     // A longer way, or the same, proves nothing; only time can say that it was not nearer.
     isNearer = isShorterWay || isTooSoon == true ? true : isTooSoon
   }
@@ -199,11 +227,30 @@ extension ResetFacts {
   /// Between hosts side by side a few packets have a round trip that tells more of how busy they were than of the way.
   private static let tellingRoundTrip: Int64 = 1_000_000
 
-  /// The last packet the receiver had sent that explains the numbers of the reset.
+  /// Whether a larger hop limit tells of a shorter way: systems begin with 64, 128 or 255.
+  private static func isShorterWay(_ hopLimit: UInt8, _ sender: FlowBaseline) -> Bool {
+    let before = [sender.hopLimit, sender.handshakeHopLimit].compactMap(\.self)
+    guard let most = before.max(), let least = before.min() else { return false }
+    return hopLimit > most && Int(hopLimit) - Int(least) <= Self.longestWay
+      && Self.initialHopLimit(hopLimit) == Self.initialHopLimit(least)
+  }
+
+  /// Routers between a peer and somebody nearer, at most; a larger difference is more likely somebody's setting.
+  private static let longestWay = 16
+
+  private static func initialHopLimit(_ hopLimit: UInt8) -> UInt8 {
+    hopLimit <= 64 ? 64 : hopLimit <= 128 ? 128 : 255
+  }
+
+  /// What is older was answered before, or never will be.
+  private static let longestAnswer: Int64 = 1_000_000_000
+
+  /// The packet of the receiver that most likely drew the reset: of those that explain its numbers the last one that
+  /// the peer can have answered by then, and if it can have answered none, the first.
   private static func trigger(
-    of reset: TCPHeader, at time: Int64, among candidates: [RecordedPacket]
+    of reset: TCPHeader, at time: Int64, among candidates: [RecordedPacket], roundTrip: Int64?
   ) -> RecordedPacket? {
-    candidates.first { candidate in
+    let explaining = candidates.filter { candidate in
       guard let tcp = candidate.header.tcp, !tcp.isReset, candidate.time <= time else {
         return false
       }
@@ -215,6 +262,11 @@ extension ResetFacts {
       // Of a live connection: whatever came last and reached no further than what it acknowledges.
       return tcp.sequence - reset.acknowledgement <= 0
     }
+    guard let roundTrip, !reset.acknowledges else { return explaining.first }
+    let recent = explaining.filter {
+      time &- $0.time <= max(roundTrip, 0) &+ Self.longestAnswer
+    }
+    return recent.first { time &- $0.time >= roundTrip } ?? recent.last ?? explaining.first
   }
 
   private static func isRefusal(
@@ -225,12 +277,28 @@ extension ResetFacts {
     return receiver.initialSequence.map { $0 + 1 == reset.acknowledgement } ?? false
   }
 
+  /// The same of what has not been told apart by mode: in lite mode no segment is seen that offers a window.
+  static func fit(
+    _ reset: TCPHeader, sender: FlowBaseline, receiver: FlowBaseline
+  ) -> SequenceFit {
+    fit(
+      reset, sender: sender, receiver: receiver, mode: receiver.windowEnd == nil ? .lite : .full)
+  }
+
   private static func fit(
     _ reset: TCPHeader, sender: FlowBaseline, receiver: FlowBaseline, mode: PacketFilter.Mode
   ) -> SequenceFit {
     // A connection that is being made accepts what acknowledges its SYN (RFC 9293 §3.10.7.3).
     if sender.nextSequence == nil, let initial = receiver.initialSequence, reset.acknowledges {
-      return initial + 1 == reset.acknowledgement ? .exact : .unknown
+      let distance = reset.acknowledgement - (initial + 1)
+      if distance == 0 { return .exact }
+      // With content in the SYN more is confirmed (RFC 7413).
+      if let next = receiver.nextSequence, reset.acknowledgement.isBetween(initial + 1, next) {
+        return .exact
+      }
+      return distance > 0
+        ? .ahead(UInt32(distance))
+        : .behind(reset.acknowledgement.rawValue.distance(to: initial + 1))
     }
     guard mode == .full else { return .unknown }
     // What the receiver has confirmed is a place it was at; it may be further, up to all that was sent.

@@ -20,9 +20,11 @@ package struct SequenceNumber: Hashable, Sendable, CustomStringConvertible {
     other - self > 0 ? other : self
   }
 
-  /// Both ends are within.
+  /// Both ends are within. Nothing is between ends that are the wrong way round, or further apart than any window
+  /// (RFC 7323 §2.3): then one of them is wrong.
   package func isBetween(_ first: SequenceNumber, _ last: SequenceNumber) -> Bool {
-    rawValue &- first.rawValue <= last.rawValue &- first.rawValue
+    let width = last.rawValue &- first.rawValue
+    return width <= 1 << 30 && rawValue &- first.rawValue <= width
   }
 
   package var description: String { String(rawValue) }

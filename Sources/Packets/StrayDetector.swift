@@ -9,9 +9,11 @@
 // is not its peer, at a sequence number that the flow has been at. Where it goes is the real origin, known without
 // looking into the translator's tables.
 //
-// Blind spots: with a rule that drops our resets, nothing is seen. In lite mode sequence numbers are known from the
-// handshake only, so a stranger who sends to a port of ours at random may be taken for a stray, one time in 256 if the
-// handshake was seen; and a stray that confirms more than 16 MiB of a request goes unseen.
+// What is found here is a suspicion. Who is told of it asks the socket whether it was at that place before he believes it
+// (`StrayNews.isOf`): in lite mode a stranger who sends to a port of ours at random fits one time in 256.
+//
+// Blind spots: with a rule that drops our resets, nothing is seen. In lite mode a stray that confirms more than 16 MiB of a
+// request goes unseen.
 
 import Platform
 import Synchronization
@@ -35,6 +37,8 @@ package struct Stray: Hashable, Sendable {
   /// Where the reset went: the address and port behind the translation.
   package var origin: SocketAddress
   package var certainty: Certainty
+  /// Where the flow began, our side of it: with that the socket itself can say whether it was at this place.
+  package var initialSequence: SequenceNumber?
   package var sighting: PacketSighting
   package var header: PacketHeader
 }
@@ -116,8 +120,14 @@ package final class StrayDetector: Sendable {
       onStray(
         Stray(
           token: flow.token, local: flow.local, peer: flow.peer, origin: target,
-          certainty: certainty, sighting: sighting, header: header))
+          certainty: certainty, initialSequence: initialSequence(of: flow), sighting: sighting,
+          header: header))
     }
+  }
+
+  private func initialSequence(of flow: Flow) -> SequenceNumber? {
+    PacketEndpoints(source: flow.local, destination: flow.peer)
+      .flatMap { index.baseline(of: $0) }?.initialSequence
   }
 
   /// How well a sequence number fits a flow: nil when nothing is known, `.some(nil)` when it cannot be.

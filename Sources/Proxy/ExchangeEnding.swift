@@ -99,7 +99,6 @@ extension OriginConnection {
     if let stray {
       var packets = PacketEvidence()
       packets.stray = stray.origin
-      packets.isStrayExact = stray.isExact
       evidence.packets = packets
     }
     evidence.socket.info = lastInformation ?? Socket.information(fd).flatMap(TCPInfo.init)

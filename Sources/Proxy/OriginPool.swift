@@ -67,7 +67,7 @@ final class OriginConnection: LoopObject {
 
   override func receive(_ letter: Letter) {
     guard letter.subject == LetterSubject.stray.rawValue,
-      let news = letter.payload as? StrayNews, isOpen
+      let news = letter.payload as? StrayNews, isOpen, news.isOf(descriptor)
     else { return }
     stray = news
     if let exchange { exchange.connectionDoomed() } else { worker.pool.drop(self, nil) }

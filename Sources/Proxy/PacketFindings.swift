@@ -28,20 +28,30 @@ extension PacketSensor {
     var marks: [Int64: String] = [:]
     let life = ConnectionLife(record)
     let mode = filter.mode(ofPort: flow.local.port)
-    if let stray = stray(about, life) {
-      found.stray = stray.origin
-      found.isStrayExact = stray.certainty == .sequenceFits
-    } else if let stray = about.packets?.stray {
+    let place = SocketPlace(about.socket.info, flow)
+    if let stray = about.packets?.stray {
+      // The socket itself has said that it was at this place.
       found.stray = stray
       found.isStrayExact = about.packets?.isStrayExact ?? true
+    } else if let stray = stray(about, life) {
+      let isThere = stray.header.tcp.flatMap { place.has($0.sequence) }
+      // A number that was nowhere near is a stranger's.
+      if isThere != false || stray.certainty == .sequenceFits {
+        found.stray = stray.origin
+        found.isStrayExact = isThere == true
+      }
     }
-    found.peerFinished = flow.received.hasFinished
-    found.unreachable = flow.unreachable(in: life.times(from: life.beginning), mode: mode).flatMap(
-      Self.message)
+    found.peerFinished = Self.hasFinished(flow, place)
+    found.unreachable = flow.unreachable(
+      in: life.times(from: life.beginning), outstanding: place.outstanding, mode: mode
+    ).flatMap(Self.message)
+    found.finish = Self.finish(flow.received)
     found.lost = lost(life)
     let roundTrip = about.socket.info?.confirmedRoundTripTime.map { Int64($0) * 1000 }
     let resets = flow.resets.compactMap { sighting in
-      ResetFacts(sighting, mode: mode, minimumRoundTrip: roundTrip).map { (sighting, $0) }
+      ResetFacts(sighting, mode: mode, minimumRoundTrip: roundTrip).map {
+        (sighting, Self.placed($0, sighting, place, in: flow))
+      }
     }
     for (sighting, facts) in resets {
       marks[sighting.packet.time] = "reset, \(facts.shape.rawValue)"
@@ -54,10 +64,12 @@ extension PacketSensor {
     }
     if let (sighting, facts) = Self.telling(received, life) {
       found.reset = Self.reset(facts)
-      // A reset of our own for want of a socket answers a segment, whether that was recorded or not.
+      // A reset of our own for want of a socket answers a segment, whether that was recorded or not: the peer's, if it
+      // says where the connection was.
       let answered = resets.contains {
         flow.direction(of: $0.0) == .sent && $0.1.shape == .passive
           && $0.0.packet.time > sighting.packet.time
+          && $0.0.packet.header.tcp.flatMap { place.has($0.sequence) } != false
       }
       // Where only beginnings and ends are recorded, silence means nothing.
       found.peerAliveAfter =
@@ -87,26 +99,56 @@ extension PacketSensor {
     return PacketFindings(evidence: found, marks: marks, others: others)
   }
 
-  /// Which of the resets that came has ended the connection. The receiver takes one at exactly its place; others came
-  /// before or after, and ended nothing. Whoever aborts draws more of them with what was on its way to him, so of those
-  /// that came together the first one counts; and where places are not known, one that came long before the ending has
-  /// been refused.
+  /// Which of the resets that came has ended the connection. The receiver takes one at exactly its place; others ended
+  /// nothing. Whoever aborts draws more of them with what was on its way to him, so of those that came together the
+  /// first one counts. Where places are not known, the last one before the ending is as good a guess as any.
   static func telling(
     _ received: [(ResetSighting, ResetFacts)], _ life: ConnectionLife
   ) -> (ResetSighting, ResetFacts)? {
     let effective = received.filter { $0.1.sequence.isEffective }
-    let before = effective.filter { $0.0.packet.time <= life.ending }
-    guard var telling = before.last else { return effective.first ?? received.first }
+    let exact = effective.filter { $0.1.sequence == .exact }
+    let before = (exact.isEmpty ? effective : exact).filter { $0.0.packet.time <= life.ending }
+    guard var telling = before.last else { return exact.first ?? effective.first }
+    guard !exact.isEmpty else { return telling }
     for earlier in before.reversed()
     where telling.0.packet.time &- earlier.0.packet.time <= together { telling = earlier }
     return telling
   }
 
+  /// The facts of a reset that came, with its place as the socket knows it.
+  private static func placed(
+    _ facts: ResetFacts, _ sighting: ResetSighting, _ place: SocketPlace, in flow: FlowPackets
+  ) -> ResetFacts {
+    var facts = facts
+    if flow.direction(of: sighting) == .received, let tcp = sighting.packet.header.tcp {
+      facts.sequence = place.fit(tcp, facts.sequence, sender: sighting.sender)
+    }
+    return facts
+  }
+
+  /// Whether a FIN of the peer was seen that our kernel has taken: anybody can write one elsewhere.
+  static func hasFinished(_ flow: FlowPackets, _ place: SocketPlace) -> Bool {
+    guard let finish = flow.received.finish else { return false }
+    return place.expected.map { $0 - finish.next >= 0 } ?? true
+  }
+
+  private static func finish(_ peer: FlowBaseline) -> PacketEvidence.Finish? {
+    peer.finish.map { finish in
+      var found = PacketEvidence.Finish()
+      found.hopDifference = finish.hopLimitBefore.map { Int(finish.hopLimit) - Int($0) } ?? 0
+      found.isOdd = finish.lacksDoNotFragment || finish.isOutOfStep
+      found.hasGoneOn = peer.hasGoneOn
+      return found
+    }
+  }
+
   private static func reset(_ facts: ResetFacts) -> PacketEvidence.Reset {
     var reset = PacketEvidence.Reset(
       PacketEvidence.Shape(facts.shape), isOutgoing: false)
-    reset.isExact = facts.sequence.isEffective
+    reset.isExact = facts.sequence == .unknown ? nil : facts.sequence.isEffective
     reset.hopDifference = facts.hopLimitDifference ?? 0
+    reset.isShorterWay = facts.isShorterWay
+    reset.isOdd = !facts.oddities.isEmpty
     reset.isNear = facts.isTooSoon == true
     reset.isAfterIdle = (facts.silenceBeforeTrigger ?? 0) >= idle
     reset.looks.hopLimit = facts.hopLimit
@@ -174,16 +216,6 @@ extension PacketSensor {
 extension ResetFacts {
   /// It is an answer to a segment; who aborts needs none.
   fileprivate var hasCause: Bool { shape != .active }
-}
-
-extension SequenceFit {
-  /// A receiver honours it, for all that is known.
-  var isEffective: Bool {
-    switch self {
-    case .exact, .unknown: true
-    case .ahead, .behind: false
-    }
-  }
 }
 
 extension PacketEvidence.Shape {

@@ -160,14 +160,24 @@ struct PacketWatch: Sendable {
   fileprivate let local: SocketAddress
 }
 
-/// A letter's content: our kernel has reset the origin behind a connection.
+/// A letter's content: our kernel has reset somebody who may be the origin behind a connection.
 final class StrayNews: Sendable {
   let origin: SocketAddress
-  /// Its place in the flow was known, and not only where the flow had begun.
-  let isExact: Bool
+  /// Where the other side of whatever was reset thought us to be.
+  private let sequence: SequenceNumber?
+  private let initialSequence: SequenceNumber?
 
   init(_ stray: Stray) {
     origin = stray.origin
-    isExact = stray.certainty == .sequenceFits
+    sequence = stray.header.tcp?.sequence
+    initialSequence = stray.initialSequence
   }
+
+  /// Whether it is about this socket, by what the socket itself says: it must be at this very place. Anybody can draw a
+  /// reset of ours with a packet to some port, and no connection ends on a stranger's word.
+  func isOf(_ descriptor: Int32) -> Bool {
+    isOf(SocketPlace(Socket.information(descriptor).flatMap(TCPInfo.init), ours: initialSequence))
+  }
+
+  func isOf(_ place: SocketPlace) -> Bool { sequence.flatMap(place.has) ?? false }
 }

@@ -332,7 +332,6 @@ final class Tunnel: LoopObject, HostLookupDelegate, ConnectorDelegate, ParentTun
     guard !isOver else { return }
     var packets = PacketEvidence()
     packets.stray = news.origin
-    packets.isStrayExact = news.isExact
     if !reportAlert() { report(end, nil, packets) }
     end.close(.aborted)
     cut()

@@ -61,7 +61,7 @@ final class TunnelEnd: LoopObject {
 
   override func receive(_ letter: Letter) {
     guard letter.subject == LetterSubject.stray.rawValue,
-      let news = letter.payload as? StrayNews, isOpen
+      let news = letter.payload as? StrayNews, isOpen, news.isOf(descriptor)
     else { return }
     // What had come before it is passed on.
     ready(.read)

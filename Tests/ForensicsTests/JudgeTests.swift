@@ -483,6 +483,101 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
         $0.counters = ["OutRsts": 5, "TCPAbortOnData": 3, "TCPAbortOnClose": 2]
       }, cause: .originStalled, atLeast: 80),
     Row(
+      name: "a reset of ours to a stranger, and the socket was not at its place",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.packets = packets(.active) {
+          $0.stray = real
+          $0.isStrayExact = false
+        }
+      }, cause: .originAborted, atLeast: 60, atMost: 79),
+    Row(
+      name: "the same, to whom the table of connections says that the Service leads",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.packets = packets(nil) {
+          $0.stray = real
+          $0.isStrayExact = false
+        }
+        $0.kernel = told { $0.realPeer = real }
+      }, cause: .undnatHere, atLeast: 97),
+    Row(
+      name: "a reset whose place nobody knows",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.handmade) { $0.reset?.isExact = nil }
+      }, cause: .resetInjected, atLeast: 60, atMost: 79),
+    Row(
+      name: "a hop limit that no way explains",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.packets = packets(.passive) {
+          $0.reset?.hopDifference = 24
+          $0.reset?.isShorterWay = false
+        }
+      }, cause: .pathRejected, atLeast: 60, atMost: 79),
+    Row(
+      name: "a client's kernel that does not know it, and a program with a hop limit of its own",
+      evidence: evidence(.downstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.packets = packets(.passive) {
+          $0.reset?.hopDifference = -191
+          $0.reset?.isShorterWay = false
+          $0.peerAliveAfter = true
+        }
+      }, cause: .resetInjected, atLeast: 60, atMost: 79),
+    Row(
+      name: "a reset that came too soon, where packets were lost",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.packets = packets(.passive) {
+          $0.reset?.isNear = true
+          $0.lost = 3
+        }
+      }, cause: .pathRejected, atLeast: 60, atMost: 79),
+    Row(
+      name: "an abort with an odd number",
+      evidence: evidence(.upstream, .content, .reset) {
+        $0.socket.errno = .connectionReset
+        $0.content.answerBytes = 10
+        $0.packets = packets(.active) { $0.reset?.isOdd = true }
+      }, cause: .originAborted, atLeast: 60, atMost: 79),
+    Row(
+      name: "a stall with all confirmed, and a router that says there is no way",
+      evidence: evidence(.upstream, .content, .timeout) {
+        $0.own = .deadline
+        $0.socket.info = TCPInfo([1] + [UInt8](repeating: 0, count: 231))
+        $0.socket.softError = .hostUnreachable
+        $0.packets = packets(nil) {
+          $0.unreachable = (IPAddress(v4: 0x0A00_0001), false, false)
+        }
+      }, cause: .originStalled, atLeast: 70),
+    Row(
+      name: "a FIN unlike the peer's packets, and a peer that goes on",
+      evidence: evidence(.upstream, .content, .finish) {
+        $0.content.answerBytes = 10
+        $0.packets = packets(nil) {
+          $0.finish = PacketEvidence.Finish()
+          $0.finish?.hopDifference = 137
+          $0.finish?.hasGoneOn = true
+        }
+      }, cause: .originFinishedEarly, atLeast: 60, atMost: 79),
+    Row(
+      name: "a client that said FIN, as it may, and a reset that somebody else wrote",
+      evidence: evidence(.downstream, .content, .finish) {
+        $0.socket.errorBehindEnd = Errno(rawValue: 32)
+        $0.packets = packets(.handmade) { $0.peerFinished = true }
+      }, cause: .resetInjected, atLeast: 80),
+    Row(
+      name: "a client that said FIN, and its kernel's reset",
+      evidence: evidence(.downstream, .content, .finish) {
+        $0.socket.errorBehindEnd = Errno(rawValue: 32)
+        $0.packets = packets(.passive) { $0.peerFinished = true }
+      }, cause: .clientLeft, atLeast: 95),
+    Row(
       name: "an alert",
       evidence: evidence(.upstream, .tls, .alert) { $0.alert = "unknown_ca" },
       cause: .tlsAlert, atLeast: 90),
@@ -597,12 +692,17 @@ private func told(_ change: (inout KernelEvidence) -> Void) -> KernelEvidence {
           random.pick([.active, .passive, .refusal, .handmade]), isOutgoing: false)
         reset.hopDifference = random.oneIn(4) ? random.below(3) - 1 : 0
         reset.isNear = random.oneIn(8)
+        reset.isShorterWay = random.oneIn(2)
+        reset.isOdd = random.oneIn(6)
+        if random.oneIn(6) { reset.isExact = nil }
         reset.isAfterIdle = random.oneIn(4)
         packets.reset = reset
       }
       packets.peerFinished = random.oneIn(3)
       packets.peerAliveAfter = random.pick([nil, true, false])
       if random.oneIn(8) { packets.stray = real }
+      packets.isStrayExact = random.oneIn(2)
+      packets.lost = random.oneIn(8) ? 1 : 0
       evidence.packets = packets
       if evidence.counters == nil { evidence.counters = [:] }
     }

@@ -282,6 +282,159 @@ struct FlowIndexTests {
     #expect(after.total == before.total + 1)
   }
 
+  @Test("what our kernel throws away changes nothing of what is known of the peer")
+  func strangers() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.ask(100)
+    talk.answer(1000)
+    talk.see(talk.fromClient)
+    let before = try #require(talk.flow)
+    func stranger(_ flags: TCPFlags, _ change: (inout Packet) -> Void) -> Packet {
+      var packet = talk.fromServer
+      packet.flags = flags
+      packet.hopLimit = 5
+      packet.identification = 9
+      change(&packet)
+      return packet
+    }
+    let packets = [
+      // Off the window, and a number that was never sent.
+      stranger(.acknowledge) { $0.sequence &+= 500_000_000 },
+      stranger([.finish, .acknowledge]) { $0.sequence &+= 700_000_000 },
+      stranger(.acknowledge) { $0.sequence &-= 100_000 },
+      stranger(.acknowledge) { $0.acknowledgement &+= 1000 },
+      stranger(.acknowledge) { $0.acknowledgement &-= 1 << 30 },
+      stranger([.synchronise, .acknowledge]) { $0.sequence = 90_000 },
+    ]
+    for packet in packets { talk.see(packet) }
+    let after = try #require(talk.flow)
+    #expect(after.received == before.received)
+    #expect(after.total == before.total + UInt64(packets.count))
+    // And the peer's own do.
+    talk.answer(10)
+    #expect(try #require(talk.flow).received.segments == before.received.segments + 1)
+  }
+
+  @Test("what our side sends is its own, however far ahead: so all falls into place after a loss")
+  func resynchronised() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.answer(1000)
+    // Of 200 MB in both directions nothing is seen.
+    var ours = talk.fromClient
+    ours.sequence &+= 200_000_000
+    ours.acknowledgement &+= 200_000_000
+    talk.see(ours)
+    var theirs = talk.fromServer
+    theirs.sequence &+= 200_000_000
+    theirs.acknowledgement &+= 200_000_000
+    let before = try #require(talk.flow).received.segments
+    talk.see(theirs)
+    #expect(try #require(talk.flow).received.segments == before + 1)
+  }
+
+  @Test("in lite mode a FIN may be anybody's, and its hop limit says nothing")
+  func liteFinish() throws {
+    let index = FlowIndex(mode: .lite)
+    let talk = Conversation(index)
+    var syn = talk.fromClient
+    syn.flags = .synchronise
+    syn.acknowledgement = 0
+    index.see(syn, at: 1)
+    var answer = talk.fromServer
+    answer.flags = [.synchronise, .acknowledge]
+    answer.acknowledgement = syn.sequence &+ 1
+    index.see(answer, at: 2)
+    var finish = talk.fromServer
+    finish.flags = [.finish, .acknowledge]
+    finish.sequence &+= 700_000_000
+    finish.hopLimit = 5
+    index.see(finish, at: 3)
+    let received = try #require(talk.flow).received
+    #expect(received.hopLimit == 60)
+    #expect(received.finish?.hopLimit == 5)
+    #expect(received.finish?.hopLimitBefore == 60)
+    #expect(received.finish?.next == SequenceNumber(finish.sequence &+ 1))
+  }
+
+  @Test("a FIN that its sender knows nothing of is seen by what comes behind it")
+  func forgedFinish() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.ask(100)
+    for _ in 0..<3 { talk.answer(1000) }
+    talk.see(talk.fromClient)
+    var forged = talk.fromServer
+    forged.flags = [.finish, .acknowledge]
+    forged.hopLimit = 200
+    forged.fragment = 0
+    forged.identification = 54321
+    talk.see(forged)
+    var confirmation = talk.fromClient
+    confirmation.acknowledgement &+= 1
+    talk.see(confirmation)
+    let finish = try #require(talk.flow?.received.finish)
+    #expect(finish.hopLimitBefore == 60)
+    #expect(finish.lacksDoNotFragment)
+    #expect(finish.isOutOfStep)
+    #expect(talk.flow?.received.hasGoneOn == false)
+    talk.answer(1000)
+    #expect(talk.flow?.received.hasGoneOn == true)
+  }
+
+  @Test("a reset that fits is kept, however many that do not came before and after")
+  func misfits() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.answer(1000)
+    talk.see(talk.fromClient)
+    var misfit = talk.fromServer
+    misfit.flags = .reset
+    misfit.sequence &+= 900_000_000
+    func flood() {
+      for number in 0..<50 {
+        misfit.sequence &+= 1
+        index.see(misfit, at: talk.time + Int64(number) * 1000, outgoing: false)
+      }
+    }
+    flood()
+    var own = talk.fromServer
+    own.flags = [.reset, .acknowledge]
+    index.see(own, at: talk.time + 60_000, outgoing: false)
+    talk.pass(500_000_000)
+    flood()
+    let flow = try #require(talk.flow)
+    #expect(flow.received.resets == 101)
+    #expect(flow.resets.count == 4)
+    #expect(
+      flow.resets.compactMap { ResetFacts($0, mode: .full) }.filter { $0.sequence == .exact }.map(
+        \.shape) == [.active])
+  }
+
+  @Test("where places are not known the last reset is kept too")
+  func lastUnknown() throws {
+    let index = FlowIndex(mode: .lite)
+    var talk = Conversation(index)
+    var syn = talk.fromClient
+    syn.flags = .synchronise
+    talk.see(syn)
+    var answer = talk.fromServer
+    answer.flags = [.synchronise, .acknowledge]
+    talk.see(answer)
+    for number in 0..<20 {
+      var reset = talk.fromServer
+      reset.flags = .reset
+      reset.identification = UInt16(number)
+      index.see(reset, at: talk.time + Int64(number) * 1000, outgoing: false)
+    }
+    #expect(try #require(talk.flow).resets.map(\.packet.header.identification) == [0, 1, 2, 19])
+  }
+
   @Test("an ICMP error belongs to the flow it quotes, and to none if it quotes nonsense")
   func icmp() throws {
     let index = FlowIndex(mode: .lite)
@@ -296,15 +449,20 @@ struct FlowIndexTests {
     let flow = try #require(talk.flow)
     #expect(flow.packets.last?.header.icmp?.description == "host unreachable")
     #expect(flow.packets.last.map { flow.direction(of: $0) } == .received)
-    let told = flow.unreachable(in: 0...3_000_000_000, mode: .lite)
+    let quoted = SequenceNumber(talk.fromClient.sequence)
+    let way = FlowPackets.Outstanding(first: quoted, next: quoted + 1)
+    let told = flow.unreachable(in: 0...3_000_000_000, outstanding: way, mode: .lite)
     #expect(told?.sender == router)
     #expect(told?.error.code == 1)
-    #expect(flow.unreachable(in: 0...1_999_999_999, mode: .lite) == nil)
-    #expect(flow.unreachable(in: 2_000_000_001...3_000_000_000, mode: .lite) == nil)
+    for times: ClosedRange<Int64> in [0...1_999_999_999, 2_000_000_001...3_000_000_000] {
+      #expect(flow.unreachable(in: times, outstanding: way, mode: .lite) == nil)
+    }
     #expect(index.occupancy.flows == 1)
   }
 
-  @Test("an ICMP error that quotes what was never sent says nothing", arguments: [true, false])
+  @Test(
+    "an ICMP error that quotes what was never sent, or was confirmed, says nothing",
+    arguments: [true, false])
   func forgedICMP(isAnswered: Bool) throws {
     for mode in PacketFilter.Mode.allCases {
       let index = FlowIndex(mode: mode)
@@ -318,17 +476,29 @@ struct FlowIndexTests {
         syn.flags = .synchronise
         talk.see(syn)
       }
-      func believes(_ sequence: UInt32) throws -> Bool {
+      func believes(_ sequence: UInt32, cut: Bool = false) throws -> Bool {
         var quoted = talk.fromClient
         quoted.sequence = sequence
-        index.see(
-          quoted.error(type: 3, code: 13, from: talk.peer.ip), at: 9_000_000_000, outgoing: false)
-        return try #require(talk.flow).unreachable(in: 0...10_000_000_000, mode: mode) != nil
+        var bytes = quoted.error(type: 3, code: 13, from: talk.peer.ip)
+        if cut { bytes.removeLast(4) }
+        index.see(bytes, at: 9_000_000_000, outgoing: false)
+        return try #require(talk.flow).unreachable(in: 9_000_000_000...9_000_000_000, mode: mode)
+          != nil
+      }
+      #expect(try !believes(0xDEAD_BEEF))
+      // Who quotes ports alone has seen nothing.
+      #expect(try !believes(first, cut: true))
+      guard isAnswered else {
+        #expect(try believes(first))
+        continue
       }
       // Of what is sent later nothing is seen in lite mode.
-      #expect(try believes(0xDEAD_BEEF) == (mode == .lite && isAnswered))
-      #expect(try believes(first))
-      if isAnswered, mode == .full { #expect(try believes(first &+ 501)) }
+      #expect(try !believes(first))
+      if mode == .full {
+        #expect(try believes(first &+ 501))
+        talk.answer(10)
+        #expect(try !believes(first &+ 501))
+      }
     }
   }
 

@@ -186,7 +186,7 @@ struct Conversation {
     return index.see(packet, at: time, outgoing: packet.source == local)
   }
 
-  mutating func handshake() {
+  mutating func handshake(serverSegment: UInt16 = 1460) {
     var syn = fromClient
     syn.flags = .synchronise
     syn.acknowledgement = 0
@@ -197,7 +197,7 @@ struct Conversation {
     var synAck = fromServer
     synAck.flags = [.synchronise, .acknowledge]
     synAck.identification = 0
-    synAck.options = [2, 4] + be(UInt16(1460)) + (hasTimestamps ? Packet.timestamps(3, 1) : [])
+    synAck.options = [2, 4] + be(serverSegment) + (hasTimestamps ? Packet.timestamps(3, 1) : [])
     see(synAck)
     server &+= 1
     see(fromClient)

@@ -248,5 +248,8 @@ struct PacketParserTests {
     #expect(SequenceNumber(0).isBetween(late, early))
     #expect(!SequenceNumber(11).isBetween(late, early))
     #expect(!SequenceNumber(.max - 10).isBetween(late, early))
+    // Ends the wrong way round hold nothing between them, and so do ends further apart than any window.
+    #expect(!SequenceNumber(1 << 31).isBetween(SequenceNumber(2000), SequenceNumber(1000)))
+    #expect(!SequenceNumber(1000).isBetween(SequenceNumber(0), SequenceNumber(3 << 30)))
   }
 }

@@ -56,14 +56,14 @@ struct ResetShapeTests {
       $0.options = Packet.timestamps(9, 9)
     },
     Case(
-      testDescription: "by hand: a number of its own", shape: .handMade,
+      testDescription: "an odd number alone proves nothing", shape: .active,
       oddities: [.identificationOutOfStep]
     ) {
       active(&$0)
       $0.identification = 54321
     },
     Case(
-      testDescription: "by hand: the number left out", shape: .handMade,
+      testDescription: "nor does one that is left out", shape: .active,
       oddities: [.identificationOutOfStep]
     ) {
       active(&$0)
@@ -77,7 +77,7 @@ struct ResetShapeTests {
       $0.identification = 54321
     },
     Case(
-      testDescription: "by hand: passive with a number", shape: .handMade,
+      testDescription: "nor one in a passive reset, as other systems have it", shape: .passive,
       oddities: [.identificationInPassive]
     ) {
       passive(&$0)
@@ -218,7 +218,7 @@ struct ResetShapeTests {
 
   @Test(
     "a reset that has come a shorter way than the peer's packets is from somebody nearer",
-    arguments: [(61, true), (60, nil), (59, nil), (120, true)] as [(UInt8, Bool?)])
+    arguments: [(61, true), (64, true), (60, nil), (59, nil), (120, nil)] as [(UInt8, Bool?)])
   func hopLimit(value: UInt8, isNearer: Bool?) throws {
     var talk = Conversation(FlowIndex(mode: .lite))
     talk.handshake()
@@ -230,6 +230,138 @@ struct ResetShapeTests {
     let facts = try #require(ResetFacts(sighting, mode: .lite))
     #expect(facts.hopLimitDifference == Int(value) - 60)
     #expect(facts.isNearer == isNearer)
+  }
+
+  /// A conversation in which the peer has answered, at a distance of 10 ms.
+  private static func distant() -> Conversation {
+    var talk = Conversation(FlowIndex(mode: .full))
+    talk.handshake()
+    talk.ask(100)
+    talk.pass(10_000_000)
+    talk.answer(20_000)
+    return talk
+  }
+
+  private static let roundTrip: Int64 = 10_000_000
+
+  @Test("who aborts answers nothing, and is not too near for that", arguments: [1, 20_000])
+  func abortIsNotNear(count: Int) throws {
+    var talk = Self.distant()
+    // Our ACK leaves as its content comes, and the reset is right behind that.
+    talk.answer(count)
+    talk.see(talk.fromClient)
+    var reset = talk.fromServer
+    Self.active(&reset)
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    let facts = try #require(
+      ResetFacts(sighting, mode: .full, minimumRoundTrip: Self.roundTrip))
+    #expect(facts.shape == .active)
+    #expect(facts.isTooSoon == nil)
+    #expect(facts.isNearer == nil)
+  }
+
+  @Test("of an upload's segments any may be the one that is answered")
+  func uploadIsNotNear() throws {
+    var talk = Self.distant()
+    for _ in 0..<20 { talk.ask(1000) }
+    var reset = talk.fromServer
+    Self.passive(&reset)
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    let facts = try #require(
+      ResetFacts(sighting, mode: .full, minimumRoundTrip: Self.roundTrip))
+    #expect(facts.shape == .passive)
+    #expect(facts.isTooSoon == nil)
+    #expect(facts.isNearer == nil)
+    // What is shown as answered is the first that is left of them, and not the last.
+    #expect(facts.afterTrigger == 4_000_000)
+  }
+
+  @Test("a large segment takes as many numbers as the narrower side has it cut into")
+  func jumbo() throws {
+    let index = FlowIndex(mode: .full)
+    var talk = Conversation(index)
+    talk.handshake(serverSegment: 8960)
+    for _ in 0..<8 {
+      talk.ask(80)
+      talk.answer(90)
+    }
+    // Nine pieces; the reset has the number behind the last.
+    talk.answer(12_000)
+    var reset = talk.fromServer
+    Self.active(&reset)
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    let facts = try #require(ResetFacts(sighting, mode: .full))
+    #expect(facts.shape == .active)
+    #expect(facts.oddities.isEmpty)
+    #expect(facts.identification == .next)
+  }
+
+  @Test(
+    "a peer whose program sets a hop limit of its own is not near for that: its kernel has another")
+  func ownHopLimit() throws {
+    for mode in PacketFilter.Mode.allCases {
+      var talk = Conversation(FlowIndex(mode: mode))
+      talk.serverHopLimit = 63
+      talk.handshake()
+      talk.serverHopLimit = 39
+      talk.answer(100)
+      var reset = talk.fromServer
+      Self.passive(&reset)
+      reset.hopLimit = 63
+      talk.see(reset)
+      let sighting = try #require(talk.flow?.resets.first)
+      let facts = try #require(ResetFacts(sighting, mode: mode))
+      #expect(facts.shape == .passive)
+      #expect(!facts.isShorterWay)
+    }
+    // Nor where all of its packets have it.
+    var talk = Conversation(FlowIndex(mode: .full))
+    talk.serverHopLimit = 39
+    talk.handshake()
+    talk.answer(100)
+    var reset = talk.fromServer
+    Self.passive(&reset)
+    reset.hopLimit = 63
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    #expect(try #require(ResetFacts(sighting, mode: .full)).isShorterWay == false)
+  }
+
+  @Test("where the sender's packets lack DF its resets may")
+  func withoutDF() throws {
+    var talk = Conversation(FlowIndex(mode: .full))
+    talk.handshake()
+    var packet = talk.fromServer
+    packet.fragment = 0
+    packet.content = 10
+    talk.see(packet)
+    var reset = talk.fromServer
+    Self.passive(&reset)
+    reset.sequence &+= 10
+    reset.fragment = 0
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    #expect(try #require(ResetFacts(sighting, mode: .full)).oddities.isEmpty)
+  }
+
+  @Test("who is asked to connect takes a reset only for its own SYN")
+  func strangeRefusal() throws {
+    var talk = Conversation(FlowIndex(mode: .lite))
+    var syn = talk.fromClient
+    syn.flags = .synchronise
+    syn.acknowledgement = 0
+    talk.see(syn)
+    var reset = talk.fromServer
+    Self.passive(&reset)
+    reset.flags = [.reset, .acknowledge]
+    reset.sequence = 0
+    reset.acknowledgement = syn.sequence &+ 77
+    talk.see(reset)
+    let sighting = try #require(talk.flow?.resets.first)
+    #expect(try #require(ResetFacts(sighting, mode: .lite)).sequence == .ahead(76))
   }
 
   @Test("each oddity has a sentence")

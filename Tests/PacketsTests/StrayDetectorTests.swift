@@ -98,6 +98,30 @@ struct StrayDetectorTests {
     #expect(detector.count == 0)
   }
 
+  @Test("a segment that confirms what was never sent opens no window for strangers")
+  func poisoned() {
+    let strays = Strays()
+    let index = FlowIndex(mode: .full)
+    let detector = StrayDetector(index: index) { strays.add($0) }
+    var talk = Conversation(index)
+    talk.handshake()
+    talk.ask(100)
+    talk.answer(1000)
+    talk.see(talk.fromClient)
+    detector.register(local: talk.local, peer: talk.peer, token: 7)
+    var spoofed = talk.fromServer
+    spoofed.acknowledgement &+= 1000
+    talk.see(spoofed)
+    for number: UInt32 in [0x1357_2468, 1, 1 << 31, .max] {
+      Self.look(detector, Self.reset(talk, sequence: number))
+    }
+    Self.look(detector, Self.reset(talk, sequence: talk.client &+ 500))
+    #expect(strays.all.isEmpty)
+    Self.look(detector, Self.reset(talk, sequence: talk.client))
+    #expect(strays.all.map(\.certainty) == [.sequenceFits])
+    #expect(strays.all.first?.initialSequence == SequenceNumber(5000))
+  }
+
   @Test("of flows that share a port the one is meant whose place it is")
   func sharing() {
     let strays = Strays()

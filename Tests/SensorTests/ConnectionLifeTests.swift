@@ -88,31 +88,36 @@ struct ConnectionLifeTests {
     #expect(KernelSensor.window(evidence) < .seconds(1))
   }
 
-  /// Resets by their times in milliseconds; those that are no active ones are passive.
+  /// Resets by their times in milliseconds, and whether they fit.
   @Test(
     "of resets the one is told of that ended the connection",
     arguments: [
       // An abort, and what was on its way draws more.
-      ([(9_990, true), (9_991, false), (9_992, false)], 9_990),
+      ([(9_990, .exact), (9_991, .exact), (9_992, .exact)], 9_990),
       // One that was refused long ago.
-      ([(3_000, false), (9_990, true)], 9_990),
-      ([(3_000, false), (9_990, true), (9_995, false)], 9_990),
+      ([(3_000, .exact), (9_990, .exact)], 9_990),
+      ([(3_000, .behind(9)), (9_990, .exact), (9_995, .ahead(9))], 9_990),
+      ([(9_980, .ahead(1)), (9_985, .unknown), (9_990, .exact), (9_995, .unknown)], 9_990),
       // What follows the ending is not its cause.
-      ([(9_990, true), (10_500, false)], 9_990),
+      ([(9_990, .exact), (10_500, .exact)], 9_990),
       // The clock of packets may be ahead.
-      ([(10_001, true), (10_002, false)], 10_001),
+      ([(10_001, .exact), (10_002, .exact)], 10_001),
+      // Where places are not known, the last before the ending.
+      ([(9_000, .unknown), (9_700, .unknown), (9_990, .unknown), (10_100, .unknown)], 9_990),
+      // Those that the kernel refused have ended nothing.
+      ([(9_990, .ahead(900_000_000)), (9_995, .behind(1))], nil),
       ([], nil),
-    ] as [([(Int64, Bool)], Int64?)])
-  func telling(resets: [(Int64, Bool)], expected: Int64?) throws {
+    ] as [([(Int64, SequenceFit)], Int64?)])
+  func telling(resets: [(Int64, SequenceFit)], expected: Int64?) throws {
     let life = ConnectionLife(
       Self.record(Ending(.downstream, .content, .reset), at: 10_000_000, age: .seconds(9)))
-    let received = try resets.map { time, isActive in
+    let received = try resets.map { time, fit in
       let sighting = ResetSighting(
-        packet: try Self.packet(
-          time * 1_000_000, 5, isActive ? [.reset, .acknowledge] : .reset, from: Self.peer,
-          to: Self.local),
+        packet: try Self.packet(time * 1_000_000, 5, .reset, from: Self.peer, to: Self.local),
         sender: FlowBaseline(), receiver: FlowBaseline(), candidates: [])
-      return (sighting, try #require(ResetFacts(sighting, mode: .lite)))
+      var facts = try #require(ResetFacts(sighting, mode: .lite))
+      facts.sequence = fit
+      return (sighting, facts)
     }
     let told = PacketSensor.telling(received, life)
     #expect(told?.0.packet.time == expected.map { $0 * 1_000_000 })

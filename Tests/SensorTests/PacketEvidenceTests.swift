@@ -2,6 +2,7 @@
 
 import Configuration
 import Forensics
+import Glibc
 import Platform
 import Support
 import Telemetry
@@ -208,6 +209,64 @@ struct PacketEvidenceTests {
     let file = try #require(record.capture)
     #expect(try shell("tshark -r \(file) 2>/dev/null").contains("10.73.0.2"))
     for fd in [first, second, listener] { FileDescriptor.close(raw: fd) }
+  }
+
+  @Test(
+    "a stranger whose packets draw resets of ours ends nothing, whatever he guesses",
+    arguments: [PacketSensing.auto, .lite])
+  func stranger(sensing: PacketSensing) throws {
+    let service = try Service()
+    let listener = try service.origin.listen(service.real)
+    let proxy = try service.proxy.run {
+      var configuration = TestProxy.configuration()
+      configuration.resets.sensors = sensing
+      configuration.destinations.privateNetworks += [
+        IPNetwork(IPAddress(v4: 0x0A00_0000), prefixLength: 8)
+      ].compactMap(\.self)
+      return try TestProxy(Script(), configuration)
+    }
+    let client = try service.proxy.run { try proxy.connect().get(service.url) }
+    let origin = try accept(listener)
+    try receive(origin)
+    try send(
+      origin, "HTTP/1.1 200 OK\r\nContent-Length: 20\r\nCache-Control: no-store\r\n\r\n0123456789")
+    try client.expectHead(200)
+    #expect(try client.expectContent(10) == Array("0123456789".utf8))
+    let port = try Socket.peerAddress(origin).port
+    // One of each four million numbers, so that some lie not far behind where the connection began.
+    try service.node.run {
+      let raw = socket(AF_INET, Int32(SOCK_RAW.rawValue), Int32(IPPROTO_RAW))
+      defer { FileDescriptor.close(raw: raw) }
+      let target = SocketAddress(IPAddress(v4: 0x0A48_0001), port: 0)
+      for number in UInt32(0)..<1024 {
+        let packet = Self.segment(to: port, acknowledging: number << 22)
+        let sent = target.withSockaddr { sendto(raw, packet, packet.count, 0, $0, $1) }
+        #expect(sent == packet.count)
+      }
+    }
+    usleep(100_000)
+    try send(origin, "0123456789")
+    #expect(try client.expectContent(10) == Array("0123456789".utf8))
+    proxy.server.finishEndings()
+    #expect(proxy.server.recentEndings().isEmpty)
+    for fd in [origin, listener] { FileDescriptor.close(raw: fd) }
+  }
+
+  /// An ACK from 10.72.0.2:4444 to 10.72.0.1.
+  private static func segment(to port: UInt16, acknowledging number: UInt32) -> [UInt8] {
+    func bytes<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
+      withUnsafeBytes(of: number.bigEndian) { Array($0) }
+    }
+    let ends: [UInt8] = [10, 72, 0, 2, 10, 72, 0, 1]
+    var tcp = bytes(UInt16(4444)) + bytes(port) + bytes(UInt32(1)) + bytes(number)
+    tcp += [0x50, 0x10, 0, 10, 0, 0, 0, 0]
+    let pseudo = ends + [0, 6, 0, 20] + tcp
+    var sum = stride(from: 0, to: pseudo.count, by: 2).reduce(UInt32(0)) {
+      $0 + UInt32(pseudo[$1]) << 8 + UInt32(pseudo[$1 + 1])
+    }
+    while sum > 0xFFFF { sum = sum & 0xFFFF + sum >> 16 }
+    tcp.replaceSubrange(16..<18, with: bytes(~UInt16(truncatingIfNeeded: sum)))
+    return [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0] + ends + tcp
   }
 
   /// What there is to be read now.
