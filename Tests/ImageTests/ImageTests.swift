@@ -50,6 +50,7 @@ struct ImageTests {
     let host = try Machine("image", of: run)
     #expect(try say(image, ["holdfast", "lab", "list"], host, run).contains("L10"))
     let terms = Container.Terms(user: "0:0", capabilities: ["net_admin", "net_raw"])
+    try host.shell(Self.forwarding)
     try host.shell("iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to 10.8.3.9:8080")
     #expect(
       try say(image, ["holdfast", "doctor"], host, run, terms, code: 3).contains("EXPOSED"))
@@ -270,6 +271,8 @@ struct ImageTests {
 
   private static let service =
     "iptables -t nat -A PREROUTING -d 10.96.0.10 -p tcp --dport 80 -j DNAT --to-destination 10.8.3.9:8080"
+  /// A node that forwards nothing is not exposed.
+  private static let forwarding = "sysctl -qw net.ipv4.ip_forward=1"
   private static let liberal = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"
 
   @Test(
@@ -289,6 +292,7 @@ struct ImageTests {
     ])
     do {
       let host = try Machine("node", of: run)
+      try host.shell(Self.forwarding)
       try host.shell(Self.service)
       func state() throws -> String {
         try host.shell("cat \(Self.liberal); nft list tables; iptables-save -t nat | grep -v '^#'")
